@@ -1,0 +1,1 @@
+"""The command people type: run the whole catalogue, load books into it."""

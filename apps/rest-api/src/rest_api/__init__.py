@@ -1,0 +1,1 @@
+"""Colophon over REST for those who edit the catalogue, and the relay that publishes every change."""

@@ -1,0 +1,1 @@
+"""The data layer of Colophon: models, migrations, SQL, the read-through cache and the outbox."""
