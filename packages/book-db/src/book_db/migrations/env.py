@@ -1,0 +1,22 @@
+"""What Alembic runs for each command: one connection, one transaction, one migration at a time."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from book_db.tables import Base
+
+# Two that start at once: the second waits here, then finds nothing left to do. The number only has to be ours.
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7214508361)")
+
+
+def run() -> None:
+    engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
+        with context.begin_transaction():
+            connection.execute(_ONE_AT_A_TIME)
+            context.run_migrations()
+
+
+run()
