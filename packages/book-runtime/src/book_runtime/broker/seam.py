@@ -1,0 +1,110 @@
+"""What a publisher and a consumer promise, whichever broker is behind them.
+
+Delivery is at least once and in order. A message that was published is handed to the handler until the handler returns or
+says that it never will (`Undeliverable`), so a handler sees a message twice rather than never, and must know it again by
+its id. Messages arrive in the order in which they were confirmed; errors do not change the order of the messages that can be
+handled.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from book_runtime.broker.messages import Message
+
+Handler = Callable[[Sequence[Message]], Awaitable[None]]
+"""Handles a batch, in the order of delivery: all of it, or it raises and none of it counts as handled.
+
+A handler that raised is asked again with the messages one at a time. `Undeliverable` sets one message aside for good,
+`TryAgainLater` says that the trouble is not the message's, anything else is tried again a few times and then set aside.
+"""
+
+
+class Publisher(Protocol):
+    """Hands messages to the broker, and knows which have arrived there."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a publish has a chance now: for readiness, not for deciding whether to publish."""
+        ...
+
+    async def ready(self) -> None:
+        """Return as soon as a publish has a chance. Waits as long as it takes."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish the messages in their order, and return when the broker has taken responsibility for every one.
+
+        Raises `NotConfirmed` with the ids of those it has not, at once when there is no connection. They may have arrived
+        all the same (the confirm can be what was lost): publish them again, and let the consumer drop what it knows.
+        Raises `ValueError` when an id stands twice in the batch.
+        """
+        ...
+
+
+class Consumer(Protocol):
+    """Hands what arrives to a handler."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can arrive now: for readiness."""
+        ...
+
+    def consuming(self, handler: Handler) -> AbstractAsyncContextManager[None]:
+        """Hand every message to the handler while the block runs. At its end the batch in hand is finished first."""
+        ...
+
+
+class BrokerError(Exception):
+    """Something is wrong with the broker or with a message."""
+
+    def __str__(self) -> str:
+        return (type(self).__doc__ or "").format(**vars(self))
+
+
+class NotConfirmed(BrokerError):
+    """{count} of the messages were not confirmed, the first of them {first}: {reason}"""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        """`reasons` says for each id that was not confirmed why, in the order of the batch. It is not empty."""
+        super().__init__(dict(reasons))
+        self.reasons = dict(reasons)
+        self.count = len(self.reasons)
+        self.first, self.reason = next(iter(self.reasons.items()))
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of the messages that were not confirmed."""
+        return frozenset(self.reasons)
+
+
+class Undeliverable(BrokerError):
+    """The message can never be handled: {reason}"""
+
+    def __init__(self, reason: str, message: Message | None = None) -> None:
+        """`message` is needed only where several were handed over and the one is known."""
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+
+class TryAgainLater(BrokerError):
+    """Nothing can be handled at the moment: {reason}"""
+
+    def __init__(self, reason: str) -> None:
+        """For trouble that is not the message's, such as a database that is away: the consumer waits and asks again."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AlreadyConsuming(BrokerError):
+    """This consumer has a handler already."""
+
+
+def refuse_repeated_ids(messages: Iterable[Message]) -> None:
+    """Raise `ValueError` when two messages have one id: confirms and returns are told apart by it."""
+    seen: set[str] = set()
+    for message in messages:
+        if message.id in seen:
+            raise ValueError(f"message {message.id} stands twice in the batch")
+        seen.add(message.id)
