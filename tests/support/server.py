@@ -1,0 +1,120 @@
+"""What all private servers have in common: they start, they answer, they stop, and a test can pull the plug."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from support.ports import free_port
+from support.workspace import Workspace
+
+
+class ServerDidNotStart(Exception):
+    """A private server of the tests did not come up; its log is in the message."""
+
+
+class Server(ABC):
+    """A server of one's own on a free port of 127.0.0.1, which keeps its port and its data when it starts again.
+
+    A context manager: `with RedisServer(workspace) as redis: ...` starts and stops it.
+    """
+
+    name: ClassVar[str]
+    patience: ClassVar[float] = 15.0
+    """Seconds from the start until it must answer."""
+    ending: ClassVar[signal.Signals] = signal.SIGKILL
+    """What ends it at the end of the run, when its data no longer matter to anyone."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.port = free_port()
+        self.folder = workspace.make_folder(self.name)
+        self.log = self.folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._must_answer_by = 0.0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start and wait until it answers. Does nothing to a server that runs."""
+        self.launch()
+        self.wait_until_it_answers()
+
+    def launch(self) -> None:
+        """Start without waiting."""
+        if self._process is None:
+            self._must_answer_by = time.monotonic() + self.patience
+            self._process = self._spawn()
+
+    def wait_until_it_answers(self) -> None:
+        """Wait for a launched server.
+
+        Raises:
+            ServerDidNotStart: it ended, or was silent for longer than its patience.
+        """
+        while not self._answers():
+            if self._process is None or self._process.poll() is not None:
+                raise ServerDidNotStart(self._report("ended instead of starting"))
+            if time.monotonic() > self._must_answer_by:
+                raise ServerDidNotStart(self._report(f"did not answer within {self.patience:.0f} seconds"))
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop in order, as an administrator would. Does nothing to a server that is down."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Pull the plug. Does nothing to a server that is down."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        self._signal(process, number)
+        process.wait()
+        _signal_group(process, signal.SIGKILL)
+        self.workspace.forget(process)
+
+    def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        _signal_group(process, number)
+
+    def _report(self, what: str) -> str:
+        log = self.log.read_text(errors="replace") if self.log.exists() else "(nothing)"
+        return f"{self.name} {what}. The end of its log:\n{_tail(log)}"
+
+    @abstractmethod
+    def _spawn(self) -> subprocess.Popen[bytes]: ...
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _tail(text: str, lines: int = 40) -> str:
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def run(command: list[str | Path], *, cwd: Path, user: str | None = None) -> None:
+    """Run a command that prepares a server, and show what it said if it fails."""
+    done = subprocess.run(
+        command, cwd=cwd, user=user, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode != 0:
+        raise ServerDidNotStart(f"{command[0]} failed with {done.returncode}:\n{_tail(done.stdout + done.stderr)}")

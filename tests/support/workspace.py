@@ -1,0 +1,108 @@
+"""Where the servers of one test run live: a folder, their processes, and the promise that both are gone in the end."""
+
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_REAPER = Path(__file__).with_name("reaper.py")
+
+
+class Workspace:
+    """A temp folder and the processes and containers started for it.
+
+    `close` ends them. Should the test run die before it comes to that, even by SIGKILL, the reaper does it.
+    """
+
+    def __init__(self) -> None:
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", "-S", _REAPER], stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
+        )
+        self._processes: dict[subprocess.Popen[bytes], str] = {}
+        self.folder = _make_folder_within_reach()
+        self._tell(f"+ folder {self.folder}")
+
+    def make_folder(self, name: str) -> Path:
+        """A new folder of its own, its name beginning with `name`."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+        folder.chmod(0o755)
+        return folder
+
+    def spawn(
+        self,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        ending: signal.Signals = signal.SIGKILL,
+    ) -> subprocess.Popen[bytes]:
+        """Start `command` in a session of its own, so that Ctrl-C reaches the tests alone.
+
+        Its output is appended to `log`. `user` is whom to become, for root. `ending` is the signal that ends the process
+        and its group for good.
+        """
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=user,
+                group=_group_of(user),
+                extra_groups=[] if user else None,
+            )
+        name = f"group {process.pid} {ending.value}"
+        self._tell(f"+ {name}")
+        self._processes[process] = name
+        return process
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """Note that `process` has ended and was waited for: its number may belong to someone else from now on."""
+        self._tell(f"- {self._processes.pop(process)}")
+
+    def expect_container(self, name: str) -> None:
+        """Remove the Docker container `name` in the end, if there is one by then."""
+        self._tell(f"+ container {name}")
+
+    def close(self) -> None:
+        """End and remove everything."""
+        assert self._reaper.stdin
+        self._reaper.stdin.close()
+        # The reaper ends the processes, but they are children of this one and stay zombies until it has waited for them.
+        for process in self._processes:
+            process.wait()
+        self._reaper.wait()
+
+    def _tell(self, line: str) -> None:
+        assert self._reaper.stdin
+        self._reaper.stdin.write(f"{line}\n")
+
+
+def _make_folder_within_reach() -> Path:
+    """A temp folder that PostgreSQL can reach as another user: a TMPDIR in root's home would be closed to it."""
+    places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]  # noqa: S108  # mkdtemp makes a folder of our own in there
+    place = next((place for place in places if os.geteuid() != 0 or _is_open_to_all(Path(place))), None)
+    if place is None:
+        raise RuntimeError(f"None of {', '.join(places)} can be entered by other users; name another folder in TMPDIR.")
+    folder = Path(tempfile.mkdtemp(prefix="colophon-tests-", dir=place))
+    folder.chmod(0o755)
+    return folder
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    resolved = folder.resolve()
+    return all(step.stat().st_mode & stat.S_IXOTH for step in (resolved, *resolved.parents))
+
+
+def _group_of(user: str | None) -> int | None:
+    return pwd.getpwnam(user).pw_gid if user else None
