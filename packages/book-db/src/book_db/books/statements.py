@@ -1,0 +1,85 @@
+"""The catalogue's SQL.
+
+Each write is one statement, which changes ``books`` and adds to ``outbox``: PostgreSQL does both or neither. The
+outbox row is made when the book's row is locked and changed, so the order of its ids is the order of the changes.
+Every statement gives the columns of ``Book``, in the order of its fields.
+"""
+
+from typing import Final
+
+from sqlalchemy import TextClause, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import BigInteger
+
+from book_db.tables import BookRow
+
+_COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
+
+_books = BookRow.__table__.c
+_book = select(
+    _books.id,
+    _books.title,
+    _books.author,
+    _books.publication_date,
+    _books.version,
+    _books.created_at,
+    _books.updated_at,
+)
+
+BY_IDS: Final = _book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger))))
+PAGE: Final = _book.where(_books.id > bindparam("after")).order_by(_books.id).limit(bindparam("at_most"))
+
+
+def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> TextClause:
+    """A write that RETURNs what it wrote, with its row in the outbox."""
+    return text(
+        f"""
+        WITH written AS ({write} RETURNING {_COLUMNS}), noted AS (
+            INSERT INTO outbox (
+                kind, actor, occurred_at, traceparent,
+                book_id, title, author, publication_date, version, created_at, updated_at
+            )
+            SELECT
+                '{kind}', :actor, {at}, :traceparent,
+                id, title, author, publication_date, {version}, created_at, updated_at
+            FROM written ORDER BY id
+        )
+        SELECT id, title, author, publication_date, {version}, created_at, updated_at FROM written
+        """  # put together from constants of this module alone
+    )
+
+
+ADD: Final = _with_event(
+    """
+    INSERT INTO books (title, author, publication_date)
+    SELECT title, author, publication_date
+    FROM unnest(CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]))
+        WITH ORDINALITY AS draft (title, author, publication_date, place)
+    ORDER BY place
+    """,
+    kind="created",
+    at="created_at",
+)
+
+# clock_timestamp(), since now() is when the statement began, which may be before it waited for another writer.
+CHANGE: Final = _with_event(
+    """
+    UPDATE books SET
+        title = coalesce(:title, title),
+        author = coalesce(:author, author),
+        publication_date = coalesce(:publication_date, publication_date),
+        version = version + 1,
+        updated_at = clock_timestamp()
+    WHERE id = :book_id
+    """,
+    kind="updated",
+    at="updated_at",
+)
+
+# A deletion is a change too and takes the next version.
+REMOVE: Final = _with_event(
+    "DELETE FROM books WHERE id = :book_id",
+    kind="deleted",
+    at="clock_timestamp()",
+    version="version + 1",
+)

@@ -1,0 +1,153 @@
+"""The outbox: events that were committed with their change and wait for the broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Row, bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger
+
+from book_db.books.model import Book
+from book_db.database import Database
+from book_db.errors import DatabaseUnavailable
+from book_db.tables import OutboxRow
+
+_log = structlog.get_logger(__name__)
+
+_CHANNEL: Final = "outbox"
+_ONE_RELAY: Final = 7214508362
+"""The advisory lock that the active relay holds. The number only has to be ours."""
+
+_CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
+_FORGET = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
+_WAITING = select(func.count(), func.min(OutboxRow.occurred_at)).select_from(OutboxRow)
+# Without synchronous_commit the bell does not wait for the disk: it has nothing to lose.
+_RING = text(f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{_CHANNEL}', '')")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the outbox. ``book`` is the book as it is after the change, or as it was last."""
+
+    position: int
+    id: UUID
+    kind: str
+    actor: UUID
+    occurred_at: datetime
+    traceparent: str | None
+    book: Book
+
+
+class OutboxLead:
+    """What the one active relay does with the outbox, on the one connection that holds its lock.
+
+    When the connection is lost, so is the lead, and every method raises DatabaseUnavailable or NotCommitted.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def claim(self, at_most: int) -> list[Event]:
+        """The oldest events, in order. They stay in the outbox until they are forgotten."""
+        rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
+        return [_event(row) for row in rows]
+
+    async def forget(self, events: Sequence[Event]) -> None:
+        await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
+
+    async def wait(self, seconds: float) -> None:
+        """Until the bell rings, or until so many seconds have passed."""
+        raw = await self._connection.get_raw_connection()
+        assert raw.driver_connection is not None  # for the type checker: the connection is open
+        async for _ in raw.driver_connection.notifies(timeout=seconds, stop_after=1):
+            pass
+
+
+class Outbox:
+    """The events that wait, seen from the process that relays them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def lead(self, *, stand_by: float = 1) -> AsyncIterator[OutboxLead]:
+        """Waits until no other relay leads, asking every ``stand_by`` seconds, then leads to the end of the block."""
+        async with self._database.statement() as connection:
+            while not await connection.scalar(select(func.pg_try_advisory_lock(_ONE_RELAY))):
+                await asyncio.sleep(stand_by)
+            try:
+                await connection.execute(text(f"LISTEN {_CHANNEL}"))
+                yield OutboxLead(connection)
+            finally:
+                # The lock and the LISTEN belong to the connection: it must not go back to the pool with them.
+                await connection.invalidate()
+
+    async def waiting(self) -> tuple[int, datetime | None]:
+        """How many events wait, and since when the oldest does."""
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_WAITING)).one()
+            return row[0], row[1]
+
+
+class OutboxBell:
+    """Wakes the relay after a commit.
+
+    PostgreSQL lets only one transaction at a time commit that notifies, so writes do not notify themselves:
+    one small statement rings for all that were committed while the one before was on its way.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ringing: asyncio.Task[None] | None = None
+        self._once_more = False
+
+    def ring(self) -> None:
+        if self._ringing is not None:
+            self._once_more = True
+        else:
+            self._ringing = asyncio.create_task(self._ring())
+
+    async def close(self) -> None:
+        """Until the last ring is out."""
+        if self._ringing is not None:
+            await self._ringing
+
+    async def _ring(self) -> None:
+        try:
+            while True:
+                self._once_more = False
+                # Nothing is lost without the bell: the relay looks by itself as well.
+                with suppress(DatabaseUnavailable):
+                    async with self._database.statement() as connection:
+                        await connection.execute(_RING)
+                if not self._once_more:
+                    return
+        finally:
+            self._ringing = None
+
+
+def _event(row: Row[tuple[OutboxRow]]) -> Event:
+    return Event(
+        position=row.id,
+        id=row.event_id,
+        kind=row.kind,
+        actor=row.actor,
+        occurred_at=row.occurred_at,
+        traceparent=row.traceparent,
+        book=Book(
+            id=row.book_id,
+            title=row.title,
+            author=row.author,
+            publication_date=row.publication_date,
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        ),
+    )

@@ -1,0 +1,119 @@
+"""Users and their sessions: who may sign in, and which sign-ins are good."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Uuid, bindparam, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import IntegrityError
+
+from book_db.database import Database
+from book_db.errors import EmailTaken
+from book_db.tables import SessionRow, User
+
+CALLERS_CHANGED: Final = "callers"
+"""The channel on which the id of a user is told whose sessions, or whose right to sign in, have changed."""
+
+_TELL = text(f"SELECT pg_notify('{CALLERS_CHANGED}', CAST(:user_id AS text))")
+
+_COLUMNS: Final = tuple(User.__table__.c)
+_USERS: Final = select(*_COLUMNS)
+
+# A user's sessions that are over are swept when the user signs in again.
+_SWEEP: Final = text("DELETE FROM sessions WHERE user_id = :user_id AND expires_at < now()")
+_BEGIN: Final = text(
+    "INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user_id, now() + make_interval(secs => :seconds))"
+)
+_END: Final = (
+    update(SessionRow).where(SessionRow.ended_at.is_(None)).values(ended_at=func.now()).returning(SessionRow.user_id)
+)
+_LIVE: Final = (
+    select(SessionRow.id, SessionRow.user_id)
+    .join(User, User.id == SessionRow.user_id)
+    .where(SessionRow.id == func.any(bindparam("session_ids", type_=ARRAY(Uuid))))
+    .where(SessionRow.ended_at.is_(None), SessionRow.expires_at > func.now(), User.is_active)
+)
+
+
+class Users:
+    """Those who may sign in. A user that is returned is a plain object: writing to it changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, user_id: UUID) -> User | None:
+        return await self._one(_USERS.where(User.id == user_id))
+
+    async def by_email(self, email: str) -> User | None:
+        """The user with this address, in whatever case it is written."""
+        return await self._one(_USERS.where(func.lower(User.email) == func.lower(email)))
+
+    async def page(self, size: int, after: UUID | None = None) -> list[User]:
+        """At most ``size`` users by ascending id, those after ``after``."""
+        query = _USERS.order_by(User.id).limit(size)
+        async with self._database.statement() as connection:
+            rows = await connection.execute(query if after is None else query.where(User.id > after))
+            return [User(**row._mapping) for row in rows]
+
+    async def add(self, values: Mapping[str, Any]) -> User:
+        """Raises EmailTaken."""
+        return await self._write(insert(User).values(id=uuid4(), **values).returning(*_COLUMNS))
+
+    async def change(self, user_id: UUID, values: Mapping[str, Any]) -> User:
+        """Changes some columns of a user, one at least. Raises EmailTaken."""
+        return await self._write(update(User).where(User.id == user_id).values(**values).returning(*_COLUMNS))
+
+    async def remove(self, user_id: UUID) -> None:
+        """Takes a user out, and with the user every session."""
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(User).where(User.id == user_id))
+            await connection.execute(_TELL, {"user_id": user_id})
+
+    async def _one(self, query: Any) -> User | None:
+        async with self._database.statement() as connection:
+            row = (await connection.execute(query)).one_or_none()
+            return None if row is None else User(**row._mapping)
+
+    async def _write(self, write: Any) -> User:
+        try:
+            async with self._database.transaction() as connection:
+                user = User(**(await connection.execute(write)).one()._mapping)
+                await connection.execute(_TELL, {"user_id": user.id})
+        except IntegrityError as error:
+            raise EmailTaken from error
+        return user
+
+
+class Sessions:
+    """Sign-ins. An access token names its session and is good as long as the session is live."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, user_id: UUID, seconds: int) -> UUID:
+        """A new session of so many seconds."""
+        session_id = uuid4()
+        async with self._database.transaction() as connection:
+            await connection.execute(_SWEEP, {"user_id": user_id})
+            await connection.execute(_BEGIN, {"id": session_id, "user_id": user_id, "seconds": seconds})
+        return session_id
+
+    async def end(self, session_id: UUID) -> None:
+        """Ends a session at once; ending one that is over already changes nothing."""
+        async with self._database.transaction() as connection:
+            user_id = await connection.scalar(_END.where(SessionRow.id == session_id))
+            if user_id is not None:
+                await connection.execute(_TELL, {"user_id": user_id})
+
+    async def end_all(self, user_id: UUID) -> None:
+        """Ends every session of a user at once."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_END.where(SessionRow.user_id == user_id))
+            await connection.execute(_TELL, {"user_id": user_id})
+
+    async def live(self, session_ids: Collection[UUID]) -> dict[UUID, UUID]:
+        """Of these sessions the live ones of active users, each with its user's id."""
+        async with self._database.statement() as connection:
+            rows = await connection.execute(_LIVE, {"session_ids": list(session_ids)})
+            return {row.id: row.user_id for row in rows}
