@@ -1,0 +1,117 @@
+"""Consuming from a queue."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractQueue
+from aiormq.abc import AbstractChannel as UnderlyingChannel
+
+from book_runtime.broker.amqp.inbox import Inbox
+from book_runtime.broker.amqp.link import BrokerLost, Link
+from book_runtime.broker.amqp.settling import SessionOver, Settling
+from book_runtime.broker.amqp.topology import Topology, declare
+from book_runtime.broker.seam import AlreadyConsuming, Handler
+
+logger = structlog.get_logger(__name__)
+
+_PATIENCE_IN_STOPPING: Final = 10.0
+"""Seconds that a handler is given to finish the batch in hand."""
+
+
+class AmqpConsumer:
+    """A `Consumer` of one queue.
+
+    A batch is what has arrived while the batch before it was handled, so a single message does not wait for others and the
+    batches grow with the load, up to `topology.prefetch`. A batch is acknowledged when the handler has returned.
+
+    Order holds because nothing is ever put back while the connection stands: a batch is handled before the next is looked
+    at, and what fails is tried again in its place. When a connection breaks, the broker delivers again what was not
+    acknowledged, in the old order and before anything newer.
+    """
+
+    def __init__(self, url: str, topology: Topology) -> None:
+        self._url = url
+        self._topology = topology
+        self._session: _Session | None = None
+        self._link: Link[_Session] | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can arrive: connected, everything declared, consuming."""
+        return self._link is not None and self._link.is_up
+
+    async def ready(self) -> None:
+        """Return when messages can arrive. Call it inside the `consuming` block."""
+        if self._link is None:
+            raise RuntimeError("ready() is for the inside of a consuming() block")
+        await self._link.wait_until_up()
+
+    @asynccontextmanager
+    async def consuming(self, handler: Handler) -> AsyncIterator[None]:
+        """Connect in the background and hand every message to the handler while the block runs.
+
+        At the end of the block no further message is taken, the batch in hand is finished (within 10 seconds) and
+        acknowledged, and the rest goes back to the queue.
+        """
+        if self._link is not None:
+            raise AlreadyConsuming()
+        use = partial(self._serve, handler)
+        self._link = Link(self._url, role="consumer", name=self._topology.queue, set_up=self._set_up, use=use)
+        self._link.start()
+        try:
+            yield
+        finally:
+            await self._stop(self._link)
+            self._link = None
+
+    async def _stop(self, link: "Link[_Session]") -> None:
+        if self._session is not None:
+            self._session.inbox.close()
+        await link.stop(_PATIENCE_IN_STOPPING)
+
+    async def _set_up(self, connection: AbstractConnection) -> "_Session":
+        channel = await connection.channel(publisher_confirms=False)
+        await channel.set_qos(prefetch_count=self._topology.prefetch)
+        queue = await declare(channel, self._topology)
+        # A channel of its own: a dead letter that is refused must not take the deliveries with it.
+        letters = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        dead_letters = await letters.get_exchange(self._topology.dead_letter_exchange, ensure=False)
+        inbox = Inbox()
+        underlying = await channel.get_underlay_channel()
+        underlying.on_consumer_cancel_callbacks.add(lambda cancel: inbox.close(BrokerLost(cancel)))
+        channel.close_callbacks.add(lambda _, cause: inbox.close(BrokerLost(cause)))
+        letters.close_callbacks.add(lambda _, cause: inbox.close(BrokerLost(cause)))
+        tag = await queue.consume(inbox.put)
+        return _Session(inbox, underlying, queue, tag, dead_letters)
+
+    async def _serve(self, handler: Handler, session: "_Session") -> None:
+        self._session = session
+        settling = Settling(handler, session.inbox, session.dead_letters, self._topology)
+        try:
+            while batch := await session.inbox.take():
+                await settling.settle(batch)
+        except SessionOver:
+            logger.info("a batch goes back to the queue", queue=self._topology.queue)
+        finally:
+            self._session = None
+        if session.inbox.reason:
+            raise session.inbox.reason
+        await session.give_back()
+
+
+@dataclass(slots=True)
+class _Session:
+    inbox: Inbox
+    channel: UnderlyingChannel
+    queue: AbstractQueue
+    consumer_tag: str
+    dead_letters: AbstractExchange
+
+    async def give_back(self) -> None:
+        """Take no more, and return what is not acknowledged. From RabbitMQ 4.3 on, only a close counts as a failed delivery."""
+        await self.queue.cancel(self.consumer_tag)
+        await self.channel.basic_nack(0, multiple=True, requeue=True)

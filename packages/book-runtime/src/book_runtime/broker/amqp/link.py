@@ -1,0 +1,217 @@
+"""A connection to the broker that comes back by itself.
+
+aio-pika's own robust connection is not used: it restores channels behind the back of those who hold deliveries of the dead
+one, logs each attempt, and leaves a channel that could not be restored for dead. Here whatever is lost (connection, channel,
+consumer, a broker that stopped confirming) ends the session, and the next one declares and begins everything anew.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, Generic, TypeVar
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from yarl import URL
+
+from book_runtime.broker import metrics
+from book_runtime.broker.amqp.pauses import Pauses
+from book_runtime.retry import Failure, retry
+
+logger = structlog.get_logger(__name__)
+
+S = TypeVar("S")
+
+_HEARTBEAT: Final = 15
+"""Seconds, unless the address says `?heartbeat=`. A broker that is silent for about three times as long is given up."""
+
+_PATIENCE: Final = 10.0
+"""Seconds for connecting, and for what is set up on the connection."""
+
+_PATIENCE_IN_CLOSING: Final = 5.0
+
+_STABLE: Final = 10.0
+"""Seconds after which a session counts as one that went well."""
+
+
+class BrokerLost(ConnectionError):
+    """The connection to the broker, or the channel, was lost."""
+
+    def __init__(self, cause: object = None) -> None:
+        super().__init__(repr(cause) if cause else "closed")
+
+
+LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
+"""What aio-pika raises when the connection or a channel is gone, or was never there."""
+
+
+class _SaidOnceByUs(logging.Filter):
+    """Drops aiormq's error for each failed attempt to connect: this module says once that the broker is away."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("error when creating transport")
+
+
+logging.getLogger("aiormq.connection").addFilter(_SaidOnceByUs())
+
+
+class Link(Generic[S]):
+    """Keeps a session open: a connection with what was set up on it, for as long as its use lasts, again and again."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        role: str,
+        name: str,
+        set_up: Callable[[AbstractConnection], Awaitable[S]],
+        use: Callable[[S], Awaitable[None]],
+    ) -> None:
+        """`use` returns after `stop`, and raises when the session is no good any more."""
+        self._url = _with_heartbeat(url)
+        self._client_name = f"{role} {name}"
+        self._set_up = set_up
+        self._use = use
+        self._connected = metrics.CONNECTED.labels(role, name)
+        self._connected.set(0)
+        self._log = logger.bind(role=role, name=name, broker=f"{self._url.host}:{self._url.port}")
+        self._complaints: set[type[BaseException]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._up = asyncio.Event()
+        self._in_use = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection with everything set up."""
+        return self._up.is_set()
+
+    async def wait_until_up(self) -> None:
+        """Return when there is a connection. Waits as long as it takes."""
+        await self._up.wait()
+
+    def start(self) -> None:
+        """Begin to connect, and return at once."""
+        self._stopping = False
+        self._task = asyncio.create_task(self._keep_open())
+
+    async def stop(self, patience: float) -> None:
+        """Open no further session, and wait so many seconds for the end of the use of this one."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._stopping = True
+        if self._in_use:
+            await asyncio.wait([task], timeout=patience)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_open(self) -> None:
+        pauses = Pauses()
+        while not self._stopping:
+            started = time.monotonic()
+            try:
+                await self._one_session()
+            except LOST as error:
+                self._complain("lost the broker", error)
+            except Exception:  # noqa: BLE001 - a bug in here must not end the deliveries; it is logged with its traceback
+                self._log.exception("a session with the broker failed")
+            if time.monotonic() - started > _STABLE:
+                pauses.reset()
+            if not self._stopping:
+                await asyncio.sleep(pauses.next())
+
+    async def _one_session(self) -> None:
+        with _stray_cancellation_means_lost():
+            connection, session = await self._open()
+            async with self._closing(connection):
+                self._in_use = True
+                try:
+                    await self._use(session)
+                finally:
+                    self._in_use = False
+
+    async def _open(self) -> tuple[AbstractConnection, S]:
+        """Try for as long as it takes."""
+        patiently = retry(
+            times=sys.maxsize,
+            delay=0.2,
+            exceptions=LOST,
+            backoff=2,
+            max_delay=5,
+            jitter=0.5,
+            on_retry=self._say_that_it_is_away,
+        )
+        return await patiently(self._try_to_open)()
+
+    async def _try_to_open(self) -> tuple[AbstractConnection, S]:
+        with _stray_cancellation_means_lost():
+            connection = await aio_pika.connect(
+                self._url, timeout=_PATIENCE, client_properties={"connection_name": self._client_name}
+            )
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    session = await self._set_up(connection)
+            except BaseException:
+                await _close(connection)
+                raise
+        self._say_that_it_is_there(connection)
+        return connection, session
+
+    @asynccontextmanager
+    async def _closing(self, connection: AbstractConnection) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self._set_down()
+            await _close(connection)
+
+    def _say_that_it_is_there(self, connection: AbstractConnection) -> None:
+        connection.close_callbacks.add(lambda *_: self._set_down())
+        self._complaints.clear()
+        self._connected.set(1)
+        self._up.set()
+        self._log.info("connected to the broker")
+
+    def _set_down(self) -> None:
+        self._up.clear()
+        self._connected.set(0)
+
+    def _say_that_it_is_away(self, failure: Failure) -> None:
+        self._complain("the broker is not there, trying until it is", failure.exception)
+
+    def _complain(self, what: str, error: BaseException) -> None:
+        """Once for each kind of trouble: at the hundredth attempt the log has nothing new to say."""
+        if not self._stopping and type(error) not in self._complaints:
+            self._complaints.add(type(error))
+            self._log.warning(what, error=repr(error))
+
+
+def _with_heartbeat(url: str) -> URL:
+    address = URL(url)
+    return address if "heartbeat" in address.query else address.update_query(heartbeat=str(_HEARTBEAT))
+
+
+async def _close(connection: AbstractConnection) -> None:
+    # A connection that cannot be closed in order is left to its heartbeat; it is not used any more.
+    with contextlib.suppress(*LOST), _stray_cancellation_means_lost():
+        await asyncio.wait_for(connection.close(), _PATIENCE_IN_CLOSING)
+
+
+@contextmanager
+def _stray_cancellation_means_lost() -> Iterator[None]:
+    """aiormq answers what waits for a dead connection with CancelledError, though nobody cancelled."""
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if task and task.cancelling() > cancellations:
+            raise
+        raise BrokerLost(error) from error

@@ -1,0 +1,144 @@
+"""Publishing to an exchange with confirms."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+
+from book_runtime.broker import metrics
+from book_runtime.broker.amqp.envelope import to_amqp
+from book_runtime.broker.amqp.link import BrokerLost, Link
+from book_runtime.broker.amqp.topology import declare_topic_exchange
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import NotConfirmed, refuse_repeated_ids
+
+_PATIENCE_IN_STOPPING: Final = 5.0
+
+
+class AmqpPublisher:
+    """A `Publisher` to one topic exchange.
+
+    `async with AmqpPublisher(url, exchange) as publisher:` begins to connect and does not wait for it; it connects again
+    whenever the connection is lost.
+
+    The messages of a batch are on their way all at once and written in order, so a queue gets them in order. Should the broker
+    refuse one of them alone (it cannot be routed), those behind it have arrived: who must keep the order of the two knows
+    it from `NotConfirmed` and decides.
+    """
+
+    def __init__(self, url: str, exchange: str, *, confirm_timeout: float = 10.0, in_flight: int = 500) -> None:
+        """`confirm_timeout`: seconds until a message counts as not confirmed. `in_flight`: how many wait for it at most."""
+        self._exchange_name = exchange
+        self._confirm_timeout = confirm_timeout
+        self._in_flight = in_flight
+        self._turn = asyncio.Lock()
+        self._session: _Session | None = None
+        self._link: Link[_Session] = Link(url, role="publisher", name=exchange, set_up=self._set_up, use=self._use)
+
+    async def __aenter__(self) -> Self:
+        self._link.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            self._session.end()
+        await self._link.stop(_PATIENCE_IN_STOPPING)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection and the exchange is declared."""
+        return self._link.is_up
+
+    async def ready(self) -> None:
+        """Return when there is a connection."""
+        await self._link.wait_until_up()
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish in order, and return when the broker has confirmed every message: see `Publisher`."""
+        refuse_repeated_ids(messages)
+        async with self._turn:
+            metrics.PUBLISHED.labels(self._exchange_name).inc(len(messages))
+            reasons = await self._publish(messages)
+        metrics.CONFIRMED.labels(self._exchange_name).inc(len(messages) - len(reasons))
+        if reasons:
+            raise NotConfirmed({message.id: reasons[message.id] for message in messages if message.id in reasons})
+
+    async def _publish(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Why which messages were not confirmed."""
+        session = self._session
+        if session is None or not self._link.is_up:
+            return {message.id: "not connected to the broker" for message in messages}
+        return await session.publish(messages)
+
+    async def _set_up(self, connection: AbstractConnection) -> "_Session":
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        await declare_topic_exchange(channel, self._exchange_name)
+        exchange = await channel.get_exchange(self._exchange_name, ensure=False)
+        return _Session(channel, exchange, self._confirm_timeout, self._in_flight)
+
+    async def _use(self, session: "_Session") -> None:
+        self._session = session
+        try:
+            await session.over
+        finally:
+            self._session = None
+
+
+class _Session:
+    """One channel, from its opening until it is closed or does not confirm any more."""
+
+    def __init__(
+        self, channel: AbstractChannel, exchange: AbstractExchange, confirm_timeout: float, in_flight: int
+    ) -> None:
+        self._exchange = exchange
+        self._confirm_timeout = confirm_timeout
+        self._in_flight = in_flight
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        channel.close_callbacks.add(lambda _, cause: self.end(BrokerLost(cause)))
+
+    def end(self, cause: BrokerLost | None = None) -> None:
+        """Publish no more on this channel."""
+        if self.over.done():
+            return
+        if cause:
+            self.over.set_exception(cause)
+        else:
+            self.over.set_result(None)
+
+    async def publish(self, messages: Sequence[Message]) -> dict[str, str]:
+        """All at once, bounded. Tasks begin in the order of their creation and each takes its turn at the channel first."""
+        reasons: dict[str, str] = {}
+        window = asyncio.Semaphore(self._in_flight)
+
+        async def confirm(message: Message) -> None:
+            try:
+                await self._publish_one(message)
+            except Exception as error:  # noqa: BLE001 - whatever it was: the caller is told, and keeps the message
+                reasons[message.id] = repr(error)
+            finally:
+                window.release()
+
+        async with asyncio.TaskGroup() as group:
+            for message in messages:
+                await window.acquire()
+                group.create_task(confirm(message))
+        return reasons
+
+    async def _publish_one(self, message: Message) -> None:
+        task = asyncio.current_task()
+        try:
+            await self._exchange.publish(
+                to_amqp(message), message.routing_key, mandatory=True, timeout=self._confirm_timeout
+            )
+        except TimeoutError as silence:
+            # A late confirm must not be taken for that of the next attempt, and a broker that is stuck may be left.
+            self.end(BrokerLost(silence))
+            raise
+        except asyncio.CancelledError as error:
+            if task and task.cancelling():
+                raise
+            raise BrokerLost(error) from error

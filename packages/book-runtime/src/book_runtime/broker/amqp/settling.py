@@ -1,0 +1,127 @@
+"""What becomes of a delivery: acknowledged, tried again, or dead-lettered."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import DeliveryError
+
+from book_runtime.broker import metrics
+from book_runtime.broker.amqp.envelope import delivery_count, from_amqp, to_dead_letter
+from book_runtime.broker.amqp.inbox import Inbox
+from book_runtime.broker.amqp.pauses import Pauses
+from book_runtime.broker.amqp.topology import Topology
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import Handler, TryAgainLater, Undeliverable
+
+logger = structlog.get_logger(__name__)
+
+_CONFIRM_TIMEOUT: Final = 10.0
+"""Seconds for a dead letter."""
+
+
+class SessionOver(Exception):
+    """The session ended in a pause: what is in hand goes back to the queue."""
+
+
+class Settling:
+    """Settles the batches of one session, one after the other."""
+
+    def __init__(self, handler: Handler, inbox: Inbox, dead_letters: AbstractExchange, topology: Topology) -> None:
+        self._handler = handler
+        self._inbox = inbox
+        self._dead_letters = dead_letters
+        self._topology = topology
+        self._log = logger.bind(queue=topology.queue)
+
+    async def settle(self, batch: Sequence[AbstractIncomingMessage]) -> None:
+        """Handle the batch and acknowledge it; if it fails, find out which of its messages it was.
+
+        Messages that were delivered before are handled one at a time: one of them may have taken the process down, and
+        would do so to the innocent ones beside it until they are all at the delivery limit.
+        """
+        redelivered = sum(1 for delivery in batch if delivery.redelivered)
+        metrics.REDELIVERED.labels(self._topology.queue).inc(redelivered)
+        if len(batch) == 1 or redelivered or not await self._handled_together(batch):
+            for delivery in batch:
+                await self._settle_alone(delivery)
+
+    async def _handled_together(self, batch: Sequence[AbstractIncomingMessage]) -> bool:
+        try:
+            await self._ask([from_amqp(delivery) for delivery in batch])
+        except SessionOver:
+            raise
+        except Exception as error:  # noqa: BLE001 - the round that follows finds out what it was
+            self._log.info("a batch failed, trying its messages one at a time", size=len(batch), error=repr(error))
+            return False
+        metrics.HANDLED.labels(self._topology.queue).inc(len(batch))
+        await batch[-1].ack(multiple=True)
+        return True
+
+    async def _settle_alone(self, delivery: AbstractIncomingMessage) -> None:
+        message = from_amqp(delivery)
+        pauses = Pauses()
+        failures = 0
+        while not await self._handled_or_dead_lettered(delivery, message, failures):
+            failures += 1
+            await self._pause(pauses)
+        await delivery.ack()
+
+    async def _handled_or_dead_lettered(
+        self, delivery: AbstractIncomingMessage, message: Message, failures: int
+    ) -> bool:
+        try:
+            await self._ask([message])
+        except SessionOver:
+            raise
+        except Undeliverable as error:
+            await self._dead_letter(delivery, error.reason, error)
+        except Exception as error:  # noqa: BLE001 - tried again, and in the end dead-lettered with its traceback
+            if not self._is_hopeless(delivery, failures + 1):
+                self._log.warning("a message was not handled, trying again", message_id=message.id, exc_info=error)
+                return False
+            await self._dead_letter(delivery, f"failed {failures + 1} times, the last time with {error!r}", error)
+        else:
+            metrics.HANDLED.labels(self._topology.queue).inc()
+        return True
+
+    def _is_hopeless(self, delivery: AbstractIncomingMessage, failures: int) -> bool:
+        deliveries = delivery_count(delivery) + failures
+        return failures >= self._topology.attempts or deliveries >= self._topology.delivery_limit
+
+    async def _ask(self, messages: Sequence[Message]) -> None:
+        """Hand over, and as long as the handler says `TryAgainLater` hand over the same again: nothing is counted."""
+        pauses = Pauses()
+        waiting = False
+        while True:
+            try:
+                await self._handler(messages)
+            except TryAgainLater as trouble:
+                if not waiting:
+                    self._log.warning("consuming pauses", reason=trouble.reason, waiting=len(messages))
+                waiting = True
+                await self._pause(pauses)
+            else:
+                break
+        if waiting:
+            self._log.info("consuming goes on")
+
+    async def _pause(self, pauses: Pauses) -> None:
+        if await self._inbox.closes_within(pauses.next()):
+            raise SessionOver
+
+    async def _dead_letter(self, delivery: AbstractIncomingMessage, reason: str, error: Exception) -> None:
+        """Publish it to the dead-letter exchange, again and again until it is confirmed: only then may it be acknowledged."""
+        letter = to_dead_letter(delivery, queue=self._topology.queue, reason=reason, error=error)
+        pauses = Pauses()
+        while True:
+            try:
+                await self._dead_letters.publish(letter, delivery.routing_key or "", timeout=_CONFIRM_TIMEOUT)
+            except (DeliveryError, TimeoutError) as refusal:
+                self._log.exception("a dead letter was refused", message_id=delivery.message_id, refusal=repr(refusal))
+                await self._pause(pauses)
+            else:
+                break
+        metrics.DEAD_LETTERED.labels(self._topology.queue).inc()
+        self._log.error("a message was dead-lettered", message_id=delivery.message_id, reason=reason, exc_info=error)
