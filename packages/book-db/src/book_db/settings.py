@@ -1,7 +1,22 @@
 """Where PostgreSQL and Redis are, for every process that works on the catalogue."""
 
-from book_runtime.settings import Settings
+from typing import Annotated
+
+from book_runtime.settings import PostgresUrl, RedisUrl, Settings
+from pydantic import Field
 
 
 class StoreSettings(Settings):
     """The stores. A process without DATABASE_URL does not start; without REDIS_URL it reads past a cache."""
+
+    database_url: PostgresUrl
+    """The catalogue's database."""
+
+    database_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
+    """How many connections to the database one process opens at most."""
+
+    redis_url: RedisUrl | None = None
+    """The cache; without it every read asks the database."""
+
+    cache_seconds: Annotated[int, Field(ge=30, le=86_400)] = 300
+    """How long a book stays in the cache: what bounds a stale read after an outage of Redis."""
