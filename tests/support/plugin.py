@@ -6,9 +6,20 @@ from functools import cached_property
 import pytest
 
 from support.postgresql import PostgreSQLServer
+from support.programs import NotInstalled, require
+from support.rabbitmq import RabbitMQServer
+from support.redis import RedisServer
 from support.workspace import Workspace
 
 _TEMPLATE = "migrated_template"
+
+_PROGRAMS = {
+    "redis": "redis-server",
+    "own_redis": "redis-server",
+    "rabbitmq": "rabbitmq-server",
+    "own_rabbitmq": "rabbitmq-server",
+}
+"""The fixtures that need a program which does not come with the Python packages."""
 
 
 class PrivateServers:
@@ -29,6 +40,19 @@ class PrivateServers:
         server.start()
         return server
 
+    @cached_property
+    def redis(self) -> RedisServer:
+        server = RedisServer(self.workspace)
+        server.start()
+        return server
+
+    @cached_property
+    def rabbitmq(self) -> RabbitMQServer:
+        """Launched here and slow to start: call `start` before use."""
+        server = RabbitMQServer(self.workspace, managed=True)
+        server.launch()
+        return server
+
     def close(self) -> None:
         if self._workspace is not None:
             self._workspace.close()
@@ -43,6 +67,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_SERVERS].close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects by the marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "private_servers" in _fixtures_of(item):
+            item.add_marker(pytest.mark.server)
+    # The broker starts in the background: whoever needs it comes last, a module as a whole.
+    waiting = {item.path for item in items if "rabbitmq" in _fixtures_of(item)}
+    items.sort(key=lambda item: item.path in waiting)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.collectonly:
+        return
+    needed = {fixture for item in session.items for fixture in _fixtures_of(item)}
+    try:
+        require(program for fixture, program in _PROGRAMS.items() if fixture in needed)
+    except NotInstalled as error:
+        raise pytest.UsageError(str(error)) from error
+    if "rabbitmq" in needed:
+        _ = session.config.stash[_SERVERS].rabbitmq
+
+
+def _fixtures_of(item: pytest.Item) -> list[str]:
+    """All fixtures that a test uses, also through other fixtures."""
+    return getattr(item, "fixturenames", [])
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +138,52 @@ def empty_database_url(postgresql: PostgreSQLServer) -> Iterator[str]:
     name = postgresql.create_database()
     yield postgresql.url_of(name)
     postgresql.drop_database(name)
+
+
+@pytest.fixture
+def own_postgresql(workspace: Workspace) -> Iterator[PostgreSQLServer]:
+    """A PostgreSQL for this test alone, which it may stop, kill and start again."""
+    with PostgreSQLServer(workspace) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis(private_servers: PrivateServers) -> RedisServer:
+    """The Redis that all tests share."""
+    return private_servers.redis
+
+
+@pytest.fixture
+def redis_url(redis: RedisServer) -> str:
+    """A Redis with no key in it."""
+    redis.clear()
+    return redis.url
+
+
+@pytest.fixture
+def own_redis(workspace: Workspace) -> Iterator[RedisServer]:
+    """A Redis for this test alone, which it may stop, kill and start again on the same port."""
+    with RedisServer(workspace) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(private_servers: PrivateServers) -> RabbitMQServer:
+    """The RabbitMQ that all tests share: for those who ask its management API."""
+    private_servers.rabbitmq.start()
+    return private_servers.rabbitmq
+
+
+@pytest.fixture
+def amqp_url(rabbitmq: RabbitMQServer) -> Iterator[str]:
+    """A virtual host of the test's own with nothing in it."""
+    name = rabbitmq.create_vhost()
+    yield rabbitmq.url_of(name)
+    rabbitmq.drop_vhost(name)
+
+
+@pytest.fixture
+def own_rabbitmq(workspace: Workspace) -> Iterator[RabbitMQServer]:
+    """A RabbitMQ for this test alone, which it may stop, kill and start again on the same port. It takes seconds to come."""
+    with RabbitMQServer(workspace) as server:
+        yield server

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from support.container import Container
 from support.ports import free_port
 from support.workspace import Workspace
 
@@ -35,6 +36,7 @@ class Server(ABC):
         self.port = free_port()
         self.folder = workspace.make_folder(self.name)
         self.log = self.folder / "server.log"
+        self.container = self._make_container()
         self._process: subprocess.Popen[bytes] | None = None
         self._must_answer_by = 0.0
 
@@ -89,11 +91,18 @@ class Server(ABC):
         self.workspace.forget(process)
 
     def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-        _signal_group(process, number)
+        if self.container:
+            self.container.signal(number)
+        else:
+            _signal_group(process, number)
 
     def _report(self, what: str) -> str:
         log = self.log.read_text(errors="replace") if self.log.exists() else "(nothing)"
         return f"{self.name} {what}. The end of its log:\n{_tail(log)}"
+
+    def _make_container(self) -> Container | None:
+        """The container that it runs in, or None where the program itself is on this machine."""
+        return None
 
     @abstractmethod
     def _spawn(self) -> subprocess.Popen[bytes]: ...

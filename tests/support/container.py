@@ -1,0 +1,45 @@
+"""A server in a container, for machines that have Docker but not the server."""
+
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from support.workspace import Workspace
+
+
+class Container:
+    """A container that is made when it first starts, and keeps its files when it starts again."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        image: str,
+        *,
+        ports: Mapping[int, int],
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        """`ports` are those of 127.0.0.1 and what they lead to inside."""
+        self._name = f"colophon-tests-{os.getpid()}-{secrets.token_hex(4)}"
+        published = [f"--publish=127.0.0.1:{outer}:{inner}" for outer, inner in ports.items()]
+        variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
+        # A hostname that stays: RabbitMQ names its data after it.
+        self._made_by = ["docker", "run", f"--name={self._name}", "--hostname=tests", *published, *variables, image]
+        self._made_by += arguments
+        self._is_made = False
+        workspace.expect_container(self._name)
+
+    def command(self) -> Sequence[str]:
+        """The command that runs it in the foreground, output included."""
+        if self._is_made:
+            return ["docker", "start", "--attach", self._name]
+        self._is_made = True
+        return self._made_by
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server inside."""
+        subprocess.run(
+            ["docker", "kill", f"--signal={number.value}", self._name], check=True, stdout=subprocess.DEVNULL
+        )

@@ -1,0 +1,184 @@
+"""A private RabbitMQ, from Debian's 3.10 to today's 4.x."""
+
+import base64
+import http.client
+import itertools
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+from support.container import Container
+from support.ports import free_port
+from support.programs import NotInstalled, find
+from support.server import Server
+from support.workspace import Workspace
+
+_USER = "tests"
+_AMQP_0_9_1 = b"AMQP\x00\x00\x09\x01"
+
+
+class RabbitMQServer(Server):
+    """RabbitMQ; `url` leads to its default virtual host.
+
+    Only one that is `managed` has the management API, and with it virtual hosts for each test: the plugin makes `stop` take
+    five seconds longer.
+    """
+
+    name: ClassVar[str] = "rabbitmq"
+    # Six seconds of two free cores; an image may have to be fetched first.
+    patience: ClassVar[float] = 180.0
+
+    def __init__(self, workspace: Workspace, *, managed: bool = False) -> None:
+        self._is_managed = managed
+        self._password = secrets.token_hex(8)
+        self._management_port = free_port()
+        self._numbers = itertools.count(1)
+        self._epmd_port: int | None = None
+        super().__init__(workspace)
+        self.url = self.url_of("/")
+
+    def url_of(self, vhost: str) -> str:
+        """The address of one virtual host of this broker."""
+        path = "" if vhost == "/" else quote(vhost, safe="")
+        return f"amqp://{_USER}:{self._password}@127.0.0.1:{self.port}/{path}"
+
+    def create_vhost(self) -> str:
+        """Make a virtual host with nothing in it, and return its name."""
+        name = f"test-{next(self._numbers)}"
+        self.manage("PUT", f"/vhosts/{name}")
+        return name
+
+    def drop_vhost(self, name: str) -> None:
+        """Drop a virtual host with its queues, and disconnect whoever is in there."""
+        self.manage("DELETE", f"/vhosts/{name}")
+
+    def manage(self, method: str, path: str, body: object | None = None) -> object:
+        """Call the management API, `path` following `/api`, and return its answer if it gives one.
+
+        Raises:
+            ManagementError: the API said no.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self._management_port, timeout=10)
+        credentials = base64.b64encode(f"{_USER}:{self._password}".encode()).decode()
+        headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, f"/api{path}", body=json.dumps(body or {}), headers=headers)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        if response.status >= http.HTTPStatus.BAD_REQUEST:
+            raise ManagementError(method, path, response.status, answer)
+        return json.loads(answer) if answer else None
+
+    def _make_container(self) -> Container | None:
+        if find("rabbitmq-server"):
+            return None
+        return Container(
+            self.workspace,
+            "rabbitmq:4-management" if self._is_managed else "rabbitmq:4",
+            ports={self.port: 5672, self._management_port: 15672},
+            environment={"RABBITMQ_DEFAULT_USER": _USER, "RABBITMQ_DEFAULT_PASS": self._password},
+        )
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        if self.container:
+            return self.workspace.spawn(self.container.command(), log=self.log, cwd=self.folder)
+        if self._epmd_port is None:
+            self._write_configuration()
+            self._epmd_port = self._start_epmd()
+        return self.workspace.spawn(
+            [_server_script()], log=self.log, cwd=self.folder, env=self._environment(self._epmd_port)
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(_AMQP_0_9_1)
+                if not connection.recv(1):
+                    return False
+            if self._is_managed:
+                self.manage("GET", "/whoami")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def _write_configuration(self) -> None:
+        settings = {
+            "listeners.tcp.local": f"127.0.0.1:{self.port}",
+            "default_user": _USER,
+            "default_pass": self._password,
+            # A nearly full disk is no reason to refuse a test's messages.
+            "disk_free_limit.absolute": "50MB",
+        }
+        if self._is_managed:
+            settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(self._management_port)}
+        (self.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (self.folder / "rabbitmq-env.conf").touch()
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management]." if self._is_managed else "[].")
+
+    def _start_epmd(self) -> int:
+        """Start Erlang's name server for this broker alone: the one that Erlang would start stays for ever."""
+        epmd = find("epmd")
+        if epmd is None:
+            raise NotInstalled("RabbitMQ's epmd, which comes with Erlang, is not on the PATH.")
+        port = free_port()
+        log = self.folder / "epmd.log"
+        self.workspace.spawn([epmd, "-port", str(port), "-address", "127.0.0.1"], log=log, cwd=self.folder)
+        _wait_for_listener(port)
+        return port
+
+    def _environment(self, epmd_port: int) -> Mapping[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
+        return inherited | {
+            "HOME": str(self.folder),  # for .erlang.cookie
+            "ERL_EPMD_PORT": str(epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": "tests@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.folder / "plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(self.folder / "generated"),
+        }
+
+
+class ManagementError(Exception):
+    """RabbitMQ's management API refused a request."""
+
+    def __init__(self, method: str, path: str, status: int, answer: bytes) -> None:
+        super().__init__(f"{method} {path}: {status} {answer.decode(errors='replace')}")
+        self.status = status
+
+
+def _server_script() -> Path:
+    """The server's own script: what Debian has on the PATH insists on root or rabbitmq, and on the system's folders."""
+    unwrapped = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    script = unwrapped if unwrapped.exists() else find("rabbitmq-server")
+    assert script, "require() was not called"
+    return script
+
+
+def _wait_for_listener(port: int) -> None:
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
