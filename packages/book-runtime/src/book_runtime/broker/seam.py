@@ -50,6 +50,10 @@ class Consumer(Protocol):
         """Whether messages can arrive now: for readiness."""
         ...
 
+    async def ready(self) -> None:
+        """Return as soon as messages can arrive: for the inside of a `consuming` block. Waits as long as it takes."""
+        ...
+
     def consuming(self, handler: Handler) -> AbstractAsyncContextManager[None]:
         """Hand every message to the handler while the block runs. At its end the batch in hand is finished first."""
         ...
