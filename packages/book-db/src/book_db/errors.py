@@ -1,6 +1,7 @@
 """What can go wrong in the data layer, in words of the domain. The docstring of an error is its message."""
 
 from typing import ClassVar
+from uuid import UUID
 
 
 class BookDbError(Exception):
@@ -25,6 +26,14 @@ class InvalidPageToken(BookDbError):
 
 class EmailTaken(BookDbError):
     """Another user has this e-mail address."""
+
+
+class UserNotFound(BookDbError):
+    """No user has the id {user_id}."""
+
+    def __init__(self, user_id: UUID) -> None:
+        self.user_id = user_id
+        super().__init__(user_id=user_id)
 
 
 class DatabaseUnavailable(BookDbError):

@@ -1,15 +1,18 @@
 """Users and their sessions: who may sign in, and which sign-ins are good."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import Uuid, bindparam, delete, func, insert, select, text, update
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
+from sqlalchemy import Insert, Update, Uuid, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from book_db.database import Database
-from book_db.errors import EmailTaken
+from book_db.errors import EmailTaken, UserNotFound
 from book_db.tables import SessionRow, User
 
 CALLERS_CHANGED: Final = "callers"
@@ -58,31 +61,56 @@ class Users:
 
     async def add(self, values: Mapping[str, Any]) -> User:
         """Raises EmailTaken."""
-        return await self._write(insert(User).values(id=uuid4(), **values).returning(*_COLUMNS))
+        user_id = uuid4()
+        async with self._writing(user_id) as connection:
+            return await _written(connection, insert(User).values(id=user_id, **values), user_id)
 
-    async def change(self, user_id: UUID, values: Mapping[str, Any]) -> User:
-        """Changes some columns of a user, one at least. Raises EmailTaken."""
-        return await self._write(update(User).where(User.id == user_id).values(**values).returning(*_COLUMNS))
+    async def change(
+        self, user_id: UUID, values: Mapping[str, Any], *, sign_out: bool = False, keep: UUID | None = None
+    ) -> User:
+        """Changes some columns of a user, one at least, and with ``sign_out`` ends every session but ``keep``.
+
+        Raises EmailTaken and UserNotFound.
+        """
+        async with self._writing(user_id) as connection:
+            user = await _written(connection, update(User).where(User.id == user_id).values(**values), user_id)
+            if sign_out:
+                await connection.execute(_end_all(user_id, keep))
+            return user
 
     async def remove(self, user_id: UUID) -> None:
         """Takes a user out, and with the user every session."""
-        async with self._database.transaction() as connection:
+        async with self._writing(user_id) as connection:
             await connection.execute(delete(User).where(User.id == user_id))
-            await connection.execute(_TELL, {"user_id": user_id})
 
     async def _one(self, query: Any) -> User | None:
         async with self._database.statement() as connection:
             row = (await connection.execute(query)).one_or_none()
             return None if row is None else User(**row._mapping)
 
-    async def _write(self, write: Any) -> User:
+    @asynccontextmanager
+    async def _writing(self, user_id: UUID) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes one user, and tells of it."""
         try:
             async with self._database.transaction() as connection:
-                user = User(**(await connection.execute(write)).one()._mapping)
-                await connection.execute(_TELL, {"user_id": user.id})
+                yield connection
+                await connection.execute(_TELL, {"user_id": user_id})
         except IntegrityError as error:
-            raise EmailTaken from error
-        return user
+            if isinstance(error.orig, UniqueViolation):
+                raise EmailTaken from error
+            raise
+
+
+async def _written(connection: AsyncConnection, write: Insert | Update, user_id: UUID) -> User:
+    row = (await connection.execute(write.returning(*_COLUMNS))).one_or_none()
+    if row is None:
+        raise UserNotFound(user_id)
+    return User(**row._mapping)
+
+
+def _end_all(user_id: UUID, keep: UUID | None = None) -> Any:
+    ended = _END.where(SessionRow.user_id == user_id)
+    return ended if keep is None else ended.where(SessionRow.id != keep)
 
 
 class Sessions:
@@ -92,11 +120,16 @@ class Sessions:
         self._database = database
 
     async def begin(self, user_id: UUID, seconds: int) -> UUID:
-        """A new session of so many seconds."""
+        """A new session of so many seconds. Raises UserNotFound."""
         session_id = uuid4()
-        async with self._database.transaction() as connection:
-            await connection.execute(_SWEEP, {"user_id": user_id})
-            await connection.execute(_BEGIN, {"id": session_id, "user_id": user_id, "seconds": seconds})
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(_SWEEP, {"user_id": user_id})
+                await connection.execute(_BEGIN, {"id": session_id, "user_id": user_id, "seconds": seconds})
+        except IntegrityError as error:
+            if isinstance(error.orig, ForeignKeyViolation):
+                raise UserNotFound(user_id) from error
+            raise
         return session_id
 
     async def end(self, session_id: UUID) -> None:
@@ -109,7 +142,7 @@ class Sessions:
     async def end_all(self, user_id: UUID) -> None:
         """Ends every session of a user at once."""
         async with self._database.transaction() as connection:
-            await connection.execute(_END.where(SessionRow.user_id == user_id))
+            await connection.execute(_end_all(user_id))
             await connection.execute(_TELL, {"user_id": user_id})
 
     async def live(self, session_ids: Collection[UUID]) -> dict[UUID, UUID]:
