@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self
 
 import psycopg
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,6 +24,8 @@ _GAVE_UP_BEFORE_COMMIT: Final = frozenset(
         "57P03",  # cannot_connect_now
     )
 )
+
+_PING: Final = text("SELECT 1")
 
 
 class Database:
@@ -48,6 +50,11 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+    async def ping(self) -> None:
+        """Returns when the database answers. Raises DatabaseUnavailable."""
+        async with self.statement() as connection:
+            await connection.execute(_PING)
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:

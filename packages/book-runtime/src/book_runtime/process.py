@@ -1,0 +1,53 @@
+"""The life of a process: an event loop, and an end when it is told to stop."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
+
+R = TypeVar("R")
+
+_ORDERS_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(main: Coroutine[Any, Any, R]) -> R:
+    """Runs a coroutine on an event loop of its own, uvloop's where there is one."""
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        return runner.run(main)
+
+
+@asynccontextmanager
+async def stopping() -> AsyncIterator[asyncio.Event]:
+    """An event that is set when the process is told to stop, by SIGTERM or by Ctrl-C."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for order in _ORDERS_TO_STOP:
+        loop.add_signal_handler(order, told.set)
+    try:
+        yield told
+    finally:
+        for order in _ORDERS_TO_STOP:
+            loop.remove_signal_handler(order)
+
+
+async def run_until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Runs the work until the event is set, then cancels it and waits for its end. What the work raises is raised."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.SelectorEventLoop()
+    import uvloop  # not made for Windows
+
+    return uvloop.new_event_loop()
