@@ -1,0 +1,55 @@
+"""The REST service, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from book_db.store import open_store
+from book_runtime.tokens import TokenVerifier
+from fastapi import APIRouter, FastAPI
+
+from rest_api import docs_page, health, problems
+from rest_api.body_limit import BodyLimit
+from rest_api.books.endpoints import router as books
+from rest_api.observed import Observed
+from rest_api.settings import RestSettings
+from rest_api.users.keys import public_key_of
+
+_DESCRIPTION: Final = """
+A catalogue of books. Sign in with **Authorize**, then try any operation.
+
+Errors are problem documents (RFC 9457). Every change of a book is also an event on the broker, and every book
+can be read over gRPC.
+"""
+
+
+def create_app(settings: RestSettings) -> FastAPI:
+    """The service with these settings. It opens its stores when it starts and closes them when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        private_key = settings.jwt_private_key_file.read_bytes()
+        async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
+            app.state.store = store
+            yield
+
+    app = FastAPI(
+        title="Colophon",
+        version=version("rest-api"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Observed)
+    problems.install(app)
+    docs_page.install(app)
+    api = APIRouter(prefix="/api/v1")
+    api.include_router(books)
+    app.include_router(api)
+    app.include_router(health.router)
+    return app

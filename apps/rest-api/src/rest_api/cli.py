@@ -1,0 +1,84 @@
+"""The command ``rest-api``."""
+
+import sys
+import urllib.error
+import urllib.request
+
+import typer
+from book_db import migrations
+from book_runtime import logs, process, telemetry
+from book_runtime.retry import retry
+from book_runtime.settings import SettingsError, load
+from prometheus_client import start_http_server
+from sqlalchemy.exc import OperationalError
+
+from rest_api import serving
+from rest_api.settings import LoggingSettings, RelaySettings, RestSettings, SetupSettings
+from rest_api.users.keys import make_key_pair
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Colophon over REST, and the relay that publishes every change.",
+)
+
+
+@app.command()
+def serve() -> None:
+    """Run the REST service."""
+    settings = load(RestSettings)
+    _begin("rest-api", settings)
+    serving.serve(settings)
+
+
+@app.command()
+def relay() -> None:
+    """Run the relay, which brings the events of the outbox to the broker."""
+    settings = load(RelaySettings)
+    _begin("outbox-relay", settings)
+    process.run(serving.relay(settings))
+
+
+@app.command()
+def setup() -> None:
+    """Make the signing keys where there are none, and bring the database to the newest schema."""
+    settings = load(SetupSettings)
+    make_key_pair(settings.jwt_private_key_file, settings.jwt_public_key_file)
+    # A database that is just starting is given half a minute.
+    retry(times=30, delay=1, exceptions=OperationalError)(migrations.upgrade)(settings.database_url)
+    typer.echo("rest-api: the keys are there, the database is at the newest schema")
+
+
+@app.command()
+def healthcheck() -> None:
+    """Ask the service on this machine whether it is ready; the exit code says it."""
+    settings = load(RestSettings)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.rest_port}/healthz/ready", timeout=3):
+            pass
+    except (OSError, urllib.error.URLError) as error:
+        typer.echo(f"rest-api: not ready: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
+    try:
+        app()
+    except (SettingsError, serving.PortTaken) as error:
+        typer.echo(f"rest-api: {error}", err=True)
+        sys.exit(2)
+    except OperationalError as error:
+        typer.echo(f"rest-api: the database cannot be reached: {error.orig}", err=True)
+        sys.exit(1)
+
+
+def _begin(service: str, settings: LoggingSettings) -> None:
+    logs.configure(service, json=settings.log_format == "json", level=settings.log_level)
+    telemetry.configure(service)
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port)
+
+
+if __name__ == "__main__":
+    main()

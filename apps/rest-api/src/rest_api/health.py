@@ -1,0 +1,39 @@
+"""Health: whether the process lives, and whether it can serve."""
+
+from typing import Literal
+
+from book_db.store import Store
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from rest_api.problems import documented
+
+router = APIRouter(prefix="/healthz", tags=["health"])
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """The service can do its work."""
+
+    status: Literal["ready"] = "ready"
+    cache: bool
+    """Whether the cache answers; without it reads are slower, nothing else."""
+
+
+@router.get("/live", operation_id="isLive")
+async def live() -> Live:
+    """Whether the process lives."""
+    return Live()
+
+
+@router.get("/ready", responses=documented(503), operation_id="isReady")
+async def ready(request: Request) -> Ready:
+    """Whether the service can serve, which it cannot without its database."""
+    store: Store = request.app.state.store
+    await store.database.ping()
+    return Ready(cache=await store.cache.ready())

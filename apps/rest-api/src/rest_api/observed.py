@@ -1,0 +1,65 @@
+"""What is seen of each request: its trace, its count, its time."""
+
+import time
+from typing import Final
+
+from book_runtime.telemetry import context_of, tracer
+from opentelemetry import context as otel
+from opentelemetry.trace import SpanKind
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
+_REQUESTS: Final = Histogram(
+    "colophon_http_request_seconds",
+    "Requests by what was asked and what was answered",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+
+
+class Observed:
+    """ASGI middleware: goes on with the caller's trace (W3C Trace Context) and measures."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+        began = time.perf_counter()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._within_trace(scope, receive, sending)
+        finally:
+            # The route and not the path, of which there are as many as a client cares to invent.
+            route = getattr(scope.get("route"), "path", "none")
+            _REQUESTS.labels(scope["method"], route, status).observe(time.perf_counter() - began)
+
+    async def _within_trace(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trace = otel.attach(context_of(_traceparent(scope)))
+        try:
+            # A read leaves no event behind, so a span of its own would only cost it time.
+            if scope["method"] in _READS:
+                await self._app(scope, receive, send)
+            else:
+                with tracer.start_as_current_span(f"{scope['method']} {scope['path']}", kind=SpanKind.SERVER):
+                    await self._app(scope, receive, send)
+        finally:
+            otel.detach(trace)
+
+
+def _traceparent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return str(value, "latin-1")
+    return None

@@ -1,0 +1,187 @@
+"""Errors as RFC 9457 problem documents, each translated once, here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+import structlog
+from book_db.errors import BookDbError, BookNotFound, DatabaseUnavailable, InvalidPageToken
+from book_runtime.tokens import InvalidToken
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
+
+_log = structlog.get_logger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Violation(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str | None = Field(None, description="A JSON Pointer (RFC 6901) to the part of the body that is wrong.")
+    parameter: str | None = Field(None, description="The parameter that is wrong, in path, query or header.")
+    detail: str = Field(description="What is wrong with it.", examples=["must not be blank"])
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = Field(description="A name for the kind of problem, for programs.", examples=["urn:colophon:invalid"])
+    title: str = Field(description="The kind of problem, for people.", examples=["Unprocessable Entity"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    detail: str = Field(description="What went wrong this time.", examples=["The request is not valid."])
+    errors: list[Violation] | None = Field(None, description="Each thing that is wrong with the request.")
+
+
+def problem(
+    status: int,
+    slug: str,
+    detail: str,
+    *,
+    errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A response that carries a problem document."""
+    document: dict[str, object] = {
+        "type": f"urn:colophon:{slug}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        document["errors"] = errors
+    return Response(msgspec.json.encode(document), status, headers, MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the errors with these statuses."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": {MEDIA_TYPE: schema}, "model": Problem}
+        for status in statuses
+    }
+
+
+_DESCRIPTIONS: Final = {
+    400: "The request cannot be read.",
+    401: "The access token is missing, expired or revoked.",
+    403: "The user may not do this.",
+    404: "There is no such thing.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "The request can be read but is not valid.",
+    503: "The database does not answer just now; nothing was lost.",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Lets every error of the app leave it as a problem document."""
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(InvalidToken, _unauthenticated)
+    app.add_exception_handler(BookDbError, _data_layer_error)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _invalid_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # what this handler is installed for
+    violations = [_violation(each) for each in error.errors()]
+    if any(each["type"] == "json_invalid" for each in error.errors()):
+        return problem(400, "malformed-json", "The body is not valid JSON.", errors=violations)
+    return problem(422, "invalid", "The request is not valid.", errors=violations)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # what this handler is installed for
+    match error.detail:
+        # What fastapi-users says comes as a code, alone or with its reason.
+        case str(code) if code in USER_PROBLEMS:
+            status, slug, detail = USER_PROBLEMS[code]
+        case {"code": str(code), "reason": str(detail)} if code in USER_PROBLEMS:
+            status, slug, _detail = USER_PROBLEMS[code]
+        case detail:
+            status = error.status_code
+            slug, known = _PLAIN_ERRORS.get(status, (f"http-{status}", str(detail)))
+            # Starlette's own errors say no more than the phrase of their status.
+            detail = known if detail == HTTPStatus(status).phrase or status == TOO_LARGE else str(detail)
+    return problem(status, slug, detail, headers=error.headers)
+
+
+TOO_LARGE: Final = 413
+
+_PLAIN_ERRORS: Final = {
+    400: ("unreadable", "The request cannot be read."),
+    404: ("not-found", "There is nothing at this address."),
+    405: ("method-not-allowed", "This address does not take this method."),
+    TOO_LARGE: ("body-too-large", "The body is longer than this service reads."),
+    415: ("not-json", "The body must be JSON, sent as application/json."),
+}
+
+
+def too_large() -> Response:
+    """The answer to a body that is longer than the service reads."""
+    return problem(TOO_LARGE, *_PLAIN_ERRORS[TOO_LARGE])
+
+
+async def _unauthenticated(_: Request, error: Exception) -> Response:
+    return problem(401, "unauthenticated", str(error), headers={"WWW-Authenticate": "Bearer"})
+
+
+async def _data_layer_error(request: Request, error: Exception) -> Response:
+    match error:
+        case BookNotFound():
+            return problem(404, "book-not-found", str(error))
+        case InvalidPageToken():
+            violation = {"parameter": "page_token", "detail": str(error)}
+            return problem(422, "invalid", "The request is not valid.", errors=[violation])
+        case DatabaseUnavailable():
+            _log.warning("the database does not answer", path=request.url.path, cause=repr(error.__cause__))
+            return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
+    return await _unforeseen(request, error)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    reference = uuid4().hex
+    _log.error("a request failed", path=request.url.path, reference=reference, exc_info=error)
+    return problem(500, "internal", f"Something went wrong here. The reference for the operators is {reference}.")
+
+
+def _violation(error: Mapping[str, Any]) -> dict[str, str]:
+    place, *path = error["loc"]
+    if error["type"] == "json_invalid":
+        return {"detail": f"{error['ctx']['error']} at character {path[0]}"}
+    known = _DETAILS.get(error["type"])
+    detail = known.format(**error.get("ctx", {})) if known else error["msg"].removeprefix("Value error, ")
+    if place == "body":
+        return {"pointer": _pointer(path), "detail": detail}
+    return {"parameter": _printable(path[0]), "detail": detail}
+
+
+_DETAILS: Final = {
+    "missing": "must be given",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a string",
+    "string_unicode": "must not contain half of a surrogate pair",
+    "model_attributes_type": "must be a JSON object",
+    "int_parsing": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+}
+
+
+def _pointer(path: Iterable[object]) -> str:
+    return "".join("/" + _printable(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _printable(name: object) -> str:
+    # The name of an unknown field is the sender's: it may be no valid Unicode, and of any length.
+    return str(name).encode("utf-8", "backslashreplace").decode()[:200]

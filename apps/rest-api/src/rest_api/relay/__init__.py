@@ -1,0 +1,1 @@
+"""The relay: brings the events of the outbox to the broker."""

@@ -1,0 +1,70 @@
+"""An event of the outbox as a message: CloudEvents 1.0 in binary mode, the body books.v1.BookEvent."""
+
+from datetime import date, datetime
+from typing import Final
+
+from book_contracts import events
+from book_db.books.model import Book
+from book_db.outbox import Event
+from book_runtime.broker.messages import Message
+from books.v1 import book_event_pb2, book_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+_KINDS: Final = {
+    "created": (events.CREATED, book_event_pb2.BOOK_EVENT_KIND_CREATED),
+    "updated": (events.UPDATED, book_event_pb2.BOOK_EVENT_KIND_UPDATED),
+    "deleted": (events.DELETED, book_event_pb2.BOOK_EVENT_KIND_DELETED),
+}
+
+
+def message_of(event: Event) -> Message:
+    """The message that tells of an event. Its id is the event's, on every delivery."""
+    type_, kind = _KINDS[event.kind]
+    body = book_event_pb2.BookEvent(
+        id=str(event.id), kind=kind, time=_timestamp(event.occurred_at), actor=str(event.actor), book=_book(event.book)
+    )
+    return Message(
+        id=str(event.id),
+        type=type_,
+        routing_key=type_,
+        body=body.SerializeToString(),
+        content_type=events.CONTENT_TYPE,
+        timestamp=event.occurred_at,
+        headers=_cloud_event(event, type_) | ({"traceparent": event.traceparent} if event.traceparent else {}),
+    )
+
+
+def _cloud_event(event: Event, type_: str) -> dict[str, str]:
+    """The attributes, under the prefix that the AMQP binding of CloudEvents gives them."""
+    attributes = {
+        "specversion": "1.0",
+        "id": str(event.id),
+        "source": events.SOURCE,
+        "type": type_,
+        "subject": str(event.book.id),
+        "time": event.occurred_at.isoformat().replace("+00:00", "Z"),
+        "dataschema": events.DATA_SCHEMA,
+    }
+    return {f"cloudEvents:{name}": value for name, value in attributes.items()}
+
+
+def _book(book: Book) -> book_pb2.Book:
+    return book_pb2.Book(
+        id=book.id,
+        title=book.title,
+        author=book.author,
+        publication_date=_date(book.publication_date),
+        version=book.version,
+        create_time=_timestamp(book.created_at),
+        update_time=_timestamp(book.updated_at),
+    )
+
+
+def _date(day: date) -> book_pb2.Date:
+    return book_pb2.Date(year=day.year, month=day.month, day=day.day)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp

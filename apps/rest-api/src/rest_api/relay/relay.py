@@ -1,0 +1,72 @@
+"""The relay: claim, publish, forget."""
+
+import asyncio
+from typing import Final
+
+import structlog
+from book_db.errors import DatabaseUnavailable
+from book_db.outbox import Outbox, OutboxLead
+from book_runtime.broker.seam import NotConfirmed, Publisher
+from prometheus_client import Counter, Gauge
+
+from rest_api.relay.events import message_of
+
+_log = structlog.get_logger(__name__)
+
+_RELAYED = Counter("colophon_outbox_relayed", "Events that the broker has confirmed")
+_LEADING = Gauge("colophon_outbox_leading", "1 while this relay is the active one")
+
+_BATCH: Final = 500
+_LOOK_EVERY: Final = 1.0
+"""Seconds after which the relay looks by itself, should the bell have been lost."""
+
+_PAUSE_MAX: Final = 5.0
+
+
+class Relay:
+    """Brings every event of the outbox to the broker, in order; of several relays, one at a time."""
+
+    def __init__(self, outbox: Outbox, publisher: Publisher) -> None:
+        self._outbox = outbox
+        self._publisher = publisher
+
+    async def run(self) -> None:
+        """Relays until it is cancelled. A database or a broker that is away is waited for."""
+        while True:
+            try:
+                await self._publisher.ready()
+                async with self._outbox.lead() as lead:
+                    await self._relay(lead)
+            except DatabaseUnavailable as error:
+                _log.warning("the outbox cannot be read, trying again", cause=repr(error.__cause__))
+                await asyncio.sleep(_LOOK_EVERY)
+
+    async def _relay(self, lead: OutboxLead) -> None:
+        _log.info("relaying events")
+        with _LEADING.track_inprogress():
+            pause = _LOOK_EVERY / 10
+            while True:
+                try:
+                    relayed = await relay_once(lead, self._publisher)
+                except NotConfirmed as error:
+                    _log.warning("events are not confirmed, trying again", count=error.count, reason=error.reason)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _PAUSE_MAX)
+                else:
+                    pause = _LOOK_EVERY / 10
+                    if not relayed:
+                        await lead.wait(_LOOK_EVERY)
+
+
+async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
+    """Brings one batch to the broker and returns how many events it had.
+
+    Raises NotConfirmed, or DatabaseUnavailable, and then the whole batch is still in the outbox.
+    """
+    events = await lead.claim(_BATCH)
+    if events:
+        await publisher.publish([message_of(event) for event in events])
+        # Confirm before forgetting: a crash here repeats, never loses.
+        await lead.forget(events)
+        _RELAYED.inc(len(events))
+    return len(events)

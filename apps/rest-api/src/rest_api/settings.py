@@ -1,0 +1,86 @@
+"""What the REST service and its relay are told by their environment."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from book_db.settings import StoreSettings
+from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
+from pydantic import Field
+
+
+class LoggingSettings(Settings):
+    """What is seen of a process from outside."""
+
+    metrics_port: Port | None = None
+    """The TCP port for Prometheus; without it no metrics are served."""
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SmtpUrl(Url):
+    """A mail server; with `?starttls=1` the connection is encrypted after it is made."""
+
+    schemes = ("smtp", "smtps")
+    example = "smtp://user:password@mail.example.org:587?starttls=1"
+
+
+class PublicUrl(Url):
+    """The address under which people reach this service."""
+
+    schemes = ("http", "https")
+    example = "https://books.example.org"
+
+
+class RestSettings(StoreSettings, LoggingSettings):
+    """The REST service."""
+
+    jwt_private_key_file: ExistingFile
+    """The PEM file of the key that signs access tokens; `rest-api setup` makes one."""
+
+    rest_host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 takes calls from everywhere."""
+
+    rest_port: Port = 8000
+    """The TCP port to listen on."""
+
+    access_token_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+    """How long an access token is good."""
+
+    max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 2**20
+    """The longest request body that is read."""
+
+    drain_seconds: Annotated[int, Field(ge=0)] = 10
+    """How long requests that are running may take to finish when the service is told to stop."""
+
+    access_log: bool = False
+    """Whether each request is logged."""
+
+    public_url: PublicUrl = PublicUrl("http://127.0.0.1:8000")
+    """Where people reach this service: what links in mails begin with."""
+
+    smtp_url: SmtpUrl | None = None
+    """The mail server; without one the links go to the log."""
+
+    mail_from: str = "colophon@localhost"
+    """The sender of mails."""
+
+
+class RelaySettings(StoreSettings, LoggingSettings):
+    """The relay."""
+
+    amqp_url: AmqpUrl
+    """The RabbitMQ broker that events are published to."""
+
+
+class SetupSettings(Settings):
+    """What is made before the services start."""
+
+    database_url: PostgresUrl
+    """The catalogue's database."""
+
+    jwt_private_key_file: Path = Field(examples=["/run/keys/private/jwt.pem"])
+    """Where the key that signs access tokens is to be. Only the REST service may read it."""
+
+    jwt_public_key_file: Path = Field(examples=["/run/keys/public/jwt.pem"])
+    """Where the key that verifies access tokens is to be."""
