@@ -9,7 +9,7 @@ from book_db.store import open_store
 from book_runtime.tokens import TokenVerifier
 from fastapi import APIRouter, FastAPI
 
-from rest_api import docs_page, health, problems
+from rest_api import docs_page, health, openapi, problems
 from rest_api.body_limit import BodyLimit
 from rest_api.books.endpoints import router as books
 from rest_api.observed import Observed
@@ -52,4 +52,5 @@ def create_app(settings: RestSettings) -> FastAPI:
     api.include_router(books)
     app.include_router(api)
     app.include_router(health.router)
+    openapi.install(app)
     return app

@@ -13,7 +13,7 @@ from prometheus_client import start_http_server
 from sqlalchemy.exc import OperationalError
 
 from rest_api import serving
-from rest_api.settings import LoggingSettings, RelaySettings, RestSettings, SetupSettings
+from rest_api.settings import ProcessSettings, RelaySettings, RestSettings, SetupSettings
 from rest_api.users.keys import make_key_pair
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _begin(service: str, settings: LoggingSettings) -> None:
+def _begin(service: str, settings: ProcessSettings) -> None:
     logs.configure(service, json=settings.log_format == "json", level=settings.log_level)
     telemetry.configure(service)
     if settings.metrics_port is not None:

@@ -60,12 +60,8 @@ def problem(
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the errors with these statuses."""
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {
-        status: {"description": _DESCRIPTIONS[status], "content": {MEDIA_TYPE: schema}, "model": Problem}
-        for status in statuses
-    }
+    """What OpenAPI says of the errors with these statuses. That they are problem documents is said in openapi.py."""
+    return {status: {"description": _DESCRIPTIONS[status]} for status in statuses}
 
 
 _DESCRIPTIONS: Final = {

@@ -1,21 +1,19 @@
 """What the REST service and its relay are told by their environment."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from book_db.settings import StoreSettings
+from book_runtime.logs import LogSettings
 from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
 from pydantic import Field
 
 
-class LoggingSettings(Settings):
+class ProcessSettings(LogSettings):
     """What is seen of a process from outside."""
 
     metrics_port: Port | None = None
     """The TCP port for Prometheus; without it no metrics are served."""
-
-    log_format: Literal["console", "json"] = "console"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class SmtpUrl(Url):
@@ -32,7 +30,7 @@ class PublicUrl(Url):
     example = "https://books.example.org"
 
 
-class RestSettings(StoreSettings, LoggingSettings):
+class RestSettings(StoreSettings, ProcessSettings):
     """The REST service."""
 
     jwt_private_key_file: ExistingFile
@@ -66,7 +64,7 @@ class RestSettings(StoreSettings, LoggingSettings):
     """The sender of mails."""
 
 
-class RelaySettings(StoreSettings, LoggingSettings):
+class RelaySettings(StoreSettings, ProcessSettings):
     """The relay."""
 
     amqp_url: AmqpUrl
