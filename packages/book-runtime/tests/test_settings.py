@@ -207,7 +207,10 @@ class TestUrls:
             pytest.param(AmqpUrl, "amqps://h:5671/%2Fbooks?heartbeat=10", id="tls-and-vhost"),
             pytest.param(RedisUrl, "rediss://user:p@h:6380/1", id="tls"),
             pytest.param(RedisUrl, "unix:///run/redis.sock?db=0", id="redis-through-a-socket"),
-            *(pytest.param(url, url.example, id=f"example-of-{url.__name__}") for url in Url.__subclasses__()),
+            *(
+                pytest.param(url, url.example, id=f"example-of-{url.__name__}")
+                for url in (PostgresUrl, AmqpUrl, RedisUrl)
+            ),
         ],
     )
     def test_that_are_in_order_stay_as_they_are(self, url: type[Url], text: str) -> None:
