@@ -78,6 +78,12 @@ class Users:
                 await connection.execute(_end_all(user_id, keep))
             return user
 
+    async def rehash(self, user_id: UUID, old_hash: str, new_hash: str) -> None:
+        """Puts another hash of the same password in place, unless the password was changed meanwhile."""
+        same = update(User).where(User.id == user_id, User.hashed_password == old_hash)
+        async with self._database.statement() as connection:
+            await connection.execute(same.values(hashed_password=new_hash))
+
     async def remove(self, user_id: UUID) -> None:
         """Takes a user out, and with the user every session."""
         async with self._writing(user_id) as connection:
