@@ -1,0 +1,145 @@
+"""Ways to run a program that refuses root, when we are root.
+
+PostgreSQL does not run as root, and its initdb wants a user with a name. `colophon run` still has to work as root (a
+container, a server's first hour), from a checkout under /root that nobody else may enter, and without touching what
+is not its own: no new system user, no changed permission on a folder above the data, no second copy of 38 MB of
+programs. So the program runs in a disguise, the first of these that works here:
+
+1. A user namespace in which root itself bears the name of an ordinary user. The program sees an unprivileged user and
+   has no capability outside; to the kernel its files are root's, so it may enter /root like root, and nothing on
+   disk ever belongs to anyone else.
+2. The account "nobody" with one capability kept, to read and search any folder. For places where user namespaces are
+   forbidden (a Docker container) or where root's own permissions are not enough (a home directory of somebody else).
+   What the program writes belongs to nobody then.
+3. The same with the stronger capability to overrule permissions, the only one of the two that Docker leaves to root.
+
+A user without a name (`docker run --user 12345`) gets the first one too. Everyone else runs programs as they are.
+
+In the first and third disguise the program may write what root may write. Whoever uses it keeps that power from
+strangers: the services connect as a role that is no superuser of the database, which can reach no file.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NOBODY = "nobody"
+
+
+class NoWayToRunUnprivileged(Exception):
+    """PostgreSQL does not run as {who}, and no way around it works on this machine ({tried}).
+
+    Run this as an ordinary user instead."""
+
+    def __init__(self, who: str, tried: str) -> None:
+        super().__init__(" ".join((self.__doc__ or "").format(who=who, tried=tried).split()))
+
+
+@dataclass(frozen=True)
+class Disguise:
+    """How to start a program (`prefix` goes before its arguments) and whose its files must be."""
+
+    name: str
+    prefix: tuple[str, ...]
+    uid: int
+    gid: int
+
+    def give(self, path: Path) -> None:
+        """Makes a file, or a folder with all in it, belong to whom the program runs as, if it does not yet."""
+        if path.lstat().st_uid == self.uid:
+            return
+        for entry in (path, *path.rglob("*")):
+            os.chown(entry, self.uid, self.gid, follow_symlinks=False)
+
+
+def as_we_are() -> Disguise:
+    """No disguise at all."""
+    return Disguise("none", (), os.geteuid(), os.getegid())
+
+
+def needed() -> bool:
+    """Whether the present user is one that PostgreSQL's programs refuse."""
+    return os.geteuid() == 0 or not _has_a_name(os.geteuid())
+
+
+def choose(*, reads: Path, writes: Path) -> Disguise:
+    """The first disguise in which the program `reads` runs and the folder `writes` can be written.
+
+    Raises NoWayToRunUnprivileged, which names what was tried and why it failed.
+    """
+    if not needed():
+        return as_we_are()
+    failures = []
+    for disguise in disguises():
+        failure = _try(disguise, reads, writes)
+        if failure is None:
+            return disguise
+        failures.append(f"{disguise.name}: {failure}")
+    raise NoWayToRunUnprivileged(_who(), "; ".join(failures) or f"there is no user {NOBODY}")
+
+
+def disguises() -> Iterator[Disguise]:
+    """All that might work, the least intrusive first."""
+    try:
+        nobody = pwd.getpwnam(NOBODY)
+    except KeyError:
+        return
+    yield Disguise(
+        "user namespace",
+        ("unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}", "--"),
+        os.geteuid(),
+        os.getegid(),
+    )
+    if os.geteuid() != 0:
+        return
+    identity = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    for capability in ("dac_read_search", "dac_override"):
+        yield Disguise(
+            f"nobody with {capability}",
+            (*identity, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}", "--"),
+            nobody.pw_uid,
+            nobody.pw_gid,
+        )
+
+
+# PostgreSQL looks the folder up by its absolute name, so the trial does as well.
+TRIAL = 'test "$(id -u)" -ne 0 && "$1" --version >/dev/null && touch "$2/trial" && rm "$2/trial"'
+
+
+def _try(disguise: Disguise, program: Path, folder: Path) -> str | None:
+    """Why the disguise does not work, or None."""
+    ground = folder / "trial.d"
+    ground.mkdir(mode=0o700, exist_ok=True)
+    try:
+        disguise.give(ground)
+        trial = subprocess.run(
+            (*disguise.prefix, "sh", "-c", TRIAL, "sh", str(program), str(ground)),
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+        )
+    except OSError as error:
+        return str(error)
+    finally:
+        shutil.rmtree(ground)
+    if trial.returncode == 0:
+        return None
+    return " ".join(trial.stderr.split()) or f"exit code {trial.returncode}"
+
+
+def _has_a_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _who() -> str:
+    return "root" if os.geteuid() == 0 else f"user {os.geteuid()}, who has no name"
