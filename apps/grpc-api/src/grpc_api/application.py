@@ -1,0 +1,90 @@
+"""The service, from its start to its end: the server that answers and the log of events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TextIO
+
+import grpc
+import structlog
+from book_db.event_log import EventLog
+from book_db.store import Store, open_store
+from book_runtime.broker.amqp import AmqpConsumer
+from book_runtime.broker.seam import Consumer
+from book_runtime.process import stopping
+from book_runtime.tokens import TokenVerifier
+
+from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.health import Health
+from grpc_api.server import BOOK_SERVICE, listen, make_server
+from grpc_api.settings import GrpcSettings
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def serving(
+    store: Store,
+    consumer: Consumer,
+    *,
+    host: str,
+    port: int,
+    authenticate: bool = True,
+    drain_seconds: float = 10,
+    console: TextIO | None = None,
+) -> AsyncIterator[int]:
+    """Answers calls and records events for the length of the block, and gives the port.
+
+    At the end of the block health says NOT_SERVING, no call is taken any more, those that run may finish within
+    ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard output when it is
+    None, gets a line for each event. Raises PortTaken.
+    """
+    health = Health([BOOK_SERVICE])
+    server = make_server(store.catalogue, store.callers if authenticate else None, health)
+    port = listen(server, host, port)
+    book_log = BookLog(EventLog(store.database), console)
+    async with consumer.consuming(book_log), _answering(server, health, drain_seconds), _watching(health, store):
+        yield port
+
+
+async def serve(settings: GrpcSettings) -> None:
+    """Runs the service until the process is told to stop."""
+    verifier = TokenVerifier(settings.jwt_public_key_file.read_bytes())
+    consumer = AmqpConsumer(settings.amqp_url, BOOK_LOG)
+    async with (
+        stopping() as told,
+        open_store(settings, verifier, name="grpc-api") as store,
+        serving(
+            store,
+            consumer,
+            host=settings.grpc_host,
+            port=settings.grpc_port,
+            authenticate=settings.grpc_auth == "on",
+            drain_seconds=settings.drain_seconds,
+        ) as port,
+    ):
+        _log.info("listening", host=settings.grpc_host, port=port, auth=settings.grpc_auth)
+        await told.wait()
+        _log.info("stopping")
+    _log.info("stopped")
+
+
+@asynccontextmanager
+async def _answering(server: grpc.aio.Server, health: Health, drain_seconds: float) -> AsyncIterator[None]:
+    await server.start()
+    try:
+        yield
+    finally:
+        health.drain()
+        await server.stop(drain_seconds)
+
+
+@asynccontextmanager
+async def _watching(health: Health, store: Store) -> AsyncIterator[None]:
+    watching = asyncio.create_task(health.watch(store.database))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching

@@ -1,0 +1,55 @@
+"""An event as one line for people."""
+
+import io
+import sys
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Final, TextIO
+
+import structlog
+from book_db.event_log import Entry
+
+_log = structlog.get_logger(__name__)
+
+_ESCAPED: Final = {'"': '\\"', "\\": "\\\\"}
+
+
+def line_of(entry: Entry, trace_id: str | None = None) -> str:
+    """The event on one line: when, what, which book at which version, who, and the event's own id.
+
+    Titles and authors are quoted, and what in them is not printable is escaped: line breaks and terminal sequences as
+    well as the marks that change the direction of writing. So no text can pass for a line or for a part of one.
+    """
+    trace = f"  trace {trace_id}" if trace_id else ""
+    return (
+        f"{entry.occurred_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}Z  book.{entry.kind}  book {entry.book_id} v{entry.version}"
+        f"  {_quoted(entry.title)} by {_quoted(entry.author)}  actor {entry.actor}  event {entry.event_id}{trace}"
+    )
+
+
+def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:
+    """Prints the lines together. A console that is gone is logged, and not an error: the events are in the database."""
+    console = console or sys.stdout
+    text = "".join(f"{line}\n" for line in lines)
+    try:
+        console.write(_writable(text, console))
+        console.flush()
+    except (OSError, ValueError) as error:  # ValueError: it was closed
+        _log.warning("events cannot be printed", error=repr(error))
+
+
+def _quoted(text: str) -> str:
+    return f'"{"".join(map(_shown, text))}"'
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return _ESCAPED.get(character, character)
+    return character.encode("unicode_escape").decode()
+
+
+def _writable(text: str, console: TextIO) -> str:
+    """The text with escapes for what the console's encoding has not: Latin-1 would fail on a title in Greek."""
+    if not isinstance(console, io.TextIOWrapper):
+        return text
+    return text.encode(console.encoding, "backslashreplace").decode(console.encoding)

@@ -1,0 +1,148 @@
+"""The log of events: records each one once, prints it, and lets the broker forget it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date
+from typing import Final, NamedTuple, TextIO
+from uuid import UUID
+
+import structlog
+from book_contracts import events
+from book_db.errors import DatabaseUnavailable
+from book_db.event_log import Entry, EventLog
+from book_runtime.broker.amqp import Topology
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import TryAgainLater, Undeliverable
+from book_runtime.telemetry import context_of
+from books.v1 import book_event_pb2
+from books.v1.book_event_pb2 import BookEvent
+from google.protobuf.message import DecodeError
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+from opentelemetry.trace import format_trace_id, get_current_span
+from prometheus_client import Counter
+
+from grpc_api.console import line_of, print_lines
+
+_log = structlog.get_logger(__name__)
+
+BOOK_LOG: Final = Topology(
+    exchange=events.EXCHANGE,
+    queue="grpc-api.book-log",
+    binding_keys=[events.ALL_EVENTS],
+    dead_letter_exchange="grpc-api.book-log.dead-letters",
+    dead_letter_queue="grpc-api.book-log.dead-letters",
+)
+"""What the log needs on RabbitMQ."""
+
+_EVENTS: Final = Counter("colophon_book_log_events", "Events that arrived, by what became of them", ["outcome"])
+
+_KINDS: Final = {
+    book_event_pb2.BOOK_EVENT_KIND_CREATED: "created",
+    book_event_pb2.BOOK_EVENT_KIND_UPDATED: "updated",
+    book_event_pb2.BOOK_EVENT_KIND_DELETED: "deleted",
+}
+
+
+class _Arrival(NamedTuple):
+    entry: Entry
+    trace_id: str | None
+    """Of the request that made the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookLog:
+    """The handler of the messages that tell of books.
+
+    An event is recorded first and printed second. Should the process end in between, the event is delivered again,
+    found recorded, and not printed: the database has each event once, the console at most once.
+    """
+
+    log: EventLog
+    console: TextIO | None = None
+    """None is standard output."""
+
+    async def __call__(self, messages: Sequence[Message]) -> None:
+        """Records and prints those events of a batch that are new.
+
+        Raises Undeliverable for a message that is no event, and TryAgainLater when the database is away.
+        """
+        arrivals = [arrival for message in messages if (arrival := _read(message))]
+        new = await self._record(arrivals)
+        _EVENTS.labels("recorded").inc(len(new))
+        _EVENTS.labels("repeated").inc(len(arrivals) - len(new))
+        print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.console)
+
+    async def _record(self, arrivals: Sequence[_Arrival]) -> list[_Arrival]:
+        """Those that were not there before, in their order."""
+        once = {arrival.entry.event_id: arrival for arrival in arrivals}
+        if not once:
+            return []
+        try:
+            recorded = await self.log.record([arrival.entry for arrival in once.values()])
+        except DatabaseUnavailable as error:
+            raise TryAgainLater(str(error)) from error
+        return [arrival for event_id, arrival in once.items() if event_id in recorded]
+
+
+def _read(message: Message) -> _Arrival | None:
+    """The event that a message tells of, None for one of a kind that came into the contract after this release."""
+    origin = context_of(message.headers.get("traceparent"))
+    try:
+        entry = _entry_of(BookEvent.FromString(message.body))
+    except (DecodeError, ValueError, OverflowError) as error:
+        raise Undeliverable(str(error), message) from error
+    if entry is None:
+        _pass_over(message, origin)
+        return None
+    return _Arrival(entry, _trace_id_of(origin))
+
+
+def _entry_of(event: BookEvent) -> Entry | None:
+    """Raises ValueError or OverflowError when the event is not what the contract says."""
+    event_id = _uuid("id", event.id)
+    if event.kind not in _KINDS:
+        return None
+    if not (event.HasField("time") and event.HasField("book")):
+        raise ValueError("the event has no time or no book")
+    book = event.book
+    if book.id < 1 or book.version < 1:
+        raise ValueError("the event's book has no id or no version")
+    return Entry(
+        event_id=event_id,
+        kind=_KINDS[event.kind],
+        actor=str(_uuid("actor", event.actor)),
+        occurred_at=event.time.ToDatetime(tzinfo=UTC),
+        book_id=book.id,
+        version=book.version,
+        title=_storable("title", book.title),
+        author=_storable("author", book.author),
+        publication_date=date(book.publication_date.year, book.publication_date.month, book.publication_date.day),
+    )
+
+
+def _uuid(field: str, text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValueError(f"the event's {field} is not a UUID") from None
+
+
+def _storable(field: str, text: str) -> str:
+    # The rules for text are the writer's to keep, and may become wider; but PostgreSQL will never take this one.
+    if "\0" in text:
+        raise ValueError(f"the {field} holds a NUL character")
+    return text
+
+
+def _pass_over(message: Message, origin: Context) -> None:
+    """As the contract asks of readers (books/v1/book_event.proto): a newer publisher must not fill the dead-letter queue."""
+    _EVENTS.labels("passed over").inc()
+    trace = otel.attach(origin)
+    _log.warning("passed over an event of an unknown kind", event_id=message.id, type=message.type)
+    otel.detach(trace)
+
+
+def _trace_id_of(origin: Context) -> str | None:
+    span = get_current_span(origin).get_span_context()
+    return format_trace_id(span.trace_id) if span.is_valid else None

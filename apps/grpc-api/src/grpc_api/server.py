@@ -1,0 +1,55 @@
+"""The gRPC server, put together."""
+
+from typing import Final
+
+import grpc
+from book_db.books.catalogue import Catalogue
+from book_db.callers import Callers
+from books.v1 import book_service_pb2
+from books.v1.book_service_pb2_grpc import add_BookServiceServicer_to_server
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from grpc_api.guard import Guard
+from grpc_api.health import Health
+from grpc_api.reflection import add_reflection
+from grpc_api.service import BookService
+
+BOOK_SERVICE: Final = book_service_pb2.DESCRIPTOR.services_by_name["BookService"].full_name
+HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+_OPTIONS: Final = (
+    # Requests are an id or a token. Responses are bounded where pages are made.
+    ("grpc.max_receive_message_length", 64 * 1024),
+    # With it, which is the default, a second server on the same port would start and take half of the calls.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class PortTaken(Exception):
+    """Cannot listen on {host}:{port}: something else listens there, or the address is not this machine's."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__((type(self).__doc__ or "").format(host=host, port=port))
+
+
+def make_server(catalogue: Catalogue, callers: Callers | None, health: Health) -> grpc.aio.Server:
+    """A server with everything on it that does not listen yet. Without ``callers``, everybody may call."""
+    server = grpc.aio.server(interceptors=[Guard(callers)], options=_OPTIONS)
+    add_BookServiceServicer_to_server(BookService(catalogue), server)
+    add_HealthServicer_to_server(health, server)
+    add_reflection((BOOK_SERVICE, HEALTH), server)
+    return server
+
+
+def listen(server: grpc.aio.Server, host: str, port: int) -> int:
+    """Takes the port and returns it; 0 stands for any that is free. Raises PortTaken."""
+    try:
+        return server.add_insecure_port(address_of(host, port))
+    except RuntimeError as error:
+        raise PortTaken(host, port) from error
+
+
+def address_of(host: str, port: int) -> str:
+    """Host and port in the form that gRPC takes."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

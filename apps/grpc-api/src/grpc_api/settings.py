@@ -1,0 +1,44 @@
+"""What grpc-api is told by its environment."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from book_db.settings import StoreSettings
+from book_runtime.logs import LogSettings
+from book_runtime.settings import AmqpUrl, ExistingFile, Port, Settings
+from book_runtime.tokens import TokenVerifier
+from pydantic import AfterValidator, Field
+
+
+def _holds_a_public_key(path: Path) -> Path:
+    TokenVerifier(path.read_bytes())
+    return path
+
+
+class AddressSettings(Settings):
+    """Where the service listens."""
+
+    grpc_host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 takes calls from everywhere."""
+
+    grpc_port: Port = 50051
+    """The TCP port to listen on."""
+
+
+class GrpcSettings(AddressSettings, StoreSettings, LogSettings):
+    """The gRPC service and the log of events."""
+
+    amqp_url: AmqpUrl
+    """The RabbitMQ broker that events come from."""
+
+    jwt_public_key_file: Annotated[ExistingFile, AfterValidator(_holds_a_public_key)]
+    """The PEM file of the key that access tokens are verified with; `rest-api setup` makes one."""
+
+    grpc_auth: Literal["on", "off"] = "on"
+    """Whether calls need an access token; off is for networks where every caller may read."""
+
+    drain_seconds: Annotated[int, Field(ge=0)] = 10
+    """How long calls that are running may take to finish when the service is told to stop."""
+
+    metrics_port: Port | None = None
+    """The TCP port for Prometheus; without it no metrics are served."""
