@@ -25,7 +25,7 @@ def _find_installation() -> Path:
     return Path(package.origin).with_name("pginstall18")
 
 
-_INSTALLATION = _find_installation()
+INSTALLATION = _find_installation()
 
 # PostgreSQL refuses to run as root. This user is there on every Unix, so that none has to be added to the machine.
 _USER = "nobody" if os.geteuid() == 0 else None
@@ -125,20 +125,24 @@ class PostgreSQLServer(Server):
         """Where initdb and postgres are: in the wheel, or in a copy if it lies where their user cannot reach it."""
         try:
             subprocess.run(
-                [_INSTALLATION / "bin" / "postgres", "--version"], user=_USER, check=True, capture_output=True
+                [INSTALLATION / "bin" / "postgres", "--version"], user=_USER, check=True, capture_output=True
             )
         except (PermissionError, subprocess.CalledProcessError):
             return _copy_installation(self.workspace) / "bin"
-        return _INSTALLATION / "bin"
+        return INSTALLATION / "bin"
 
 
 def _copy_installation(workspace: Workspace) -> Path:
-    copy = workspace.folder / "postgresql-programs"
-    if not copy.exists():
-        shutil.copytree(_INSTALLATION, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
-        for path in (copy, *copy.rglob("*")):
-            _let_others_do_what_the_owner_may(path)
-    return copy
+    """Copy the programs and, to where they look for them, the libraries that the wheel keeps beside its package."""
+    package = INSTALLATION.parent
+    copy = workspace.folder / "programs"
+    for folder in (INSTALLATION, package.with_name(f"{package.name}.libs")):
+        target = copy / folder.relative_to(package.parent)
+        if folder.exists() and not target.exists():
+            shutil.copytree(folder, target, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    for path in (copy, *copy.rglob("*")):
+        _let_others_do_what_the_owner_may(path)
+    return copy / INSTALLATION.relative_to(package.parent)
 
 
 def _let_others_do_what_the_owner_may(path: Path) -> None:

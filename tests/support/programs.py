@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # Where packages put servers without putting the folder on everyone's PATH.
-_OUT_OF_THE_WAY = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+OUT_OF_THE_WAY = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
 class NotInstalled(Exception):
@@ -16,7 +16,7 @@ class NotInstalled(Exception):
 
 def find(name: str) -> Path | None:
     """The program of that name, or None."""
-    found = shutil.which(name) or shutil.which(name, path=":".join(_OUT_OF_THE_WAY))
+    found = shutil.which(name) or shutil.which(name, path=":".join(OUT_OF_THE_WAY))
     return Path(found) if found else None
 
 
@@ -35,7 +35,7 @@ def require(names: Iterable[str]) -> None:
     Raises:
         NotInstalled: naming all that are missing, and what to do.
     """
-    missing = sorted(name for name in names if find(name) is None)
+    missing = sorted({name for name in names if find(name) is None})
     if missing and not docker_answers():
         raise NotInstalled(
             f"The selected tests need {' and '.join(missing)}, and there is no Docker to run them in. Install them with"

@@ -23,7 +23,7 @@ class Workspace:
         self._reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", _REAPER], stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
         )
-        self._processes: dict[subprocess.Popen[bytes], str] = {}
+        self.processes: dict[subprocess.Popen[bytes], str] = {}
         self.folder = _make_folder_within_reach()
         self._tell(f"+ folder {self.folder}")
 
@@ -63,12 +63,12 @@ class Workspace:
             )
         name = f"group {process.pid} {ending.value}"
         self._tell(f"+ {name}")
-        self._processes[process] = name
+        self.processes[process] = name
         return process
 
     def forget(self, process: subprocess.Popen[bytes]) -> None:
         """Note that `process` has ended and was waited for: its number may belong to someone else from now on."""
-        self._tell(f"- {self._processes.pop(process)}")
+        self._tell(f"- {self.processes.pop(process)}")
 
     def expect_container(self, name: str) -> None:
         """Remove the Docker container `name` in the end, if there is one by then."""
@@ -79,7 +79,7 @@ class Workspace:
         assert self._reaper.stdin
         self._reaper.stdin.close()
         # The reaper ends the processes, but they are children of this one and stay zombies until it has waited for them.
-        for process in self._processes:
+        for process in self.processes:
             process.wait()
         self._reaper.wait()
 

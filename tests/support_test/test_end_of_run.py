@@ -1,0 +1,72 @@
+"""However a test run ends, its servers and its files end with it."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import PytestInItsOwnProcess
+
+# Every kind of server runs; the broker is still booting, which is the worst moment.
+_TESTS = """
+    import os
+    import signal
+    import time
+    from pathlib import Path
+
+    def test_with_servers(private_servers, postgresql, redis_url):
+        private_servers.rabbitmq
+        groups = [process.pid for process in private_servers.workspace.processes]
+        Path("left").write_text("\\n".join(map(str, [private_servers.workspace.folder, *groups])))
+        Path("ready").touch()
+        {ending}
+"""
+
+
+class TestEndOfRun:
+    @pytest.mark.parametrize(
+        ("ending", "status"),
+        [
+            pytest.param("assert False", 1, id="red"),
+            pytest.param("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, id="killed"),
+        ],
+    )
+    def test_nothing_is_left(self, own_pytest: PytestInItsOwnProcess, ending: str, status: int) -> None:
+        own_pytest.write("test_it.py", _TESTS.format(ending=ending))
+        run = own_pytest.start()
+        said = run.output()
+        assert run.status == status, said
+        _assert_nothing_left(own_pytest.folder)
+
+    def test_nothing_is_left_after_ctrl_c(self, own_pytest: PytestInItsOwnProcess) -> None:
+        own_pytest.write("test_it.py", _TESTS.format(ending="time.sleep(60)"))
+        run = own_pytest.start()
+        _wait_until((own_pytest.folder / "ready").exists)
+        run.interrupt()
+        assert "KeyboardInterrupt" in run.output()
+        assert run.status == pytest.ExitCode.INTERRUPTED
+        _assert_nothing_left(own_pytest.folder)
+
+
+def _assert_nothing_left(folder: Path) -> None:
+    workspace, *groups = (folder / "left").read_text().splitlines()
+    assert len(groups) == 4, "postgres, redis, epmd and rabbitmq"
+    # After SIGKILL the reaper works on when pytest is gone already.
+    _wait_until(lambda: not Path(workspace).exists())
+    assert [line for line in _processes() if line.split()[0] in groups or workspace in line] == []
+
+
+def _processes() -> list[str]:
+    """All processes that are not zombies, each as its group, its state and its command."""
+    listed = subprocess.run(["ps", "-Ao", "pgid=,stat=,args="], check=True, capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if not line.split()[1].startswith("Z")]
+
+
+def _wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,49 @@
+"""A machine without Redis, RabbitMQ and Docker."""
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import PytestInItsOwnProcess, Run
+
+
+@pytest.fixture
+def bare_machine(own_pytest: PytestInItsOwnProcess, tmp_path: Path) -> PytestInItsOwnProcess:
+    own_pytest.write("conftest.py", "from support import programs\nprograms.OUT_OF_THE_WAY = ()\n")
+    own_pytest.write(
+        "test_it.py",
+        """
+        def test_without_servers(): ...
+
+        def test_with_a_cache(redis_url): ...
+
+        def test_with_a_broker(amqp_url): ...
+
+        def test_with_a_broker_of_its_own(own_rabbitmq): ...
+        """,
+    )
+    return own_pytest
+
+
+def start(machine: PytestInItsOwnProcess, *arguments: str) -> Run:
+    return machine.start(*arguments, environment={"PATH": str(machine.folder)})
+
+
+class TestMissingServers:
+    def test_the_run_fails_at_once_and_says_what_to_install(self, bare_machine: PytestInItsOwnProcess) -> None:
+        run = start(bare_machine)
+        said = run.output()
+        assert run.status == pytest.ExitCode.USAGE_ERROR
+        assert said.count("need rabbitmq-server and redis-server, and there is no Docker to run them in") == 1
+        assert "apt-get install redis-server rabbitmq-server" in said
+        assert "passed" not in said
+        assert "skipped" not in said
+
+    def test_only_what_the_selected_tests_need_is_missed(self, bare_machine: PytestInItsOwnProcess) -> None:
+        said = start(bare_machine, "-k", "cache").output()
+        assert "need redis-server, and" in said
+
+    def test_unit_tests_run(self, bare_machine: PytestInItsOwnProcess) -> None:
+        run = start(bare_machine, "-m", "not server")
+        assert "1 passed, 3 deselected" in run.output()
+        assert run.status == 0
