@@ -2,19 +2,23 @@
 
 A book's entry is its version in 19 digits, then its JSON; a deleted book's entry is a tombstone, the version alone.
 An entry is only ever replaced by a newer version. So a reader that fetched an old row while a writer committed
-cannot put it back. Every entry has a time to live.
+cannot put it back, as long as the newer one is there: a reader that took half as long as an entry lives gives up
+filling. Every entry has a time to live.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol, Self
 
 import structlog
 from book_runtime.retry import retry
 from prometheus_client import Counter, Gauge
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -23,14 +27,16 @@ from book_db.books.model import Book
 
 _log = structlog.get_logger(__name__)
 
-_READS = Counter("colophon_cache_reads", "Look-ups in the cache", ["answer"])
+_READS = Counter("colophon_cache_reads", "Look-ups in the cache; those past one that is away or not there", ["answer"])
+_HITS, _MISSES, _PAST = (_READS.labels(answer) for answer in ("hit", "miss", "past"))
 _AVAILABLE = Gauge("colophon_cache_available", "1 while Redis answers, 0 while reads go past it")
 
 _DIGITS: Final = 19
 _PAUSE: Final = 1.0
-"""Seconds for which reads go past a Redis that failed."""
+"""Seconds between two attempts to reach a Redis that failed."""
 
-_MOST_OWED: Final = 100_000
+_OWED_MAX: Final = 10_000
+_OWED_AT_ONCE: Final = 1_000
 
 # KEYS: entries; ARGV: seconds to live, then an entry for each key. Tells nothing: losing against a newer one is fine.
 _SET_IF_NEWER: Final = f"""
@@ -62,14 +68,17 @@ class Cache(Protocol):
 
     async def get(self, book_ids: Collection[int]) -> dict[int, Found | Missed]: ...
 
-    async def fill(self, books: Iterable[Book]) -> None:
-        """Takes what a reader found; of no consequence when it is lost."""
+    async def fill(self, books: Iterable[Book], *, read_at: float) -> None:
+        """Takes what a reader found who began at ``read_at``, by ``time.monotonic()``; may be lost."""
 
-    async def put(self, books: Iterable[Book]) -> None:
+    async def put(self, book: Book) -> None:
         """Takes what a writer committed."""
 
     async def bury(self, book: Book) -> None:
         """Takes notice of a deletion; ``book`` carries the version that the deletion took."""
+
+    async def forget(self, book_id: int) -> None:
+        """Takes notice of a write that may have been committed or not."""
 
     async def ready(self) -> bool: ...
 
@@ -80,15 +89,18 @@ class NoCache:
     """Stands where no Redis is configured."""
 
     async def get(self, book_ids: Collection[int]) -> dict[int, Found | Missed]:
-        return dict.fromkeys(book_ids, Missed(asked=False))
+        return _missed(book_ids)
 
-    async def fill(self, books: Iterable[Book]) -> None:
+    async def fill(self, books: Iterable[Book], *, read_at: float) -> None:
         pass
 
-    async def put(self, books: Iterable[Book]) -> None:
+    async def put(self, book: Book) -> None:
         pass
 
     async def bury(self, book: Book) -> None:
+        pass
+
+    async def forget(self, book_id: int) -> None:
         pass
 
     async def ready(self) -> bool:
@@ -101,52 +113,63 @@ class NoCache:
 class RedisCache:
     """The cache in Redis, shared by every process that reads books.
 
-    While Redis is away, reads go past it. What a writer could not tell it is owed: it is told as soon as Redis is
-    back, and until then this process does not read from it. What another process reads meanwhile is bounded by the
-    time to live.
+    While Redis is away, reads go past it without waiting. What a writer could not tell it is owed: it is told as soon
+    as Redis is back, and until then this process does not read from it. What another process reads meanwhile is
+    bounded by the time to live.
     """
 
-    def __init__(self, redis: "Redis", *, seconds_to_live: int) -> None:
+    def __init__(self, redis: Redis, *, seconds_to_live: int) -> None:
         self._redis = redis
         self._seconds_to_live = seconds_to_live
         self._set_if_newer = redis.register_script(_SET_IF_NEWER)
         self._owed: dict[bytes, bytes] = {}
-        self._paying: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._away_until = 0.0
         _AVAILABLE.set(1)
 
     @classmethod
     def open(cls, url: str, *, seconds_to_live: int = 300, timeout: float = 0.25) -> Self:
         """``timeout`` is how long, in seconds, a request may be held up by a Redis that does not answer."""
-        redis = Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0), max_connections=50
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=50,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
         )
-        return cls(redis, seconds_to_live=seconds_to_live)
+        return cls(Redis.from_pool(pool), seconds_to_live=seconds_to_live)
 
     async def get(self, book_ids: Collection[int]) -> dict[int, Found | Missed]:
-        if self._owed or time.monotonic() < self._away_until:
-            return dict.fromkeys(book_ids, Missed(asked=False))
+        if self._is_away:
+            return _missed(book_ids)
         try:
             entries = await self._redis.mget([_key(book_id) for book_id in book_ids])
         except RedisError as error:
-            self._is_away(error)
-            return dict.fromkeys(book_ids, Missed(asked=False))
-        self._is_back()
+            self._leave(error)
+            return _missed(book_ids)
         return {book_id: _answer(entry) for book_id, entry in zip(book_ids, entries, strict=True)}
 
-    async def fill(self, books: Iterable[Book]) -> None:
-        if self._owed or time.monotonic() < self._away_until:
+    async def fill(self, books: Iterable[Book], *, read_at: float) -> None:
+        # After so long, the newer version that would win against what was read may have lived out its time.
+        if self._is_away or time.monotonic() - read_at > self._seconds_to_live / 2:
             return
         try:
             await self._send({_key(book.id): _entry(book) for book in books})
         except RedisError as error:
-            self._is_away(error)
+            self._leave(error)
 
-    async def put(self, books: Iterable[Book]) -> None:
-        await self._tell({_key(book.id): _entry(book) for book in books})
+    async def put(self, book: Book) -> None:
+        await self._tell(_key(book.id), _entry(book))
 
     async def bury(self, book: Book) -> None:
-        await self._tell({_key(book.id): _version(book)})
+        await self._tell(_key(book.id), _version(book))
+
+    async def forget(self, book_id: int) -> None:
+        try:
+            await self._redis.delete(_key(book_id))
+        except RedisError as error:
+            self._leave(error)
 
     async def ready(self) -> bool:
         """Whether Redis answers. Not a condition for serving."""
@@ -156,58 +179,74 @@ class RedisCache:
             return False
 
     async def close(self) -> None:
-        if self._paying is not None:
-            self._paying.cancel()
+        """Tells Redis what it is owed, if it is there, and closes the connections."""
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait([self._returning])
+            with suppress(RedisError, _TooEarly):
+                await self._pay()
         await self._redis.aclose()
 
-    async def _tell(self, entries: dict[bytes, bytes]) -> None:
-        if not entries:
-            return
+    @property
+    def _is_away(self) -> bool:
+        return self._returning is not None
+
+    async def _tell(self, key: bytes, entry: bytes) -> None:
+        # Tried even while Redis seems to be away: for other processes it may be there.
         try:
-            await self._send(entries)
+            await self._send({key: entry})
         except RedisError as error:
-            self._is_away(error)
-            self._owe(entries)
+            self._owe(key, entry)
+            self._leave(error)
 
     async def _send(self, entries: dict[bytes, bytes]) -> None:
         if entries:
             await self._set_if_newer(keys=list(entries), args=[self._seconds_to_live, *entries.values()])
 
-    def _owe(self, entries: dict[bytes, bytes]) -> None:
-        # Whoever writes more than this during one outage finds the rest bounded by the time to live.
-        if len(self._owed) < _MOST_OWED:
-            self._owed |= entries
-        if self._paying is None:
-            self._paying = asyncio.create_task(self._pay())
+    def _owe(self, key: bytes, entry: bytes) -> None:
+        self._owed[key] = max(entry, self._owed.get(key, b""))  # by version, which comes first
+        if len(self._owed) > _OWED_MAX:
+            # Rather than remember all of it, this process waits until whatever is old in Redis has expired.
+            self._owed.clear()
+            self._away_until = time.monotonic() + self._seconds_to_live
 
-    async def _pay(self) -> None:
-        forever = retry(times=10**9, delay=_PAUSE, exceptions=RedisError)
-        try:
-            while self._owed:
-                entries = dict(list(self._owed.items())[:1_000])
-                await forever(self._send)(entries)
-                # What was owed anew meanwhile stays owed.
-                self._owed = {key: entry for key, entry in self._owed.items() if entries.get(key) != entry}
-            self._is_back()
-        finally:
-            self._paying = None
-
-    def _is_away(self, error: RedisError) -> None:
-        if not self._away_until:
+    def _leave(self, error: RedisError) -> None:
+        if self._returning is None:
             _log.warning("redis does not answer, reads go past it", error=str(error) or type(error).__name__)
             _AVAILABLE.set(0)
-        self._away_until = time.monotonic() + _PAUSE
+            self._returning = asyncio.create_task(self._return())
 
-    def _is_back(self) -> None:
-        if self._away_until:
-            _log.info("redis answers again")
-            _AVAILABLE.set(1)
-            self._away_until = 0.0
+    async def _return(self) -> None:
+        if not self._owed:
+            await asyncio.sleep(_PAUSE)
+        await retry(times=sys.maxsize, delay=_PAUSE, exceptions=(RedisError, _TooEarly))(self._pay)()
+        self._returning = None
+        _log.info("redis answers again")
+        _AVAILABLE.set(1)
+
+    async def _pay(self) -> None:
+        await self._redis.ping()
+        while self._owed:
+            entries = dict(islice(self._owed.items(), _OWED_AT_ONCE))
+            await self._send(entries)
+            # What was owed anew meanwhile stays owed.
+            self._owed = {key: entry for key, entry in self._owed.items() if entries.get(key) != entry}
+        if time.monotonic() < self._away_until:
+            raise _TooEarly
+
+
+class _TooEarly(Exception):
+    """Redis answers, but may hold what is too old."""
 
 
 def open_cache(url: str | None, *, seconds_to_live: int) -> Cache:
     """The cache at this address, or none where there is no address."""
     return NoCache() if url is None else RedisCache.open(url, seconds_to_live=seconds_to_live)
+
+
+def _missed(book_ids: Collection[int]) -> dict[int, Found | Missed]:
+    _PAST.inc(len(book_ids))
+    return dict.fromkeys(book_ids, Missed(asked=False))
 
 
 def _key(book_id: int) -> bytes:
@@ -222,9 +261,10 @@ def _entry(book: Book) -> bytes:
     return _version(book) + book.to_json()
 
 
-def _answer(entry: bytes | None) -> Found | Missed:
+def _answer(entry: bytes | str | None) -> Found | Missed:
     if entry is None:
-        _READS.labels("miss").inc()
+        _MISSES.inc()
         return Missed(asked=True)
-    _READS.labels("hit").inc()
+    assert isinstance(entry, bytes)  # for the type checker: redis-py is not told to decode
+    _HITS.inc()
     return Found(entry[_DIGITS:] or None)

@@ -1,15 +1,14 @@
 """Who is calling: from an access token to a user whose session is live."""
 
 import time
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from book_runtime.retry import retry
 from book_runtime.tokens import InvalidToken, TokenVerifier
 
 from book_db.books.coalescing import Coalescer
-from book_db.errors import DatabaseUnavailable
 from book_db.notifications import Listener
 from book_db.users import CALLERS_CHANGED, Sessions
 
@@ -43,8 +42,10 @@ class Callers:
         self._sessions = sessions
         self._live = Coalescer(self._look_up)
         self._remembered: dict[str, _Memory] = {}
+        self._tokens: defaultdict[str, set[str]] = defaultdict(set)
         self._changes = 0
         self._hearing = False
+        sessions.on_change(self.forget)
 
     async def identify(self, token: str) -> Caller:
         """The caller that the token stands for.
@@ -68,8 +69,8 @@ class Callers:
     def forget(self, user_id: str) -> None:
         """Forgets what is remembered of a user."""
         self._changes += 1
-        for token in [token for token, memory in self._remembered.items() if str(memory.caller.user_id) == user_id]:
-            del self._remembered[token]
+        for token in self._tokens.pop(user_id, ()):
+            self._remembered.pop(token, None)
 
     def listener(self, url: str) -> Listener:
         """What must run beside this for anything to be remembered."""
@@ -78,14 +79,18 @@ class Callers:
     def _hears(self, connected: bool) -> None:
         self._changes += 1
         self._hearing = connected
-        self._remembered.clear()
+        self._forget_all()
 
     def _remember(self, token: str, caller: Caller, seconds_left: float) -> None:
         if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
+            self._forget_all()
         self._remembered[token] = _Memory(caller, time.monotonic() + min(_REMEMBERED_FOR, seconds_left))
+        self._tokens[str(caller.user_id)].add(token)
 
-    @retry(times=2, delay=0.05, backoff=4, exceptions=DatabaseUnavailable)
+    def _forget_all(self) -> None:
+        self._remembered.clear()
+        self._tokens.clear()
+
     async def _look_up(self, session_ids: Collection[UUID]) -> dict[UUID, UUID | None]:
         live = await self._sessions.live(session_ids)
         return {session_id: live.get(session_id) for session_id in session_ids}

@@ -2,17 +2,20 @@
 
 import select
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Self
 
 import psycopg
+from book_runtime.retry import retry
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from book_db.errors import DatabaseUnavailable, NotCommitted
+from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted
+from book_db.notices import Notices
 
 # PostgreSQL reports these before a commit and never after: the statement had no effect.
 _GAVE_UP_BEFORE_COMMIT: Final = frozenset(
@@ -27,17 +30,29 @@ _GAVE_UP_BEFORE_COMMIT: Final = frozenset(
 
 _PING: Final = text("SELECT 1")
 
+# A database that is overloaded is not asked again: that would add to its load, after a wait that was long already.
+repeat_read: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=(NotCommitted, ConnectionLost))
+repeat_write: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=NotCommitted)
+"""A read may always be repeated, a write only where it is certain that nothing was committed."""
+
 
 class Database:
-    """A pool of connections. Failures come out as DatabaseUnavailable, or as NotCommitted where that is certain."""
+    """A pool of connections. What the driver raises comes out of its blocks as one of the data layer's errors:
+
+    NotCommitted and DatabaseOverloaded when nothing was changed, ConnectionLost when that is not known.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self.notices = Notices()
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 10, statement_timeout: float = 10, name: str = "colophon") -> Self:
-        """Makes the pool; connections are opened as they are needed. The timeout is in seconds, per statement."""
+        """Makes the pool; connections are opened as they are needed.
+
+        ``statement_timeout``, in seconds, bounds each statement and each wait for a free connection.
+        """
         engine = create_async_engine(
             driver_url(url),
             pool_size=pool_size,
@@ -59,40 +74,46 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which each statement is a transaction of its own: one round trip."""
-        with _translated(phase := _Phase()):
-            async with self._autocommit.connect() as connection:
-                phase.connected = True
+        with translated(lost=ConnectionLost):
+            async with AsyncExitStack() as stack:
+                with translated(lost=NotCommitted):  # nothing was sent yet
+                    connection = await stack.enter_async_context(self._autocommit.connect())
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which everything in the block commits together when the block ends."""
-        with _translated(phase := _Phase()):
-            async with self.engine.begin() as connection:
-                phase.connected = True
+        with translated(lost=ConnectionLost):
+            async with AsyncExitStack() as stack:
+                with translated(lost=NotCommitted):
+                    connection = await stack.enter_async_context(self.engine.begin())
                 yield connection
 
 
-class _Phase:
-    """Whether the connection was had: before that, nothing can have been committed."""
-
-    connected = False
-
-
 @contextmanager
-def _translated(phase: _Phase) -> Iterator[None]:
-    """Turns the driver's failures into the data layer's errors."""
+def translated(*, lost: type[DatabaseUnavailable]) -> Iterator[None]:
+    """Turns the driver's failures into the data layer's errors, a lost connection into ``lost``."""
     try:
         yield
     except PoolTimeout as error:
-        raise NotCommitted from error
+        raise DatabaseOverloaded from error
     except DBAPIError as error:
-        match error.orig:
-            case psycopg.Error(sqlstate=state) if state in _GAVE_UP_BEFORE_COMMIT:
-                raise NotCommitted from error
-            case psycopg.OperationalError():
-                raise (DatabaseUnavailable if phase.connected else NotCommitted) from error
+        if isinstance(error.orig, psycopg.OperationalError):
+            raise _meaning(error.orig, lost) from error
         raise
+    except psycopg.OperationalError as error:
+        raise _meaning(error, lost) from error
+
+
+def _meaning(error: psycopg.OperationalError, lost: type[DatabaseUnavailable]) -> type[DatabaseUnavailable]:
+    match error.sqlstate:
+        case None:
+            return lost
+        case "57014":  # query_canceled, by the statement timeout
+            return DatabaseOverloaded
+        case state if state in _GAVE_UP_BEFORE_COMMIT:
+            return NotCommitted
+    return DatabaseUnavailable
 
 
 def driver_url(url: str) -> str:
@@ -101,7 +122,15 @@ def driver_url(url: str) -> str:
 
 
 def connection_settings(name: str, statement_timeout: float) -> dict[str, Any]:
-    """How every connection is opened: it gives up on a server that is gone, and counts time in UTC."""
+    """How every connection is opened: each end gives up on one that is gone, and time is in UTC."""
+    settings = {
+        "timezone": "UTC",
+        "statement_timeout": f"{statement_timeout * 1000:.0f}",
+        # By default a server keeps the session of a machine that vanished for two hours, and with it the relay's lock.
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "2",
+    }
     return {
         "application_name": name,
         "connect_timeout": 5,
@@ -109,14 +138,21 @@ def connection_settings(name: str, statement_timeout: float) -> dict[str, Any]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
-        "options": f"-c timezone=UTC -c statement_timeout={int(statement_timeout * 1000)}",
+        "options": " ".join(f"-c {setting}={value}" for setting, value in settings.items()),
     }
 
 
-def _refuse_a_closed_connection(driver_connection: Any, _record: object, _proxy: object) -> None:
+def _refuse_a_closed_connection(driver_connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
     # A server that restarted has closed the connections in the pool, which shows as something to read: a look at
     # the socket finds that without the round trip of a ping, so that a write is not begun on a dead connection.
-    socket = select.poll()
-    socket.register(driver_connection.driver_connection.fileno(), select.POLLIN)
-    if socket.poll(0):
+    # A new connection is taken as it is: SQLAlchemy gives up when it is refused one a second time.
+    was_taken_before = record.info.get("taken", False)
+    record.info["taken"] = True
+    if was_taken_before and _has_something_to_read(driver_connection.driver_connection.fileno()):
         raise DisconnectionError("the server has closed this connection")
+
+
+def _has_something_to_read(descriptor: int) -> bool:
+    socket = select.poll()
+    socket.register(descriptor, select.POLLIN)
+    return bool(socket.poll(0))

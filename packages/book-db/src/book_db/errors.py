@@ -45,3 +45,11 @@ class DatabaseUnavailable(BookDbError):
 
 class NotCommitted(DatabaseUnavailable):
     """The database gave up before the commit, so nothing was changed and the same may be asked again."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection to the database was lost, and whether the change was committed is not known."""
+
+
+class DatabaseOverloaded(DatabaseUnavailable):
+    """The database has too much to do just now: it was waited for too long, and nothing was changed."""

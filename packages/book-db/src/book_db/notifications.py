@@ -13,6 +13,7 @@ from book_db.database import connection_settings, driver_url
 _log = structlog.get_logger(__name__)
 
 _RECONNECT_AFTER: Final = 0.5
+"""Seconds."""
 
 
 class Listener:
@@ -31,6 +32,7 @@ class Listener:
         self._url = driver_url(url).replace("+psycopg", "", 1)
         self._heard = heard
         self._connected = connected
+        self._is_deaf = False
 
     async def run(self) -> None:
         """Listens until it is cancelled, and connects again whenever the connection is lost."""
@@ -38,7 +40,7 @@ class Listener:
             try:
                 await self._listen()
             except psycopg.OperationalError as error:
-                _log.warning("not hearing notifications, trying again", error=str(error).strip())
+                self._deaf(error)
             finally:
                 self._connected(False)
             await asyncio.sleep(_RECONNECT_AFTER)
@@ -48,6 +50,17 @@ class Listener:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True, **settings) as connection:
             for channel in self._heard:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            self._connected(True)
+            self._hearing()
             async for notification in connection.notifies():
                 self._heard[notification.channel](notification.payload)
+
+    def _hearing(self) -> None:
+        if self._is_deaf:
+            _log.info("hearing notifications again")
+        self._is_deaf = False
+        self._connected(True)
+
+    def _deaf(self, error: psycopg.OperationalError) -> None:
+        if not self._is_deaf:
+            _log.warning("not hearing notifications, trying again", error=str(error).strip())
+        self._is_deaf = True

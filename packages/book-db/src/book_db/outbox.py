@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger
 
 from book_db.books.model import Book
-from book_db.database import Database
-from book_db.errors import DatabaseUnavailable
+from book_db.database import Database, repeat_read, translated
+from book_db.errors import ConnectionLost, DatabaseUnavailable
 from book_db.tables import OutboxRow
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class Event:
 class OutboxLead:
     """What the one active relay does with the outbox, on the one connection that holds its lock.
 
-    When the connection is lost, so is the lead, and every method raises DatabaseUnavailable or NotCommitted.
+    When the connection is lost, so is the lead, and every method raises DatabaseUnavailable.
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -56,18 +56,22 @@ class OutboxLead:
 
     async def claim(self, at_most: int) -> list[Event]:
         """The oldest events, in order. They stay in the outbox until they are forgotten."""
-        rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
-        return [_event(row) for row in rows]
+        with translated(lost=ConnectionLost):
+            rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
+            return [_event(row) for row in rows]
 
     async def forget(self, events: Sequence[Event]) -> None:
-        await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
+        """Takes events out of the outbox, once the broker has them."""
+        with translated(lost=ConnectionLost):
+            await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
 
     async def wait(self, seconds: float) -> None:
-        """Until the bell rings, or until so many seconds have passed."""
-        raw = await self._connection.get_raw_connection()
-        assert raw.driver_connection is not None  # for the type checker: the connection is open
-        async for _ in raw.driver_connection.notifies(timeout=seconds, stop_after=1):
-            pass
+        """Until the bell rings, or until so many seconds have passed. All that rang before counts as one."""
+        with translated(lost=ConnectionLost):
+            raw = await self._connection.get_raw_connection()
+            assert raw.driver_connection is not None  # for the type checker: the connection is open
+            async for _ in raw.driver_connection.notifies(timeout=seconds, stop_after=1):
+                pass
 
 
 class Outbox:
@@ -78,7 +82,10 @@ class Outbox:
 
     @asynccontextmanager
     async def lead(self, *, stand_by: float = 1) -> AsyncIterator[OutboxLead]:
-        """Waits until no other relay leads, asking every ``stand_by`` seconds, then leads to the end of the block."""
+        """Waits until no other relay leads, asking every ``stand_by`` seconds, then leads to the end of the block.
+
+        Raises DatabaseUnavailable when the connection that the lead depends on is lost.
+        """
         async with self._database.statement() as connection:
             while not await connection.scalar(select(func.pg_try_advisory_lock(_ONE_RELAY))):
                 await asyncio.sleep(stand_by)
@@ -89,6 +96,7 @@ class Outbox:
                 # The lock and the LISTEN belong to the connection: it must not go back to the pool with them.
                 await connection.invalidate()
 
+    @repeat_read
     async def waiting(self) -> tuple[int, datetime | None]:
         """How many events wait, and since when the oldest does."""
         async with self._database.statement() as connection:
@@ -101,6 +109,7 @@ class OutboxBell:
 
     PostgreSQL lets only one transaction at a time commit that notifies, so writes do not notify themselves:
     one small statement rings for all that were committed while the one before was on its way.
+    docs/decisions/ has the measurement.
     """
 
     def __init__(self, database: Database) -> None:
@@ -109,6 +118,7 @@ class OutboxBell:
         self._once_more = False
 
     def ring(self) -> None:
+        """Wakes the relay soon; returns at once."""
         if self._ringing is not None:
             self._once_more = True
         else:

@@ -38,11 +38,13 @@ async def open_store(settings: StoreSettings, verifier: TokenVerifier, *, name: 
         closing.push_async_callback(cache.close)
         bell = OutboxBell(database)
         closing.push_async_callback(bell.close)
+        catalogue = Catalogue(database, cache, bell)
+        closing.push_async_callback(catalogue.close)
         sessions = Sessions(database)
         callers = Callers(verifier, sessions)
         hearing = asyncio.create_task(callers.listener(settings.database_url).run())
         closing.push_async_callback(_cancel, hearing)
-        yield Store(database, cache, Catalogue(database, cache, bell), Users(database), sessions, callers)
+        yield Store(database, cache, catalogue, Users(database), sessions, callers)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

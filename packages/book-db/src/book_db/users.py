@@ -1,6 +1,6 @@
 """Users and their sessions: who may sign in, and which sign-ins are good."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from book_db.database import Database
+from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import EmailTaken, UserNotFound
 from book_db.tables import SessionRow, User
 
@@ -52,6 +52,7 @@ class Users:
         """The user with this address, in whatever case it is written."""
         return await self._one(_USERS.where(func.lower(User.email) == func.lower(email)))
 
+    @repeat_read
     async def page(self, size: int, after: UUID | None = None) -> list[User]:
         """At most ``size`` users by ascending id, those after ``after``."""
         query = _USERS.order_by(User.id).limit(size)
@@ -59,12 +60,14 @@ class Users:
             rows = await connection.execute(query if after is None else query.where(User.id > after))
             return [User(**row._mapping) for row in rows]
 
+    @repeat_write
     async def add(self, values: Mapping[str, Any]) -> User:
         """Raises EmailTaken."""
         user_id = uuid4()
         async with self._writing(user_id) as connection:
             return await _written(connection, insert(User).values(id=user_id, **values), user_id)
 
+    @repeat_write
     async def change(
         self, user_id: UUID, values: Mapping[str, Any], *, sign_out: bool = False, keep: UUID | None = None
     ) -> User:
@@ -84,11 +87,13 @@ class Users:
         async with self._database.statement() as connection:
             await connection.execute(same.values(hashed_password=new_hash))
 
+    @repeat_write
     async def remove(self, user_id: UUID) -> None:
         """Takes a user out, and with the user every session."""
         async with self._writing(user_id) as connection:
             await connection.execute(delete(User).where(User.id == user_id))
 
+    @repeat_read
     async def _one(self, query: Any) -> User | None:
         async with self._database.statement() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -105,6 +110,9 @@ class Users:
             if isinstance(error.orig, UniqueViolation):
                 raise EmailTaken from error
             raise
+        finally:
+            # Whether it was committed or not: to forget what still holds costs one look-up.
+            _tell_this_process(self._database, user_id)
 
 
 async def _written(connection: AsyncConnection, write: Insert | Update, user_id: UUID) -> User:
@@ -112,6 +120,11 @@ async def _written(connection: AsyncConnection, write: Insert | Update, user_id:
     if row is None:
         raise UserNotFound(user_id)
     return User(**row._mapping)
+
+
+def _tell_this_process(database: Database, user_id: UUID) -> None:
+    # The notification comes back from PostgreSQL some milliseconds after the answer, during which the user were still in.
+    database.notices.give(CALLERS_CHANGED, str(user_id))
 
 
 def _end_all(user_id: UUID, keep: UUID | None = None) -> Any:
@@ -125,6 +138,7 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @repeat_write
     async def begin(self, user_id: UUID, seconds: int) -> UUID:
         """A new session of so many seconds. Raises UserNotFound."""
         session_id = uuid4()
@@ -138,19 +152,29 @@ class Sessions:
             raise
         return session_id
 
+    @repeat_write
     async def end(self, session_id: UUID) -> None:
         """Ends a session at once; ending one that is over already changes nothing."""
         async with self._database.transaction() as connection:
             user_id = await connection.scalar(_END.where(SessionRow.id == session_id))
             if user_id is not None:
                 await connection.execute(_TELL, {"user_id": user_id})
+        if user_id is not None:
+            _tell_this_process(self._database, user_id)
 
+    @repeat_write
     async def end_all(self, user_id: UUID) -> None:
         """Ends every session of a user at once."""
         async with self._database.transaction() as connection:
             await connection.execute(_end_all(user_id))
             await connection.execute(_TELL, {"user_id": user_id})
+        _tell_this_process(self._database, user_id)
 
+    def on_change(self, heard: Callable[[str], None]) -> None:
+        """Calls ``heard`` with a user's id before a change that this process made to the user is answered."""
+        self._database.notices.listen(CALLERS_CHANGED, heard)
+
+    @repeat_read
     async def live(self, session_ids: Collection[UUID]) -> dict[UUID, UUID]:
         """Of these sessions the live ones of active users, each with its user's id."""
         async with self._database.statement() as connection:

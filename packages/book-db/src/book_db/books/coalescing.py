@@ -50,15 +50,16 @@ class Coalescer(Generic[Key, Value]):
     async def _finish(self, wanted: dict[Key, asyncio.Future[Value]]) -> None:
         try:
             values = await self._look_up(wanted.keys())
+            answers = [(future, values[key]) for key, future in wanted.items()]
         except Exception as error:  # noqa: BLE001  # it is handed on to every caller
             for future in wanted.values():
                 future.set_exception(error)
                 future.exception()  # seen, should every caller have given up
         else:
-            for key, future in wanted.items():
-                future.set_result(values[key])
+            for future, value in answers:
+                future.set_result(value)
         finally:
             for key, future in wanted.items():
-                future.cancel()
+                future.cancel()  # has no effect but when this task itself is cancelled
                 if self._under_way.get(key) is future:
                     del self._under_way[key]

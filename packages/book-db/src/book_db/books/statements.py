@@ -61,7 +61,8 @@ ADD: Final = _with_event(
     at="created_at",
 )
 
-# clock_timestamp(), since now() is when the statement began, which may be before it waited for another writer.
+# clock_timestamp(), since now() is when the statement began, which may be before it waited for another writer;
+# greatest(), since a clock that is put right must not make a book older than it was.
 CHANGE: Final = _with_event(
     """
     UPDATE books SET
@@ -69,7 +70,7 @@ CHANGE: Final = _with_event(
         author = coalesce(:author, author),
         publication_date = coalesce(:publication_date, publication_date),
         version = version + 1,
-        updated_at = clock_timestamp()
+        updated_at = greatest(clock_timestamp(), updated_at)
     WHERE id = :book_id
     """,
     kind="updated",
@@ -80,6 +81,6 @@ CHANGE: Final = _with_event(
 REMOVE: Final = _with_event(
     "DELETE FROM books WHERE id = :book_id",
     kind="deleted",
-    at="clock_timestamp()",
+    at="greatest(clock_timestamp(), updated_at)",
     version="version + 1",
 )

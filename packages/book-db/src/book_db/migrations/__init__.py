@@ -9,7 +9,10 @@ from book_db.database import driver_url
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Brings the database to a revision, ``head`` being the newest. Safe when several start at once."""
+    """Brings the database to a revision, ``head`` being the newest. Safe when several start at once.
+
+    All or nothing: a failure, which comes out as SQLAlchemy's DBAPIError, leaves the schema as it was.
+    """
     command.upgrade(_config(url), revision)
 
 

@@ -1,0 +1,25 @@
+"""What the tests of the data layer have in common: makers of data, and the types of their fixtures."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import Any
+
+from book_db.books.model import Draft
+from book_db.database import Database
+
+Query = Callable[..., list[tuple[Any, ...]]]
+"""Sends SQL past the data layer and returns the rows."""
+
+StatementsOf = Callable[[Database], AbstractContextManager[list[str]]]
+"""Gathers the SQL that is sent through a database in the block."""
+
+Eventually = Callable[..., Awaitable[None]]
+"""Waits until a condition holds."""
+
+
+def a_draft(
+    title: str = "Middlemarch", author: str = "George Eliot", publication_date: date = date(1871, 1, 1)
+) -> Draft:
+    """A book to be added, of which a test says only what matters."""
+    return Draft(title, author, publication_date)
