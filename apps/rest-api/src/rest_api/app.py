@@ -14,7 +14,11 @@ from rest_api.body_limit import BodyLimit
 from rest_api.books.endpoints import router as books
 from rest_api.observed import Observed
 from rest_api.settings import RestSettings
+from rest_api.users.endpoints import router as users
 from rest_api.users.keys import public_key_of
+from rest_api.users.pages import router as account_pages
+from rest_api.users.parts import open_user_parts
+from rest_api.users.sign_in import router as sign_in
 
 _DESCRIPTION: Final = """
 A catalogue of books. Sign in with **Authorize**, then try any operation.
@@ -32,7 +36,8 @@ def create_app(settings: RestSettings) -> FastAPI:
         private_key = settings.jwt_private_key_file.read_bytes()
         async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
             app.state.store = store
-            yield
+            async with open_user_parts(store, private_key, settings) as app.state.user_parts:
+                yield
 
     app = FastAPI(
         title="Colophon",
@@ -49,8 +54,11 @@ def create_app(settings: RestSettings) -> FastAPI:
     problems.install(app)
     docs_page.install(app)
     api = APIRouter(prefix="/api/v1")
+    api.include_router(sign_in)
+    api.include_router(users)
     api.include_router(books)
     app.include_router(api)
+    app.include_router(account_pages)
     app.include_router(health.router)
     openapi.install(app)
     return app

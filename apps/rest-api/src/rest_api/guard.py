@@ -16,7 +16,22 @@ bearer = OAuth2PasswordBearer(tokenUrl=LOGIN_PATH, auto_error=False, scheme_name
 """Says in OpenAPI how to sign in. The token itself is read by GuardedRoute, before the body is."""
 
 
-class GuardedRoute(APIRoute):
+class JsonRoute(APIRoute):
+    """A route for everybody, whose body is JSON and sent as such."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        reads_body = self.body_field is not None
+
+        async def handle_json(request: Request) -> Response:
+            if reads_body:
+                _require_json(request)
+            return await handle(request)
+
+        return handle_json
+
+
+class GuardedRoute(JsonRoute):
     """A route for those who are signed in.
 
     FastAPI reads and parses a body before it asks a dependency: a stranger could make it parse anything, and would be
@@ -25,12 +40,9 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        reads_body = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
             request.state.caller = await _identify(request)
-            if reads_body:
-                _require_json(request)
             return await handle(request)
 
         return guarded

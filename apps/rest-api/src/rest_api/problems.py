@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from book_db.errors import BookDbError, BookNotFound, DatabaseUnavailable, InvalidPageToken
+from book_db.errors import BookDbError, BookNotFound, DatabaseUnavailable, InvalidPageToken, UserNotFound
 from book_runtime.tokens import InvalidToken
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordException
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
@@ -69,6 +70,7 @@ _DESCRIPTIONS: Final = {
     401: "The access token is missing, expired or revoked.",
     403: "The user may not do this.",
     404: "There is no such thing.",
+    409: "Another user has this e-mail address, or it is confirmed already.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request can be read but is not valid.",
@@ -81,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(InvalidToken, _unauthenticated)
+    app.add_exception_handler(FastAPIUsersException, _account_error)
     app.add_exception_handler(BookDbError, _data_layer_error)
     app.add_exception_handler(Exception, _unforeseen)
 
@@ -95,17 +98,11 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # what this handler is installed for
-    match error.detail:
-        # What fastapi-users says comes as a code, alone or with its reason.
-        case str(code) if code in USER_PROBLEMS:
-            status, slug, detail = USER_PROBLEMS[code]
-        case {"code": str(code), "reason": str(detail)} if code in USER_PROBLEMS:
-            status, slug, _detail = USER_PROBLEMS[code]
-        case detail:
-            status = error.status_code
-            slug, known = _PLAIN_ERRORS.get(status, (f"http-{status}", str(detail)))
-            # Starlette's own errors say no more than the phrase of their status.
-            detail = known if detail == HTTPStatus(status).phrase or status == TOO_LARGE else str(detail)
+    status, detail = error.status_code, str(error.detail)
+    slug, known = _PLAIN_ERRORS.get(status, (f"http-{status}", detail))
+    # Starlette's own errors say no more than the phrase of their status.
+    if detail == HTTPStatus(status).phrase or status == TOO_LARGE:
+        detail = known
     return problem(status, slug, detail, headers=error.headers)
 
 
@@ -129,6 +126,16 @@ async def _unauthenticated(_: Request, error: Exception) -> Response:
     return problem(401, "unauthenticated", str(error), headers={"WWW-Authenticate": "Bearer"})
 
 
+async def _account_error(request: Request, error: Exception) -> Response:
+    match error:
+        case InvalidPasswordException(reason=reason):
+            violation = {"pointer": "/password", "detail": reason}
+            return problem(422, "invalid", "The request is not valid.", errors=[violation])
+        case FastAPIUsersException() if type(error) in USER_PROBLEMS:
+            return problem(*USER_PROBLEMS[type(error)])
+    return await _unforeseen(request, error)
+
+
 async def _data_layer_error(request: Request, error: Exception) -> Response:
     match error:
         case BookNotFound():
@@ -136,6 +143,8 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
         case InvalidPageToken():
             violation = {"parameter": "page_token", "detail": str(error)}
             return problem(422, "invalid", "The request is not valid.", errors=[violation])
+        case UserNotFound():
+            return problem(404, "user-not-found", str(error))
         case DatabaseUnavailable():
             _log.warning("the database does not answer", path=request.url.path, cause=repr(error.__cause__))
             return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})

@@ -1,12 +1,15 @@
 """What the REST service and its relay are told by their environment."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from book_db.settings import StoreSettings
 from book_runtime.logs import LogSettings
 from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from rest_api.users.mail import SmtpServer, mailbox
 
 
 class ProcessSettings(LogSettings):
@@ -21,6 +24,19 @@ class SmtpUrl(Url):
 
     schemes = ("smtp", "smtps")
     example = "smtp://user:password@mail.example.org:587?starttls=1"
+
+    @classmethod
+    def _faults(cls, text: str) -> Iterator[str]:
+        yield from super()._faults(text)
+        try:
+            SmtpServer.parse(text)
+        except ValueError as error:
+            yield str(error)
+
+
+def _checked_sender(text: str) -> str:
+    mailbox(text)
+    return text
 
 
 class PublicUrl(Url):
@@ -60,7 +76,7 @@ class RestSettings(StoreSettings, ProcessSettings):
     smtp_url: SmtpUrl | None = None
     """The mail server; without one the links go to the log."""
 
-    mail_from: str = "colophon@localhost"
+    mail_from: Annotated[str, AfterValidator(_checked_sender)] = "colophon@localhost"
     """The sender of mails."""
 
 

@@ -1,0 +1,65 @@
+"""What fastapi-users asks of a database, answered by book_db."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from book_db.callers import Callers
+from book_db.errors import EmailTaken, UserNotFound
+from book_db.users import Users
+from fastapi_users.db import BaseUserDatabase
+from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
+
+from rest_api.users.accounts import Account
+from rest_api.users.addresses import normalised
+
+
+class UserDatabase(BaseUserDatabase[Account, UUID]):
+    """Users by id and by e-mail. Whoever may no longer sign in is out when the call returns."""
+
+    def __init__(self, users: Users, callers: Callers) -> None:
+        self._users = users
+        self._callers = callers
+
+    async def get(self, id: UUID) -> Account | None:  # noqa: A002  # fastapi-users names it so
+        return await self._users.get(id)
+
+    async def get_by_email(self, email: str) -> Account | None:
+        try:
+            return await self._users.by_email(normalised(email))
+        except ValueError:  # nobody has an address that is none
+            return None
+
+    async def create(self, create_dict: dict[str, Any]) -> Account:
+        with _in_words_of_fastapi_users():
+            return await self._users.add(create_dict)
+
+    async def update(self, user: Account, update_dict: dict[str, Any], *, keep: UUID | None = None) -> Account:
+        """Changes a user. A new password and a deactivation end the user's sessions, all but ``keep``."""
+        if not update_dict:
+            return user
+        sign_out = "hashed_password" in update_dict or update_dict.get("is_active") is False
+        with _in_words_of_fastapi_users():
+            changed = await self._users.change(user.id, update_dict, sign_out=sign_out, keep=keep)
+        # PostgreSQL tells every process; this one need not wait for it.
+        self._callers.forget(str(user.id))
+        return changed
+
+    async def rehash(self, user: Account, better_hash: str) -> None:
+        """Stores a better hash of the password that the user has, unless the user has another one by now."""
+        await self._users.rehash(user.id, user.hashed_password, better_hash)
+
+    async def delete(self, user: Account) -> None:
+        await self._users.remove(user.id)
+        self._callers.forget(str(user.id))
+
+
+@contextmanager
+def _in_words_of_fastapi_users() -> Iterator[None]:
+    try:
+        yield
+    except EmailTaken as error:
+        raise UserAlreadyExists from error
+    except UserNotFound as error:
+        raise UserNotExists from error

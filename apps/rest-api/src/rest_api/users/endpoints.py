@@ -1,0 +1,78 @@
+"""Users: the endpoints under /users."""
+
+from fastapi import APIRouter, Request, Security
+
+from rest_api.guard import GuardedRoute, bearer, caller_of
+from rest_api.problems import documented
+from rest_api.users import page_tokens
+from rest_api.users.accounts import Account
+from rest_api.users.parts import CurrentUser, Parts, require_superuser
+from rest_api.users.schemas import (
+    PAGE_SIZE_DEFAULT,
+    PageSize,
+    PageToken,
+    UserId,
+    UserPage,
+    UserRead,
+    UserUpdate,
+    UserUpdateBySuperuser,
+)
+
+router = APIRouter(tags=["users"], dependencies=[Security(bearer)], responses=documented(401, 503))
+_oneself = APIRouter(prefix="/users/me", route_class=GuardedRoute)
+_everyone = APIRouter(
+    prefix="/users", route_class=GuardedRoute, dependencies=[require_superuser], responses=documented(403, 422)
+)
+
+_WRITES = documented(400, 409, 413, 415, 422)
+
+
+@_oneself.get("", response_model=UserRead, operation_id="getMe")
+async def get_me(user: CurrentUser) -> Account:
+    """Who is signed in."""
+    return user
+
+
+@_oneself.patch("", response_model=UserRead, responses=_WRITES, operation_id="changeMe")
+async def change_me(change: UserUpdate, request: Request, user: CurrentUser, parts: Parts) -> Account:
+    """Change one's own address or password. A new password ends every other session; a new address is to be
+    confirmed again.
+    """
+    return await parts.manager.change(user, change.values(), keep=caller_of(request).session_id)
+
+
+@_everyone.get("", response_model=UserPage, operation_id="listUsers")
+async def list_users(
+    parts: Parts, page_size: PageSize = PAGE_SIZE_DEFAULT, page_token: PageToken = None
+) -> dict[str, object]:
+    """Page through the users, by ascending id."""
+    after = page_tokens.decode(page_token) if page_token is not None else None
+    users = await parts.users.page(page_size + 1, after)
+    more = len(users) > page_size
+    return {
+        "users": users[:page_size],
+        "next_page_token": page_tokens.encode(users[page_size - 1].id) if more else None,
+    }
+
+
+@_everyone.get("/{user_id}", response_model=UserRead, responses=documented(404), operation_id="getUser")
+async def get_user(user_id: UserId, parts: Parts) -> Account:
+    """Read one user."""
+    return await parts.manager.get(user_id)
+
+
+@_everyone.patch("/{user_id}", response_model=UserRead, responses=documented(404) | _WRITES, operation_id="changeUser")
+async def change_user(user_id: UserId, change: UserUpdateBySuperuser, request: Request, parts: Parts) -> Account:
+    """Change a user. A new password and a deactivation end the user's sessions at once."""
+    user = await parts.manager.get(user_id)
+    return await parts.manager.change(user, change.values(), keep=caller_of(request).session_id)
+
+
+@_everyone.delete("/{user_id}", status_code=204, responses=documented(404), operation_id="deleteUser")
+async def delete_user(user_id: UserId, parts: Parts) -> None:
+    """Remove a user, and with the user every session. The user's books stay."""
+    await parts.manager.delete(await parts.manager.get(user_id))
+
+
+router.include_router(_oneself)
+router.include_router(_everyone)

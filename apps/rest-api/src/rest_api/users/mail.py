@@ -1,0 +1,205 @@
+"""How mails leave: through an SMTP server, or to the log where none is configured."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, localtime, make_msgid, parseaddr
+from typing import Final, Protocol, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import aiosmtplib
+import structlog
+from book_runtime.retry import Failure, retry
+
+from rest_api.users.addresses import for_smtp
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail to one person."""
+
+    to: str
+    subject: str
+    text: str
+    link: str
+    """Stands in the text too. Whoever has it can do what the mail is about."""
+
+
+class Mailer(Protocol):
+    """A way to get a letter to its reader."""
+
+    async def send(self, letter: Letter) -> None:
+        """Returns when the letter has been taken over; raises what went wrong."""
+
+
+class LogMailer:
+    """Shows the link to whoever reads the log."""
+
+    async def send(self, letter: Letter) -> None:
+        _log.warning(
+            "SMTP_URL is not set, so this mail was not sent: its link is here",
+            to=letter.to,
+            subject=letter.subject,
+            link=letter.link,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """A mail server and how it is spoken to."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    use_tls: bool = False
+    """TLS from the first byte."""
+    start_tls: bool | None = None
+    """Whether the connection must be encrypted before anything is sent; None is where the server offers it."""
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """`smtp://user:password@host:port?starttls=1`, or smtps://. Raises ValueError, which repeats nothing of it.
+
+        With a user name, smtp:// insists on STARTTLS unless `starttls=0` says otherwise.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # whose text may hold a part of the password
+            raise ValueError("it is not a URL") from None
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        start_tls = {None: None, "1": True, "0": False}.get(asked := options.pop("starttls", None), ...)
+        if start_tls is ... or options:
+            raise ValueError("the only option is starttls, which is 1 or 0")
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError("it must start with smtp:// or smtps:// and name a host")
+        use_tls = parts.scheme == "smtps"
+        if use_tls and asked is not None:
+            raise ValueError("smtps:// is encrypted from the start, so starttls does not go with it")
+        if parts.username and not use_tls and start_tls is None:
+            start_tls = True
+        return cls(
+            host=parts.hostname,
+            port=port or (465 if use_tls else 587 if start_tls else 25),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password or "") if parts.username else None,
+            use_tls=use_tls,
+            start_tls=False if use_tls else start_tls,
+        )
+
+
+class SmtpMailer:
+    """Hands mails to an SMTP server; again a few times when the connection fails."""
+
+    def __init__(self, server: SmtpServer, sender: str, *, retry_delay: float = 1) -> None:
+        """`sender` is an address, or `Name <address>`. Raises ValueError when it is neither."""
+        self._server = server
+        self._sender = mailbox(sender)
+        # Connection trouble of aiosmtplib is an OSError too. What the server refused it would refuse again.
+        again = retry(times=3, delay=retry_delay, backoff=3, exceptions=OSError, on_retry=_log_retry)
+        self._hand_over: Final[Callable[[EmailMessage], Awaitable[object]]] = again(self._hand_over_once)
+
+    async def send(self, letter: Letter) -> None:
+        await self._hand_over(self._message(letter))
+
+    async def _hand_over_once(self, message: EmailMessage) -> None:
+        await aiosmtplib.send(
+            message,
+            hostname=self._server.host,
+            port=self._server.port,
+            username=self._server.username,
+            password=self._server.password,
+            use_tls=self._server.use_tls,
+            start_tls=self._server.start_tls,
+            timeout=15,
+        )
+
+    def _message(self, letter: Letter) -> EmailMessage:
+        message = EmailMessage()
+        message["From"] = self._sender
+        message["To"] = Address(addr_spec=for_smtp(letter.to))
+        message["Subject"] = letter.subject
+        message["Date"] = format_datetime(localtime())
+        message["Message-ID"] = make_msgid(domain=self._sender.domain)
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: so that no holiday notice answers
+        message.set_content(letter.text)
+        return message
+
+
+def mailbox(sender: str) -> Address:
+    """An address, or `Name <address>`. Raises ValueError when it is neither."""
+    name, address = parseaddr(sender)
+    try:
+        found = Address(display_name=name, addr_spec=address)
+    except (ValueError, IndexError):
+        found = Address()
+    if not found.username or not found.domain:
+        raise ValueError("it must be an e-mail address, or a name and an address: Name <name@example.org>")
+    return found
+
+
+def _log_retry(failure: Failure) -> None:
+    _log.warning("the mail server cannot be reached, trying again", cause=str(failure.exception))
+
+
+class Post:
+    """Sends letters beside the requests that cause them.
+
+    No answer waits for a mail: how long it takes would tell whether an address is known.
+    To be used as an async context manager, which waits for the mails that are under way.
+    """
+
+    _AT_ONCE: Final = 4
+    _MOST_WAITING: Final = 1_000
+
+    def __init__(self, mailer: Mailer, *, patience: float = 10) -> None:
+        """`patience` is how many seconds mails have to leave when the service ends."""
+        self.patience = patience
+        self._mailer = mailer
+        self._turns = asyncio.Semaphore(self._AT_ONCE)
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def post(self, letter: Letter) -> None:
+        """Sees to the letter; what goes wrong with it goes to the log."""
+        if len(self._under_way) >= self._MOST_WAITING:
+            _log.error("a mail was not sent: too many are waiting", to=letter.to, subject=letter.subject)
+            return
+        task = asyncio.create_task(self._deliver(letter))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Waits for the mails that are under way, then gives up on the rest."""
+        if self._under_way:
+            _done, late = await asyncio.wait(self._under_way, timeout=self.patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _deliver(self, letter: Letter) -> None:
+        try:
+            async with self._turns:
+                await self._mailer.send(letter)
+        except asyncio.CancelledError:
+            _log.error("a mail was not sent: the service ended first", to=letter.to, subject=letter.subject)
+            raise
+        except Exception as error:  # noqa: BLE001  # nobody else would hear of it
+            _log.error("a mail could not be sent", to=letter.to, subject=letter.subject, cause=_cause(error, letter))
+
+
+def _cause(error: Exception, letter: Letter) -> str:
+    """What went wrong. A server may quote a mail that it refuses, and the link in it is a secret."""
+    if not isinstance(error, OSError | aiosmtplib.SMTPException):
+        return type(error).__name__
+    text = str(error)
+    for secret in (letter.link, letter.link.rpartition("=")[2]):
+        text = text.replace(secret, "***")
+    return f"{type(error).__name__}: {text}"

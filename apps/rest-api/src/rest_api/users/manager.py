@@ -1,0 +1,160 @@
+"""What happens to accounts."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+from fastapi import Request
+from fastapi.security import OAuth2PasswordRequestForm
+from fastapi_users import BaseUserManager, UUIDIDMixin
+from fastapi_users.exceptions import (
+    InvalidID,
+    InvalidPasswordException,
+    InvalidResetPasswordToken,
+    UserInactive,
+    UserNotExists,
+)
+from fastapi_users.jwt import decode_jwt, generate_jwt
+
+from rest_api.users import passwords
+from rest_api.users.accounts import Account
+from rest_api.users.adapter import UserDatabase
+from rest_api.users.letters import Letters
+from rest_api.users.mail import Post
+from rest_api.users.passwords import Passwords
+
+_HOUR: Final = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSecrets:
+    """What the tokens in mails are signed with, one for each purpose."""
+
+    reset: str
+    verification: str
+
+
+class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
+    """The flows of fastapi-users over our own storage, with the hashing beside the event loop.
+
+    `register` and `change` stand in for the library's `create` and `update`, which hash on the event loop.
+    """
+
+    user_db: UserDatabase
+    reset_password_token_lifetime_seconds = _HOUR
+    verification_token_lifetime_seconds = 24 * _HOUR
+
+    def __init__(
+        self, user_db: UserDatabase, passwords: Passwords, secrets: TokenSecrets, post: Post, letters: Letters
+    ) -> None:
+        super().__init__(user_db, passwords.helper)
+        self.reset_password_token_secret = secrets.reset
+        self.verification_token_secret = secrets.verification
+        self._passwords = passwords
+        self._post = post
+        self._letters = letters
+
+    async def register(self, email: str, password: str) -> Account:
+        """A new user, who is sent a link to verify the address.
+
+        Raises UserAlreadyExists and InvalidPasswordException.
+        """
+        hashed = await self._hash(password, email)
+        # No look-up before: the unique index decides, also between two who come at once.
+        user = await self.user_db.create({"email": email, "hashed_password": hashed})
+        await self.request_verify(user)
+        return user
+
+    async def authenticate(self, credentials: OAuth2PasswordRequestForm) -> Account | None:
+        """The active user with these credentials. It takes as long to find none."""
+        user = await self.user_db.get_by_email(credentials.username)
+        right, better_hash = await self._passwords.verify(credentials.password, user.hashed_password if user else None)
+        if user is None or not right or not user.is_active:
+            return None
+        if better_hash:
+            await self.user_db.rehash(user, better_hash)
+        return user
+
+    async def change(self, user: Account, changes: Mapping[str, Any], *, keep: UUID | None = None) -> Account:
+        """The user with these fields changed. A new password ends every session but ``keep``, a new address is
+        unverified and is sent a link.
+
+        Raises UserAlreadyExists, InvalidPasswordException, and UserNotExists when the user is gone meanwhile.
+        """
+        values = dict(changes)
+        email = values.get("email", user.email)
+        if email != user.email:
+            values.setdefault("is_verified", False)
+        if "password" in values:
+            values["hashed_password"] = await self._hash(values.pop("password"), email)
+        changed = await self.user_db.update(user, values, keep=keep)
+        if changed.email != user.email and changed.is_active and not changed.is_verified:
+            await self.request_verify(changed)
+        return changed
+
+    async def forgot_password(self, user: Account, request: Request | None = None) -> None:
+        """Sends a link with which the password can be set. Raises UserInactive."""
+        if not user.is_active:
+            raise UserInactive
+        claims = {
+            "sub": str(user.id),
+            "password_fgpt": self._fingerprint(user),
+            "aud": self.reset_password_token_audience,
+        }
+        token = generate_jwt(claims, self.reset_password_token_secret, self.reset_password_token_lifetime_seconds)
+        await self.on_after_forgot_password(user, token, request)
+
+    async def reset_password(self, token: str, password: str, request: Request | None = None) -> Account:
+        """Sets a new password and ends every session.
+
+        Raises InvalidResetPasswordToken and InvalidPasswordException.
+        """
+        user = await self._user_of_reset_token(token)
+        changed = await self.change(user, {"password": password})
+        await self.on_after_reset_password(changed, request)
+        return changed
+
+    async def on_after_request_verify(
+        self,
+        user: Account,
+        token: str,
+        request: Request | None = None,  # noqa: ARG002  # fastapi-users gives it
+    ) -> None:
+        hours = self.verification_token_lifetime_seconds // _HOUR
+        self._post.post(self._letters.verification(user.email, token, hours))
+
+    async def on_after_forgot_password(
+        self,
+        user: Account,
+        token: str,
+        request: Request | None = None,  # noqa: ARG002  # fastapi-users gives it
+    ) -> None:
+        hours = self.reset_password_token_lifetime_seconds // _HOUR
+        self._post.post(self._letters.password_reset(user.email, token, hours))
+
+    async def _update(self, user: Account, update_dict: dict[str, Any]) -> Account:
+        return await self.change(user, update_dict)
+
+    async def _hash(self, password: str, email: str) -> str:
+        if fault := passwords.fault_of(password, email):
+            raise InvalidPasswordException(fault)
+        return await self._passwords.hash(password)
+
+    async def _user_of_reset_token(self, token: str) -> Account:
+        try:
+            claims = decode_jwt(token, self.reset_password_token_secret, [self.reset_password_token_audience])
+            user = await self.get(self.parse_id(claims["sub"]))
+            fits = hmac.compare_digest(claims["password_fgpt"], self._fingerprint(user))
+        except (jwt.PyJWTError, KeyError, InvalidID, UserNotExists) as error:
+            raise InvalidResetPasswordToken from error
+        if not fits or not user.is_active:
+            raise InvalidResetPasswordToken
+        return user
+
+    def _fingerprint(self, user: Account) -> str:
+        """Changes with the password, so that a link is good once, and with the address that the link was sent to."""
+        facts = f"{user.hashed_password}\n{user.email}".encode()
+        return hmac.digest(str(self.reset_password_token_secret).encode(), facts, "sha256").hex()

@@ -1,0 +1,89 @@
+"""What the endpoints of users work with, built once when the service starts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from book_db.store import Store
+from book_db.users import Users
+from book_runtime.tokens import InvalidToken
+from fastapi import Depends, Request
+from fastapi_users.authentication import AuthenticationBackend
+
+from rest_api.guard import caller_of
+from rest_api.settings import RestSettings
+from rest_api.users.accounts import Account
+from rest_api.users.adapter import UserDatabase
+from rest_api.users.letters import Letters
+from rest_api.users.mail import LogMailer, Mailer, Post, SmtpMailer, SmtpServer
+from rest_api.users.manager import TokenSecrets, UserManager
+from rest_api.users.passwords import Passwords
+from rest_api.users.problems import NotSuperuser
+from rest_api.users.signing import TokenSigner, derived_secret
+from rest_api.users.strategy import SessionStrategy, TokenTransport
+
+
+@dataclass(frozen=True, slots=True)
+class UserParts:
+    """Stands in `app.state.user_parts`."""
+
+    users: Users
+    manager: UserManager
+    strategy: SessionStrategy
+    backend: AuthenticationBackend[Account, UUID]
+
+
+@asynccontextmanager
+async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSettings) -> AsyncIterator[UserParts]:
+    """Builds the parts for the length of the block, and lets mails that are under way leave at its end."""
+    seconds = settings.access_token_seconds
+    strategy = SessionStrategy(store.sessions, store.callers, TokenSigner(private_key_pem), seconds)
+    secrets = TokenSecrets(
+        reset=derived_secret(private_key_pem, "password reset"),
+        verification=derived_secret(private_key_pem, "e-mail verification"),
+    )
+    async with Post(_mailer(settings)) as post, Passwords() as passwords:
+        database = UserDatabase(store.users, store.callers)
+        yield UserParts(
+            users=store.users,
+            manager=UserManager(database, passwords, secrets, post, Letters(settings.public_url)),
+            strategy=strategy,
+            backend=AuthenticationBackend("password", TokenTransport(seconds), lambda: strategy),
+        )
+
+
+def _mailer(settings: RestSettings) -> Mailer:
+    if settings.smtp_url is None:
+        return LogMailer()
+    return SmtpMailer(SmtpServer.parse(settings.smtp_url), settings.mail_from)
+
+
+async def _parts(request: Request) -> UserParts:
+    parts: UserParts = request.app.state.user_parts
+    return parts
+
+
+Parts = Annotated[UserParts, Depends(_parts)]
+
+
+async def _current_user(request: Request, parts: Parts) -> Account:
+    user = await parts.users.get(caller_of(request).user_id)
+    if user is None:
+        raise InvalidToken("its user is gone")
+    return user
+
+
+CurrentUser = Annotated[Account, Depends(_current_user)]
+"""The user who calls; only on a GuardedRoute."""
+
+
+async def _superuser(user: CurrentUser) -> Account:
+    if not user.is_superuser:
+        raise NotSuperuser
+    return user
+
+
+require_superuser = Depends(_superuser)
+"""Lets nobody but superusers through; only on a GuardedRoute."""

@@ -1,0 +1,88 @@
+"""Passwords: what they must be, and their hashes."""
+
+import asyncio
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple, Self, TypeVar, TypeVarTuple
+
+from fastapi_users.password import PasswordHelper
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+A = TypeVarTuple("A")
+R = TypeVar("R")
+
+MIN_LENGTH: Final = 12
+MAX_LENGTH: Final = 256
+RULES: Final = f"{MIN_LENGTH} to {MAX_LENGTH} characters, not blank, not the e-mail address or the part before its @"
+
+_FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_AT_ONCE: Final = 2
+"""Each hash takes 64 MiB and all cores for some tenths of a second."""
+
+
+def fault_of(password: str, email: str) -> str | None:
+    """What keeps this from being the password of the user with this address, or None if nothing does."""
+    if len(password) > MAX_LENGTH:
+        return f"must have at most {MAX_LENGTH} characters"
+    if forbidden := _FORBIDDEN.search(password):
+        return f"must not contain the character U+{ord(forbidden[0]):04X}"
+    if len(_normalised(password)) < MIN_LENGTH:
+        return f"must have at least {MIN_LENGTH} characters"
+    if not password.strip():
+        return "must not be blank"
+    if _bare(password) in (_bare(email), _bare(email.rpartition("@")[0])):
+        return "must not be the e-mail address or the part before its @"
+    return None
+
+
+class Verdict(NamedTuple):
+    """Whether a password is right, and a better hash of it if the one that is stored is of an older make."""
+
+    right: bool
+    better_hash: str | None
+
+
+class Passwords:
+    """Argon2id hashes. They are made on threads of their own, so that the event loop goes on meanwhile."""
+
+    def __init__(self, hasher: Argon2Hasher | None = None) -> None:
+        self.helper: Final = PasswordHelper(PasswordHash((hasher or Argon2Hasher(),)))
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="passwords")
+        # Its password is known to nobody, so that it can stand in for the hash of a user who is not there.
+        self._nobodys_hash = self._threads.submit(self.helper.hash, secrets.token_hex())
+
+    async def hash(self, password: str) -> str:
+        return await self._beside_the_loop(self.helper.hash, _normalised(password))
+
+    async def verify(self, password: str, hashed: str | None) -> Verdict:
+        """Whether the password is the hashed one. Without a hash it is not, which takes as long to tell."""
+        if len(password) > MAX_LENGTH or _FORBIDDEN.search(password):
+            password, hashed = "", None
+        return await self._beside_the_loop(self._verify, _normalised(password), hashed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+    def _verify(self, password: str, hashed: str | None) -> Verdict:
+        right, better_hash = self.helper.verify_and_update(password, hashed or self._nobodys_hash.result())
+        return Verdict(right and hashed is not None, better_hash)
+
+    async def _beside_the_loop(self, work: Callable[[*A], R], *args: *A) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+def _normalised(password: str) -> str:
+    """In NFC, so that it is the same password from every keyboard (RFC 8265, 4.2.2)."""
+    return unicodedata.normalize("NFC", password)
+
+
+def _bare(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().casefold()

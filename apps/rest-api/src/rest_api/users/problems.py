@@ -1,0 +1,37 @@
+"""What goes wrong with accounts, as problems: status, type and sentence of each."""
+
+from typing import Final
+
+from fastapi_users.exceptions import (
+    FastAPIUsersException,
+    InvalidResetPasswordToken,
+    InvalidVerifyToken,
+    UserAlreadyExists,
+    UserAlreadyVerified,
+    UserNotExists,
+)
+
+
+class BadCredentials(FastAPIUsersException):
+    """Nobody can sign in with these credentials."""
+
+
+class NotSuperuser(FastAPIUsersException):
+    """The caller is signed in, but may not manage users."""
+
+
+PROBLEMS: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
+    # 400 and not 401, as RFC 6749, section 5.2, has it: no access token is missing.
+    BadCredentials: (400, "bad-credentials", "The e-mail address or the password is wrong."),
+    NotSuperuser: (403, "not-superuser", "Only superusers manage users."),
+    UserNotExists: (404, "user-not-found", "There is no such user."),
+    UserAlreadyExists: (409, "email-taken", "Another user has this e-mail address."),
+    UserAlreadyVerified: (409, "already-verified", "This address is confirmed already."),
+    InvalidVerifyToken: (400, "bad-verification-link", "This link is not good any more: ask for a new one."),
+    InvalidResetPasswordToken: (
+        400,
+        "bad-reset-link",
+        "This link is not good any more: it was used, or it is too old. Ask for a new one.",
+    ),
+}
+"""An InvalidPasswordException is not among them: it is answered like every other field that is not valid."""

@@ -1,0 +1,70 @@
+"""Signing in and out, and the ways to an account: the endpoints under /auth."""
+
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response, Security
+from fastapi.security import OAuth2PasswordRequestForm
+from fastapi_users.exceptions import UserAlreadyVerified, UserInactive, UserNotExists
+
+from rest_api.guard import GuardedRoute, JsonRoute, bearer
+from rest_api.problems import documented
+from rest_api.users.accounts import Account
+from rest_api.users.parts import CurrentUser, Parts
+from rest_api.users.problems import BadCredentials
+from rest_api.users.schemas import AccessToken, EmailOnly, NewPassword, UserCreate, UserRead, Verification
+
+router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 422, 503))
+_open = APIRouter(route_class=JsonRoute, responses=documented(400, 415))
+_guarded = APIRouter(route_class=GuardedRoute, dependencies=[Security(bearer)], responses=documented(401))
+
+
+@_open.post("/register", status_code=201, response_model=UserRead, responses=documented(409), operation_id="register")
+async def register(new: UserCreate, parts: Parts) -> Account:
+    """Make an account. A link to confirm the address is sent to it; signing in does not wait for that."""
+    return await parts.manager.register(new.email, new.password)
+
+
+@router.post("/login", response_model=AccessToken, responses=documented(400), operation_id="login")
+async def login(credentials: Annotated[OAuth2PasswordRequestForm, Depends()], parts: Parts) -> Response:
+    """Sign in with e-mail address (as `username`) and password (RFC 6749, section 4.3)."""
+    user = await parts.manager.authenticate(credentials)
+    if user is None:
+        raise BadCredentials
+    return await parts.backend.login(parts.strategy, user)
+
+
+@_guarded.post("/logout", status_code=204, operation_id="logout")
+async def logout(token: Annotated[str, Depends(bearer)], user: CurrentUser, parts: Parts) -> Response:
+    """Sign out. The access token is good for nothing from then on."""
+    return await parts.backend.logout(parts.strategy, user, token)
+
+
+@_open.post("/forgot-password", status_code=202, response_class=Response, operation_id="forgotPassword")
+async def forgot_password(known: EmailOnly, parts: Parts) -> None:
+    """Have a link sent with which a new password can be chosen. The answer is the same if nobody has the address."""
+    with suppress(UserNotExists, UserInactive):
+        await parts.manager.forgot_password(await parts.manager.get_by_email(known.email))
+
+
+@_open.post("/reset-password", status_code=204, operation_id="resetPassword")
+async def reset_password(new: NewPassword, parts: Parts) -> None:
+    """Choose a new password with the token of the link. It works once, and ends every session."""
+    await parts.manager.reset_password(new.token, new.password)
+
+
+@_open.post("/request-verify-token", status_code=202, response_class=Response, operation_id="requestVerification")
+async def request_verification(known: EmailOnly, parts: Parts) -> None:
+    """Have a link sent that confirms the address. The answer is the same if nobody has the address."""
+    with suppress(UserNotExists, UserInactive, UserAlreadyVerified):
+        await parts.manager.request_verify(await parts.manager.get_by_email(known.email))
+
+
+@_open.post("/verify", response_model=UserRead, responses=documented(409), operation_id="verifyEmail")
+async def verify_email(proof: Verification, parts: Parts) -> Account:
+    """Confirm an address with the token of the link."""
+    return await parts.manager.verify(proof.token)
+
+
+router.include_router(_open)
+router.include_router(_guarded)

@@ -1,0 +1,95 @@
+"""How the first superuser comes to be: a command for whoever can reach the database."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from book_db.database import Database
+from book_db.errors import DatabaseUnavailable, EmailTaken
+from book_db.settings import StoreSettings
+from book_db.tables import User
+from book_db.users import Users
+from book_runtime.settings import load
+
+from rest_api.users import passwords
+from rest_api.users.addresses import normalised
+from rest_api.users.passwords import Passwords
+
+
+class SuperuserRefused(Exception):
+    """No superuser was made: {reason}."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__((SuperuserRefused.__doc__ or "").format(reason=reason))
+
+
+async def create_superuser(users: Users, email: str, password: str) -> User:
+    """A new superuser whose address counts as verified. Raises SuperuserRefused."""
+    email = _address(email)
+    if fault := passwords.fault_of(password, email):
+        raise SuperuserRefused(f"the password {fault}")
+    async with Passwords() as hashing:
+        hashed = await hashing.hash(password)
+    try:
+        return await users.add({"email": email, "hashed_password": hashed, "is_superuser": True, "is_verified": True})
+    except EmailTaken as error:
+        raise SuperuserRefused(f"{email} has an account already; --promote makes its user a superuser") from error
+
+
+async def promote(users: Users, email: str) -> User:
+    """Makes a user who is there already a superuser; the password stays. Raises SuperuserRefused."""
+    email = _address(email)
+    user = await users.by_email(email)
+    if user is None:
+        raise SuperuserRefused(f"{email} has no account that could be promoted")
+    return await users.change(user.id, {"is_superuser": True, "is_active": True})
+
+
+def create_superuser_command(
+    email: Annotated[str, typer.Argument(help="The address the superuser signs in with.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+    ] = False,  # noqa: FBT002  # typer makes an option of it
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make a user who is there already a superuser, with the same password.")
+    ] = False,  # noqa: FBT002  # typer makes an option of it
+) -> None:
+    """Make a superuser in the database of DATABASE_URL."""
+    make_superuser(load(StoreSettings).database_url, email, password_stdin=password_stdin, to_promote=promote)
+
+
+def make_superuser(database_url: str, email: str, *, password_stdin: bool = False, to_promote: bool = False) -> None:
+    """What the command does, for any database. Says on the terminal what came of it; exits with 1 if nothing did."""
+    try:
+        password = None if to_promote else _ask_password(from_stdin=password_stdin)
+        user = asyncio.run(_make(database_url, email, password))
+    except (SuperuserRefused, DatabaseUnavailable) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{user.email} is a superuser.")
+
+
+async def _make(database_url: str, email: str, password: str | None) -> User:
+    database = Database.open(database_url, pool_size=1, name="create-superuser")
+    try:
+        users = Users(database)
+        return await (promote(users, email) if password is None else create_superuser(users, email, password))
+    finally:
+        await database.close()
+
+
+def _ask_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise SuperuserRefused("there is no terminal to ask for the password; --password-stdin reads it from a pipe")
+    typer.echo(f"The password: {passwords.RULES}.")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt="Once more"))
+
+
+def _address(email: str) -> str:
+    try:
+        return normalised(email)
+    except ValueError as error:
+        raise SuperuserRefused(f"{email!r} {error}") from error
