@@ -1,4 +1,4 @@
-"""Private servers for the tests: real PostgreSQL, Redis and RabbitMQ on free ports of this machine, gone when the run ends.
+"""Private servers for the tests: PostgreSQL, Redis and RabbitMQ on free ports of 127.0.0.1, gone when the run ends.
 
 Start reading in plugin.py, which holds the fixtures.
 """

@@ -116,8 +116,7 @@ def postgresql(private_servers: PrivateServers) -> PostgreSQLServer:
 @pytest.fixture(scope="session")
 def migrated_template(postgresql: PostgreSQLServer) -> str:
     """The name of a database that all migrations have run in, there to be copied."""
-    # Imported here, so that a run without a database does not load SQLAlchemy and Alembic.
-    from book_db.migrations import upgrade
+    from book_db.migrations import upgrade  # noqa: PLC0415  # a run without a database need not load Alembic
 
     postgresql.create_database(name=_TEMPLATE)
     upgrade(postgresql.url_of(_TEMPLATE))
@@ -184,6 +183,6 @@ def amqp_url(rabbitmq: RabbitMQServer) -> Iterator[str]:
 
 @pytest.fixture
 def own_rabbitmq(workspace: Workspace) -> Iterator[RabbitMQServer]:
-    """A RabbitMQ for this test alone, which it may stop, kill and start again on the same port. It takes seconds to come."""
+    """A RabbitMQ for this test alone, which it may stop, kill and start again on the same port; slow to come."""
     with RabbitMQServer(workspace) as server:
         yield server

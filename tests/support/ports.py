@@ -3,9 +3,9 @@
 import random
 import socket
 
-# Below the ranges that Linux (32768 and up) and macOS (49152 and up) take ports from for outgoing connections. From inside
-# them, a client that retries against a stopped server can be given that server's port as its own and connect to itself,
-# and the server finds its port taken when it comes back.
+# Below the ranges that Linux (32768 and up) and macOS (49152 and up) take ports from for outgoing connections. Inside
+# them, a client that retries against a stopped server can be given that server's port as its own and connect to
+# itself, and the server finds its port taken when it comes back.
 _RANGE = range(20_000, 30_000)
 
 _given: set[int] = set()

