@@ -17,10 +17,18 @@ _RELAYED = Counter("colophon_outbox_relayed", "Events that the broker has confir
 _LEADING = Gauge("colophon_outbox_leading", "1 while this relay is the active one")
 
 _BATCH: Final = 500
+_PROBE: Final = 1
+"""Events that are on their way at once: one at first and after each failure, many as soon as it has arrived.
+
+Of a batch that is sent while a queue is only just being bound, the first events are refused and the others arrive,
+out of order. One event alone finds out whether there is a way.
+"""
 _LOOK_EVERY: Final = 1.0
 """Seconds after which the relay looks by itself, should the bell have been lost."""
 
+_PAUSE_MIN: Final = 0.1
 _PAUSE_MAX: Final = 5.0
+"""Seconds between attempts while the broker does not confirm."""
 
 
 class Relay:
@@ -44,26 +52,30 @@ class Relay:
     async def _relay(self, lead: OutboxLead) -> None:
         _log.info("relaying events")
         with _LEADING.track_inprogress():
-            pause = _LOOK_EVERY / 10
+            pause = _PAUSE_MIN
+            at_most = _PROBE
             while True:
                 try:
-                    relayed = await relay_once(lead, self._publisher)
+                    relayed = await relay_once(lead, self._publisher, at_most)
                 except NotConfirmed as error:
                     _log.warning("events are not confirmed, trying again", count=error.count, reason=error.reason)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSE_MAX)
+                    at_most = _PROBE
                 else:
-                    pause = _LOOK_EVERY / 10
-                    if not relayed:
+                    pause = _PAUSE_MIN
+                    if relayed:
+                        at_most = _BATCH
+                    else:
                         await lead.wait(_LOOK_EVERY)
 
 
-async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
+async def relay_once(lead: OutboxLead, publisher: Publisher, at_most: int = _BATCH) -> int:
     """Brings one batch to the broker and returns how many events it had.
 
     Raises NotConfirmed, or DatabaseUnavailable, and then the whole batch is still in the outbox.
     """
-    events = await lead.claim(_BATCH)
+    events = await lead.claim(at_most)
     if events:
         await publisher.publish([message_of(event) for event in events])
         # Confirm before forgetting: a crash here repeats, never loses.
