@@ -1,0 +1,145 @@
+"""`colophon run`: both services, the relay and the database in one process, with nothing to install beside it.
+
+Each part is the one that runs as a process of its own elsewhere. Two things differ: PostgreSQL is embedded unless
+DATABASE_URL names one, and without AMQP_URL the events go from the relay to the log inside the process.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+
+import uvicorn
+from book_contracts.events import EXCHANGE
+from book_db import migrations
+from book_db.event_log import EventLog
+from book_db.outbox import Outbox
+from book_db.store import Store, open_store
+from book_runtime import logs, process, telemetry
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher
+from book_runtime.broker.local import LocalBroker
+from book_runtime.broker.seam import Consumer, Publisher
+from book_runtime.settings import AmqpUrl, PostgresUrl, load
+from book_runtime.tokens import TokenVerifier
+from grpc_api import application as grpc
+from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.settings import AddressSettings
+from rest_api import serving as rest
+from rest_api.relay.relay import Relay
+from rest_api.settings import RestSettings
+from rest_api.users.keys import make_key_pair, public_key_of
+
+from colophon.embedded_postgres import EmbeddedPostgres
+
+
+class RunSettings(RestSettings, AddressSettings):
+    """Everything of both services, and the broker, which may be left out here."""
+
+    amqp_url: AmqpUrl | None = None
+    """The RabbitMQ broker; without it the events stay inside the process."""
+
+
+class DatabaseSettings(logs.LogSettings):
+    """What has to be known before the database is there."""
+
+    database_url: PostgresUrl | None = None
+    """The catalogue's database; without it PostgreSQL is started under the data folder."""
+
+
+def run(data: Path, **chosen: object) -> None:
+    """Runs everything until Ctrl-C or SIGTERM. ``chosen`` are settings that were named on the command line.
+
+    Raises PortTaken, SettingsError or EmbeddedPostgresError, and then nothing is running.
+    """
+    settings = load(DatabaseSettings)
+    logs.configure("colophon", json=settings.log_format == "json", level=settings.log_level)
+    telemetry.configure("colophon")
+    with _database(settings, data) as url:
+        migrations.upgrade(url)
+        private_key = data / "keys" / "private.pem"
+        make_key_pair(private_key, data / "keys" / "public.pem")
+        everything = load(RunSettings, database_url=url, jwt_private_key_file=private_key, **chosen)
+        with rest.listen(everything.rest_host, everything.rest_port, "REST_PORT") as listening:
+            process.run(_serve(everything, listening, data))
+
+
+def _database(settings: DatabaseSettings, data: Path) -> AbstractContextManager[str]:
+    return nullcontext(settings.database_url) if settings.database_url else EmbeddedPostgres(data / "postgres")
+
+
+async def _serve(settings: RunSettings, listening: socket.socket, data: Path) -> None:
+    verifier = TokenVerifier(public_key_of(settings.jwt_private_key_file.read_bytes()))
+    async with (
+        process.stopping() as told,
+        open_store(settings, verifier, name="colophon") as store,
+        grpc.serving(store, host=settings.grpc_host, port=settings.grpc_port) as grpc_port,
+        _broker(settings.amqp_url) as (publisher, consumer),
+        consumer.consuming(BookLog(EventLog(store.database))),
+        _web(rest.web_server(settings), listening),
+    ):
+        print(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)), flush=True)
+        await process.run_until(told, Relay(Outbox(store.database), publisher).run())
+
+
+@asynccontextmanager
+async def _broker(url: AmqpUrl | None) -> AsyncIterator[tuple[Publisher, Consumer]]:
+    if url is None:
+        broker = LocalBroker()
+        yield broker, broker
+    else:
+        async with AmqpPublisher(url, EXCHANGE) as publisher:
+            yield publisher, AmqpConsumer(url, BOOK_LOG)
+
+
+class _Guest(uvicorn.Server):
+    """uvicorn that leaves the signals of the process to its host."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _web(server: uvicorn.Server, listening: socket.socket) -> AsyncIterator[None]:
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started:
+            await asyncio.wait([serving], timeout=0.01)
+            if serving.done():
+                raise RuntimeError("the REST service did not start; the log says why")
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _is_empty(store: Store) -> bool:
+    return not await store.users.page(1)
+
+
+def _greeting(settings: RunSettings, rest_port: int, grpc_port: int, data: Path, nobody_yet: bool) -> str:
+    lines = [
+        "",
+        "Colophon is running. Ctrl-C stops it.",
+        "",
+        f"  REST   http://{settings.rest_host}:{rest_port}/docs",
+        f"  gRPC   {settings.grpc_host}:{grpc_port}",
+        f"  data   {data}",
+        "",
+    ]
+    if nobody_yet:
+        lines += [
+            "There is no account yet. Register one at /docs, or make a superuser in a second shell:",
+            "",
+            f"  {command()} create-superuser you@example.org",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def command() -> str:
+    """How this program was called: as people can call it again."""
+    return os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else sys.argv[0]
