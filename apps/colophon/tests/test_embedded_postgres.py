@@ -217,7 +217,7 @@ class TestRefusals:
             EmbeddedPostgres(new_folder, settings=QUICK).start()
 
     def test_what_postgresql_says_is_passed_on(self, new_folder: Path) -> None:
-        with pytest.raises(DidNotStart, match='FATAL:.*invalid value for parameter "shared_buffers"'):
+        with pytest.raises(DidNotStart, match=r'FATAL:.*invalid value for parameter "shared_buffers"'):
             EmbeddedPostgres(new_folder, settings={"shared_buffers": "lots"}).start()
 
     def test_after_a_failure_nothing_runs_and_nothing_is_locked(self, new_folder: Path) -> None:

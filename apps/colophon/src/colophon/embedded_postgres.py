@@ -92,7 +92,8 @@ class FolderUnusable(EmbeddedPostgresError):
 
 class OtherVersion(EmbeddedPostgresError):
     """The data in {folder} is of PostgreSQL {found}, and this is PostgreSQL {ours}. Dump it with the one, load it into
-    an empty folder with the other."""
+    an empty folder with the other.
+    """
 
 
 class ProgramsMissing(EmbeddedPostgresError):
@@ -330,7 +331,8 @@ def _make_socket_folder(folder: Path, disguise: Disguise) -> Path:
 
 
 def _place_for_sockets(folder: Path) -> Path:
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
+    # TMPDIR may be deep itself. What is made in any of them is private.
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108  # see above
         if place and os.access(place, os.W_OK) and _fits_a_socket(Path(place) / f"{TEMPORARY}12345678"):
             return Path(place)
     raise FolderUnusable(folder=folder, reason="no folder for temporary files has a path short enough for a socket")
@@ -381,10 +383,10 @@ class PidFile:
             lines = (cluster / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return None
-        if not lines or not lines[0].isdigit():
+        pid, _, _, _, socket_folder, _, _, status = (lines + 8 * [""])[:8]
+        if not pid.isdigit():
             return None
-        socket_folder = Path(lines[4]) if len(lines) > 4 and lines[4] else None
-        return cls(int(lines[0]), socket_folder, len(lines) > 7 and lines[7].strip() == "ready")
+        return cls(int(pid), Path(socket_folder) if socket_folder else None, status.strip() == "ready")
 
 
 def _launch(cluster: Path, settings: Mapping[str, str], disguise: Disguise, log: Path) -> subprocess.Popen[bytes]:

@@ -33,7 +33,8 @@ NOBODY = "nobody"
 class NoWayToRunUnprivileged(Exception):
     """PostgreSQL does not run as {who}, and no way around it works on this machine ({tried}).
 
-    Run this as an ordinary user instead."""
+    Run this as an ordinary user instead.
+    """
 
     def __init__(self, who: str, tried: str) -> None:
         super().__init__(" ".join((self.__doc__ or "").format(who=who, tried=tried).split()))

@@ -1,0 +1,73 @@
+"""`colophon`: the command people type."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from book_runtime.settings import SettingsError
+from sqlalchemy.exc import OperationalError
+
+from colophon.embedded_postgres import EmbeddedPostgresError
+from colophon.importing.command import import_books
+from colophon.unprivileged import NoWayToRunUnprivileged
+
+app = typer.Typer(
+    name="colophon",
+    help="A catalogue of books: run it, load books into it.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with the values of all variables would show passwords.
+    pretty_exceptions_enable=False,
+)
+app.command("import")(import_books)
+
+_Data = Annotated[Path, typer.Option("--data", envvar="COLOPHON_DATA", help="The folder for the database and the keys.")]
+
+
+@app.command()
+def run(
+    data: _Data = Path(".data"),
+    host: Annotated[str, typer.Option(help="The address both services listen on; 0.0.0.0 takes calls from everywhere.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(envvar="REST_PORT", min=0, max=65535, help="For REST.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(envvar="GRPC_PORT", min=0, max=65535, help="For gRPC.")] = 50051,
+) -> None:
+    """Run the whole catalogue in one process: REST, gRPC, the relay and, unless DATABASE_URL is set, PostgreSQL."""
+    # Imported here: the other commands need none of the services, and start sooner without them.
+    from colophon import running
+
+    running.run(data, rest_host=host, rest_port=rest_port, grpc_host=host, grpc_port=grpc_port)
+
+
+@app.command("create-superuser")
+def create_superuser(
+    email: Annotated[str, typer.Argument(help="The address the superuser signs in with.")],
+    data: _Data = Path(".data"),
+    *,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+    ] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Make a user who is there already a superuser.")] = False,
+) -> None:
+    """Make a superuser of the catalogue that `colophon run` runs, be it running or not."""
+    from rest_api.users.superuser import make_superuser
+
+    from colophon import running
+
+    with running.database(data) as url:
+        make_superuser(url, email, password_stdin=password_stdin, to_promote=promote)
+
+
+def main() -> None:
+    """Runs the command; what its user can mend is told in a sentence, without a traceback."""
+    from grpc_api.server import PortTaken as GrpcPortTaken
+    from rest_api.serving import PortTaken as RestPortTaken
+
+    try:
+        app()
+    except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, RestPortTaken, GrpcPortTaken) as error:
+        typer.echo(f"colophon: {error}", err=True)
+        sys.exit(2)
+    except OperationalError as error:
+        typer.echo(f"colophon: the database cannot be reached: {error.orig}", err=True)
+        sys.exit(1)

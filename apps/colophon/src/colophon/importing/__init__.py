@@ -1,0 +1,5 @@
+"""`colophon import`: a CSV file of books into the catalogue, over its REST API.
+
+rows.py reads the file, books.py makes books of its rows, service.py speaks to the API, loading.py does the job with
+these three, report.py counts what comes of it and says so, command.py is what people type.
+"""

@@ -1,0 +1,125 @@
+"""Books from the rows of a file: which columns count, what is completed and what is refused."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
+
+from colophon.importing.rows import Row
+
+_YEAR: Final = re.compile("[0-9]{4}")
+_ISO_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SHOWN: Final = 40
+
+
+class WrongColumns(Exception):
+    """The columns that were asked for are not there, or not once; the text is for the user."""
+
+
+class Refused(Exception):
+    """A row is no book; the text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A book that has not been loaded, and where it stands in the file."""
+
+    row: Row
+    title: str
+    author: str
+    publication_date: date
+    year_completed: bool = False
+    author_supplied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BookReader:
+    """Knows which fields of a row make a book."""
+
+    width: int
+    title: int
+    author: int
+    date: int
+    default_author: str | None = None
+
+    @classmethod
+    def of(
+        cls, header: list[str], *, title: str, author: str, date: str, default_author: str | None = None
+    ) -> "BookReader":
+        """For a file with this header; the names are those of its columns. Raises WrongColumns."""
+        return cls(
+            len(header),
+            _column(header, title, "--title"),
+            _column(header, author, "--author"),
+            _column(header, date, "--date"),
+            default_author,
+        )
+
+    def read(self, row: Row) -> Candidate:
+        """The book of a row. Raises Refused."""
+        if row.malformed:
+            raise Refused(row.malformed)
+        if len(row.fields) != self.width:
+            raise Refused(f"{_fields(len(row.fields))} where the header has {self.width}")
+        title = _text("title", row.fields[self.title], TITLE_MAX)
+        given = row.fields[self.author]
+        supplied = self.default_author is not None and not given.strip()
+        author = _text("author", self.default_author or "" if supplied else given, AUTHOR_MAX)
+        day, completed = read_date(row.fields[self.date])
+        return Candidate(row, title, author, day, completed, supplied)
+
+
+def read_date(text: str) -> tuple[date, bool]:
+    """The day that is written as YYYY-MM-DD, or January 1st of a bare year, and whether it was completed so.
+
+    Raises Refused. A year has four digits: what a file means by "46" nobody can know.
+    """
+    text = text.strip()
+    if not text:
+        raise Refused("no date")
+    bare_year = _YEAR.fullmatch(text) is not None
+    if not bare_year and not _ISO_DATE.fullmatch(text):
+        raise Refused(f"{_shown(text)} is neither a date (YYYY-MM-DD) nor a year")
+    try:
+        return date.fromisoformat(f"{text}-01-01" if bare_year else text), bare_year
+    except ValueError:
+        raise Refused(f"{_shown(text)} is not in the calendar") from None
+
+
+def _text(name: str, value: str, at_most: int) -> str:
+    if not value.strip():
+        raise Refused(f"no {name}")
+    try:
+        return clean(value, at_most=at_most)
+    except ValueError as error:
+        raise Refused(f"{name} {error}") from None
+
+
+def _column(header: list[str], name: str, option: str) -> int:
+    match header.count(name):
+        case 1:
+            return header.index(name)
+        case 0:
+            raise WrongColumns(f"there is no column {name!r}; {_what_there_is(header, name)} ({option} names it)")
+    raise WrongColumns(f"there is more than one column {name!r}, so it is not clear which one {option} means")
+
+
+def _what_there_is(header: list[str], name: str) -> str:
+    there = f"the file has: {', '.join(map(repr, header))}"
+    for separator, written in ((";", ";"), ("\t", "tab"), ("|", "|")):
+        if len(header) == 1 and separator in header[0]:
+            return f"{there}, which looks as if it needed --delimiter '{written}'"
+    alike = difflib.get_close_matches(name.casefold(), [column.casefold() for column in header], 1)
+    meant = [column for column in header if column.casefold() in alike]
+    return f"{there}; {meant[0]!r} perhaps?" if meant else there
+
+
+def _fields(number: int) -> str:
+    return "1 field" if number == 1 else f"{number} fields"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

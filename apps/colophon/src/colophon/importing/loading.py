@@ -1,0 +1,167 @@
+"""The job: read, make books, load them batch by batch in the order of the file, know at each moment how far it is.
+
+A batch is loaded whole or not at all, and the next one leaves when the answer is there. So there is at most one batch
+of which it is not known what became of it, and the line to go on from is always the first line of a batch.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from colophon.importing.books import BookReader, Candidate, Refused
+from colophon.importing.interruption import Interrupted, Interruption
+from colophon.importing.report import Report
+from colophon.importing.rows import Row, UnreadableFile
+from colophon.importing.service import BooksRefused, OutcomeUnknown, ServiceError
+
+# Far below what the service takes at once (MAX_BODY_BYTES), far above what 500 books usually have.
+BATCH_BYTES: Final = 2 * 2**20
+
+
+class BrokenOff(Exception):
+    """The import ended early. The text says why, what is loaded for certain, and how to go on."""
+
+    def __init__(self, reason: str, *, by_user: bool = False) -> None:
+        self.by_user = by_user
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Books that are loaded together, each with the JSON that is sent."""
+
+    books: list[Candidate] = field(default_factory=list)
+    documents: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, book: Candidate, document: bytes) -> None:
+        self.books.append(book)
+        self.documents.append(document)
+        self.size += len(document) + 1
+
+    def without(self, places: Iterable[int]) -> "Batch":
+        """The same without the books at these places."""
+        left_out = set(places)
+        rest = Batch()
+        for place, (book, document) in enumerate(zip(self.books, self.documents, strict=True)):
+            if place not in left_out:
+                rest.add(book, document)
+        return rest
+
+
+@dataclass
+class Loading:
+    """One run over a file. `load` sends one batch, as Service.load does; None only reads and checks.
+
+    `on_progress` is called after each row that was read.
+    """
+
+    reader: BookReader
+    report: Report
+    load: Callable[[Sequence[bytes]], None] | None
+    batch_size: int
+    from_line: int = 1
+    interruption: Interruption = field(default_factory=Interruption)
+    on_progress: Callable[[], None] = lambda: None
+    _batch: Batch = field(default_factory=Batch)
+    _next_line: int = 0
+    """Everything before this line is settled: loaded, or refused, or not asked for."""
+
+    def run(self, rows: Iterable[Row]) -> None:
+        """Raises BrokenOff."""
+        self._next_line = self.from_line
+        try:
+            with self.interruption.listening():
+                for row in rows:
+                    self._take(row)
+                    self.on_progress()
+                self._load_batch()
+        except Interrupted as error:
+            raise BrokenOff(f"Stopped. {self._how_to_go_on()}", by_user=True) from error
+        except ServiceError as error:
+            raise BrokenOff(f"{_sentence(error)} {self._how_to_go_on()}") from error
+        except UnreadableFile as error:
+            raise BrokenOff(f"{_sentence(error)} {self._how_to_go_on()}") from error
+        except OutcomeUnknown as error:
+            raise BrokenOff(f"{_sentence(error)} {self._how_to_check()}") from error
+        except KeyboardInterrupt as error:
+            raise BrokenOff(f"Broken off in the middle of a batch. {self._how_to_check()}", by_user=True) from error
+
+    def _take(self, row: Row) -> None:
+        if row.line < self.from_line:
+            return
+        self.report.rows += 1
+        try:
+            book = self.reader.read(row)
+        except Refused as refusal:
+            self.report.refuse(row, str(refusal))
+            return
+        document = _document(book)
+        if self._batch.books and self._batch.size + len(document) > BATCH_BYTES:
+            self._load_batch()
+        self._batch.add(book, document)
+        if len(self._batch.books) == self.batch_size:
+            self._load_batch()
+
+    def _load_batch(self) -> None:
+        if self.load is None:
+            self._settled()
+            return
+        with self.interruption.shielded():
+            while self._batch.books:
+                try:
+                    self.load(self._batch.documents)
+                except BooksRefused as refusal:
+                    self._leave_out(refusal)
+                else:
+                    self._settled()
+
+    def _settled(self) -> None:
+        self.report.accept(self._batch.books)
+        if self._batch.books:
+            self._next_line = self._batch.books[-1].row.last_line + 1
+        self._batch = Batch()
+
+    def _leave_out(self, refusal: BooksRefused) -> None:
+        books = self._batch.books
+        if max(refusal.reasons) >= len(books):
+            raise ServiceError("the service refused a book that was not in the batch") from refusal
+        for place, reason in sorted(refusal.reasons.items()):
+            self.report.refuse(books[place].row, reason)
+        self._batch = self._batch.without(refusal.reasons)
+
+    def _how_to_go_on(self) -> str:
+        if self.load is None:
+            return "Nothing was loaded."
+        if not self.report.accepted:
+            return f"Nothing was loaded{'' if self.from_line == 1 else ' this time'}; {self._go_on_with()}."
+        return f"Everything up to line {self._next_line - 1} is loaded; {self._go_on_with()}."
+
+    def _go_on_with(self) -> str:
+        if self._next_line == 1:
+            return "begin again without --from-line"
+        return f"go on with --from-line {self._next_line}"
+
+    def _how_to_check(self) -> str:
+        first, last = self._batch.books[0], self._batch.books[-1]
+        begin = self._next_line
+        known = f"Everything up to line {begin - 1} is loaded. " if self.report.accepted else ""
+        return (
+            f"{known}Lines {first.row.line} to {last.row.last_line} went out together and are loaded either all or not "
+            f"at all. Look whether the book of line {last.row.line} ({last.title[:60]!r}) is in the catalogue: if it "
+            f"is, go on with --from-line {last.row.last_line + 1}, if not, {self._go_on_with()}."
+        )
+
+
+def _document(book: Candidate) -> bytes:
+    return json.dumps(
+        {"title": book.title, "author": book.author, "publication_date": book.publication_date.isoformat()},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode()
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"

@@ -1,0 +1,58 @@
+"""How far the import is: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from colophon.importing.report import Report
+from colophon.importing.rows import Table
+
+SECONDS_BETWEEN_LINES: Final = 10.0
+SECONDS_BETWEEN_FRAMES: Final = 0.1
+
+
+@contextmanager
+def shown(console: Console, table: Table, report: Report) -> Iterator[Callable[[], None]]:
+    """A function to call after each row."""
+    if console.is_terminal:
+        with _bar(console) as bar:
+            task = bar.add_task("", total=table.size or None)
+            yield _now_and_then(
+                SECONDS_BETWEEN_FRAMES,
+                lambda: bar.update(task, completed=table.position, description=_counts(report)),
+            )
+            bar.update(task, completed=table.position, description=_counts(report))
+    else:
+        yield _now_and_then(SECONDS_BETWEEN_LINES, lambda: console.print(_counts(report), highlight=False))
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _counts(report: Report) -> str:
+    return f"{report.rows:,} rows, {report.accepted:,} books, {report.refused:,} refused"
+
+
+def _now_and_then(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+    due = time.monotonic() + seconds
+
+    def maybe() -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + seconds
+            act()
+
+    return maybe

@@ -1,0 +1,141 @@
+from contextlib import suppress
+from datetime import date
+
+import pytest
+from colophon.importing.books import BookReader, Candidate, Refused, WrongColumns, read_date
+from colophon.importing.rows import Row
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def a_row(title: str = "Emma", author: str = "Austen", day: str = "1815") -> Row:
+    return Row(2, 2, [title, author, day])
+
+
+def a_reader(default_author: str | None = None) -> BookReader:
+    return BookReader(3, title=0, author=1, date=2, default_author=default_author)
+
+
+class TestDates:
+    @pytest.mark.parametrize(
+        ("text", "expected", "completed"),
+        [
+            pytest.param("1510", date(1510, 1, 1), True, id="year"),
+            pytest.param(" 1510 ", date(1510, 1, 1), True, id="year-with-spaces"),
+            pytest.param("1871-12-01", date(1871, 12, 1), False, id="date"),
+            pytest.param("2000-02-29", date(2000, 2, 29), False, id="leap-day"),
+            pytest.param("0001", date(1, 1, 1), True, id="first-year"),
+            pytest.param("9999-12-31", date(9999, 12, 31), False, id="last-day"),
+        ],
+    )
+    def test_dates_and_years_are_read(
+        self, text: str, expected: date, completed: bool
+    ) -> None:  # a parameter of the table
+        assert read_date(text) == (expected, completed)
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            pytest.param("", "no date", id="empty"),
+            pytest.param("  ", "no date", id="blank"),
+            pytest.param("18??", r"'18\?\?' is neither a date", id="unsure"),
+            pytest.param("[1871]", "neither", id="cataloguers-guess"),
+            pytest.param("1871-73", "neither", id="span"),
+            pytest.param("46", "neither", id="two-digits"),
+            pytest.param("18710", "neither", id="five-digits"),
+            pytest.param("-0044", "neither", id="before-christ"),
+            pytest.param("1871-1-2", "neither", id="not-padded"),
+            pytest.param("18711201", "neither", id="basic-iso"),
+            pytest.param("1871-W48", "neither", id="iso-week"),
+            pytest.param("1871-12-01T00:00", "neither", id="with-a-time"),
+            pytest.param("12/01/1871", "neither", id="american"),
+            pytest.param("١٨٧١", "neither", id="digits-of-another-script"),
+            pytest.param("1871-02-30", "'1871-02-30' is not in the calendar", id="no-such-day"),
+            pytest.param("1900-02-29", "not in the calendar", id="not-a-leap-year"),
+            pytest.param("0000", "'0000' is not in the calendar", id="year-zero"),
+            pytest.param("x" * 500, f"^'{'x' * 40}…' is neither", id="long-text-is-cut"),
+        ],
+    )
+    def test_whatever_else_is_refused_with_its_reason(self, text: str, reason: str) -> None:
+        with pytest.raises(Refused, match=reason):
+            read_date(text)
+
+    @given(st.dates())
+    def test_every_day_can_be_written(self, day: date) -> None:
+        assert read_date(day.isoformat()) == (day, False)
+
+    @given(st.text())
+    def test_no_text_does_anything_but_be_read_or_refused(self, text: str) -> None:
+        with suppress(Refused):
+            read_date(text)
+
+
+class TestRows:
+    def test_a_row_becomes_a_book(self) -> None:
+        row = a_row(" Emma ", "Austen", "1815-12-23")
+        assert a_reader().read(row) == Candidate(row, "Emma", "Austen", date(1815, 12, 23))
+
+    def test_text_is_brought_into_nfc_as_the_service_does(self) -> None:
+        assert a_reader().read(a_row("E\u0301mile")).title == "\xc9mile"
+
+    def test_a_missing_author_is_supplied_and_noted(self) -> None:
+        book = a_reader("Unknown").read(a_row(author=" "))
+        assert (book.author, book.author_supplied) == ("Unknown", True)
+
+    def test_a_given_author_is_kept(self) -> None:
+        book = a_reader("Unknown").read(a_row())
+        assert (book.author, book.author_supplied) == ("Austen", False)
+
+    @pytest.mark.parametrize(
+        ("row", "reason"),
+        [
+            pytest.param(a_row(title=""), "no title", id="no-title"),
+            pytest.param(a_row(title="\u200b"), "title must not be blank", id="nothing-visible"),
+            pytest.param(a_row(author=" "), "no author", id="no-author"),
+            pytest.param(a_row(day=""), "no date", id="no-date"),
+            pytest.param(a_row(title="a\nb"), r"title must not contain the character U\+000A", id="newline"),
+            pytest.param(a_row(author="a\0b"), r"author must not contain the character U\+0000", id="nul"),
+            pytest.param(a_row(title="x" * 2001), "title must have at most 2,000 characters", id="long-title"),
+            pytest.param(a_row(author="x" * 1001), "author must have at most 1,000", id="long-author"),
+            pytest.param(Row(2, 2, ["Emma", "Austen"]), "2 fields where the header has 3", id="too-few"),
+            pytest.param(Row(2, 2, ["Emma"]), "1 field where the header has 3", id="one"),
+            pytest.param(Row(2, 2, ["a", "b", "c", "d"]), "4 fields where the header has 3", id="too-many"),
+            pytest.param(Row(2, 2, [], "not valid CSV: x"), "not valid CSV: x", id="malformed"),
+        ],
+    )
+    def test_what_is_no_book_is_refused_with_its_reason(self, row: Row, reason: str) -> None:
+        with pytest.raises(Refused, match=reason):
+            a_reader().read(row)
+
+    def test_the_longest_texts_are_taken(self) -> None:
+        book = a_reader().read(a_row("x" * 2000, "y" * 1000))
+        assert (len(book.title), len(book.author)) == (2000, 1000)
+
+
+class TestColumns:
+    @staticmethod
+    def reader_of(*header: str) -> BookReader:
+        return BookReader.of(list(header), title="title", author="author", date="date")
+
+    def test_columns_are_found_by_name_in_any_order(self) -> None:
+        assert self.reader_of("id", "date", "title", "author") == BookReader(4, title=2, author=3, date=1)
+
+    def test_a_missing_column_is_answered_with_those_there_are(self) -> None:
+        with pytest.raises(WrongColumns, match=r"no column 'author'; the file has: 'title', 'date' \(--author names"):
+            self.reader_of("title", "date")
+
+    def test_a_name_that_is_nearly_right_is_pointed_out(self) -> None:
+        with pytest.raises(WrongColumns, match="'Title' perhaps"):
+            self.reader_of("Title", "author", "date")
+
+    def test_a_column_twice_is_refused_if_it_is_asked_for(self) -> None:
+        with pytest.raises(WrongColumns, match="more than one column 'title'"):
+            self.reader_of("title", "title", "author", "date")
+
+    def test_other_columns_may_be_there_twice_or_have_no_name(self) -> None:
+        assert self.reader_of("title", "author", "date", "x", "x", "", "").width == 7
+
+    @pytest.mark.parametrize(("header", "written"), [("title;author;date", "';'"), ("title\tauthor", "'tab'")])
+    def test_a_wrong_delimiter_is_pointed_out(self, header: str, written: str) -> None:
+        with pytest.raises(WrongColumns, match=f"--delimiter {written}"):
+            self.reader_of(header)
