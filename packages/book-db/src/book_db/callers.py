@@ -74,11 +74,15 @@ class Callers:
 
     def listener(self, url: str) -> Listener:
         """What must run beside this for anything to be remembered."""
-        return Listener(url, {CALLERS_CHANGED: self.forget}, self._hears)
+        return Listener(url, {CALLERS_CHANGED: self.forget}, hearing=self._begin_to_hear, deaf=self._go_deaf)
 
-    def _hears(self, connected: bool) -> None:
+    def _begin_to_hear(self) -> None:
+        # Look-ups that are under way began when a change could still be missed.
         self._changes += 1
-        self._hearing = connected
+        self._hearing = True
+
+    def _go_deaf(self) -> None:
+        self._hearing = False
         self._forget_all()
 
     def _remember(self, token: str, caller: Caller, seconds_left: float) -> None:

@@ -55,7 +55,7 @@ def _say_why_waiting(failure: Failure) -> None:
 
 
 def _say(what: object, *, exit_code: int) -> int:
-    print(f"book-db: {what}", file=sys.stderr)
+    sys.stderr.write(f"book-db: {what}\n")
     return exit_code
 
 

@@ -19,19 +19,22 @@ _RECONNECT_AFTER: Final = 0.5
 class Listener:
     """Hears notifications on a connection of its own, and tells when it is deaf.
 
-    ``heard`` gives for each channel what to call with a payload. ``connected`` is called with True when every
-    notification from now on will be heard, with False when some may have been missed.
+    ``heard`` gives for each channel what to call with a payload. ``hearing`` is called when every notification from
+    now on will be heard, ``deaf`` when some may be missed.
     """
 
     def __init__(
         self,
         url: str,
         heard: Mapping[str, Callable[[str], None]],
-        connected: Callable[[bool], None] = lambda _: None,
+        *,
+        hearing: Callable[[], None],
+        deaf: Callable[[], None],
     ) -> None:
         self._url = driver_url(url).replace("+psycopg", "", 1)
         self._heard = heard
-        self._connected = connected
+        self._hearing = hearing
+        self._deaf = deaf
         self._is_deaf = False
 
     async def run(self) -> None:
@@ -40,9 +43,9 @@ class Listener:
             try:
                 await self._listen()
             except psycopg.OperationalError as error:
-                self._deaf(error)
+                self._say_that_it_is_deaf(error)
             finally:
-                self._connected(False)
+                self._deaf()
             await asyncio.sleep(_RECONNECT_AFTER)
 
     async def _listen(self) -> None:
@@ -50,17 +53,17 @@ class Listener:
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True, **settings) as connection:
             for channel in self._heard:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            self._say_that_it_hears()
             self._hearing()
             async for notification in connection.notifies():
                 self._heard[notification.channel](notification.payload)
 
-    def _hearing(self) -> None:
+    def _say_that_it_hears(self) -> None:
         if self._is_deaf:
             _log.info("hearing notifications again")
         self._is_deaf = False
-        self._connected(True)
 
-    def _deaf(self, error: psycopg.OperationalError) -> None:
+    def _say_that_it_is_deaf(self, error: psycopg.OperationalError) -> None:
         if not self._is_deaf:
             _log.warning("not hearing notifications, trying again", error=str(error).strip())
         self._is_deaf = True

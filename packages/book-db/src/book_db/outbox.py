@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
-import structlog
+import psycopg
 from sqlalchemy import Row, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,8 +18,6 @@ from book_db.books.model import Book
 from book_db.database import Database, repeat_read, translated
 from book_db.errors import ConnectionLost, DatabaseUnavailable
 from book_db.tables import OutboxRow
-
-_log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "outbox"
 _ONE_RELAY: Final = 7214508362
@@ -69,8 +67,8 @@ class OutboxLead:
         """Until the bell rings, or until so many seconds have passed. All that rang before counts as one."""
         with translated(lost=ConnectionLost):
             raw = await self._connection.get_raw_connection()
-            assert raw.driver_connection is not None  # for the type checker: the connection is open
-            async for _ in raw.driver_connection.notifies(timeout=seconds, stop_after=1):
+            driver_connection = cast(psycopg.AsyncConnection, raw.driver_connection)
+            async for _ in driver_connection.notifies(timeout=seconds, stop_after=1):
                 pass
 
 
@@ -87,7 +85,8 @@ class Outbox:
         Raises DatabaseUnavailable when the connection that the lead depends on is lost.
         """
         async with self._database.statement() as connection:
-            while not await connection.scalar(select(func.pg_try_advisory_lock(_ONE_RELAY))):
+            # Asked again and again: to wait in PostgreSQL would be one statement, and run into its timeout.
+            while not await connection.scalar(select(func.pg_try_advisory_lock(_ONE_RELAY))):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(stand_by)
             try:
                 await connection.execute(text(f"LISTEN {_CHANNEL}"))

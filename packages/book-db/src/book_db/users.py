@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from psycopg.errors import ForeignKeyViolation, UniqueViolation
-from sqlalchemy import Insert, Update, Uuid, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Insert, Row, Update, Uuid, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -58,7 +58,7 @@ class Users:
         query = _USERS.order_by(User.id).limit(size)
         async with self._database.statement() as connection:
             rows = await connection.execute(query if after is None else query.where(User.id > after))
-            return [User(**row._mapping) for row in rows]
+            return [_user(row) for row in rows]
 
     @repeat_write
     async def add(self, values: Mapping[str, Any]) -> User:
@@ -97,7 +97,7 @@ class Users:
     async def _one(self, query: Any) -> User | None:
         async with self._database.statement() as connection:
             row = (await connection.execute(query)).one_or_none()
-            return None if row is None else User(**row._mapping)
+            return None if row is None else _user(row)
 
     @asynccontextmanager
     async def _writing(self, user_id: UUID) -> AsyncIterator[AsyncConnection]:
@@ -119,11 +119,15 @@ async def _written(connection: AsyncConnection, write: Insert | Update, user_id:
     row = (await connection.execute(write.returning(*_COLUMNS))).one_or_none()
     if row is None:
         raise UserNotFound(user_id)
-    return User(**row._mapping)
+    return _user(row)
+
+
+def _user(row: Row[Any]) -> User:
+    return User(**row._mapping)  # noqa: SLF001 - a documented attribute, its underscore keeps columns apart
 
 
 def _tell_this_process(database: Database, user_id: UUID) -> None:
-    # The notification comes back from PostgreSQL some milliseconds after the answer, during which the user were still in.
+    # The notification comes back from PostgreSQL milliseconds after the answer: until then the user were in.
     database.notices.give(CALLERS_CHANGED, str(user_id))
 
 

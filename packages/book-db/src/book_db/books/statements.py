@@ -45,7 +45,7 @@ def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> 
             FROM written ORDER BY id
         )
         SELECT id, title, author, publication_date, {version}, created_at, updated_at FROM written
-        """  # put together from constants of this module alone
+        """  # noqa: S608 - put together from constants of this module alone
     )
 
 
