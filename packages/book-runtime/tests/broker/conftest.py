@@ -89,7 +89,7 @@ def publish_like_a_relay() -> Callable[[Publisher, Sequence[Message]], Awaitable
 
 
 class Cable:
-    """A TCP proxy in front of the broker: it can be cut, and it can go silent."""
+    """A TCP proxy in front of the broker: it can be cut, go silent, and be long."""
 
     def __init__(self, url: str) -> None:
         self._broker = URL(url)
@@ -98,6 +98,8 @@ class Cable:
         self._flowing.set()
         self._server: asyncio.Server | None = None
         self.connections = 0
+        self.delay = 0.0
+        """Seconds that everything takes in each direction."""
 
     @property
     def url(self) -> str:
@@ -145,6 +147,7 @@ class Cable:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
+            await asyncio.sleep(self.delay)
             await self._flowing.wait()
             writer.write(data)
             await writer.drain()

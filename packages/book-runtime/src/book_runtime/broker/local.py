@@ -16,6 +16,7 @@ from book_runtime.broker.seam import (
     Undeliverable,
     refuse_repeated_ids,
 )
+from book_runtime.broker.tracebacks import traceback_of
 
 logger = structlog.get_logger(__name__)
 
@@ -26,8 +27,8 @@ NAME: Final = "local"
 class LocalBroker:
     """Publisher and consumer at once, with nothing between them that could keep a message.
 
-    So the publisher keeps them: a message that the handler raised on is not confirmed, and neither are those behind it, which
-    must not overtake it. Only one that is `Undeliverable` is left behind alone, without a confirm.
+    So the publisher keeps them: a message that the handler raised on is not confirmed, and neither are those behind it,
+    which must not overtake it. Only one that is `Undeliverable` is left behind alone, without a confirm.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class LocalBroker:
     async def consuming(self, handler: Handler) -> AsyncIterator[None]:
         """Hand every message to the handler while the block runs; the batch in hand is finished at its end."""
         if self._handler is not None:
-            raise AlreadyConsuming()
+            raise AlreadyConsuming
         self._handler = handler
         self._consumer_is_there.set()
         try:
@@ -83,7 +84,7 @@ class LocalBroker:
             logger.debug(
                 "a batch failed, trying its messages one at a time",
                 size=len(messages),
-                error=repr(error),
+                error=repr(error)[:200],
             )
             return False
         metrics.HANDLED.labels(NAME).inc(len(messages))
@@ -96,15 +97,10 @@ class LocalBroker:
                 await handler([message])
             except Undeliverable as error:
                 metrics.DEAD_LETTERED.labels(NAME).inc()
-                logger.error(
-                    "a message cannot be handled",
-                    message_id=message.id,
-                    reason=error.reason,
-                    exc_info=error,
-                )
+                logger.warning("a message cannot be handled", message_id=message.id, exception=traceback_of(error))
                 reasons[message.id] = error.reason
-            except Exception as error:
-                logger.warning("a message was not handled", message_id=message.id, exc_info=error)
+            except Exception as error:  # noqa: BLE001 - the publisher is told, and keeps the message
+                logger.warning("a message was not handled", message_id=message.id, exception=traceback_of(error))
                 reasons[message.id] = repr(error)
                 return reasons | {later.id: f"waits behind {message.id}" for later in messages[position + 1 :]}
             else:

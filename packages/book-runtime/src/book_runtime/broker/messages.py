@@ -27,4 +27,4 @@ class Message:
     """When it happened, with a time zone. AMQP carries whole seconds: a finer time belongs into a header."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
-    """CloudEvents attributes (`cloudEvents:source`), the trace (`traceparent`), and what else travels beside the body."""
+    """CloudEvents attributes (`cloudEvents:source`), the trace (`traceparent`), and what else is not in the body."""

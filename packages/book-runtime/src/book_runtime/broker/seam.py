@@ -1,9 +1,9 @@
 """What a publisher and a consumer promise, whichever broker is behind them.
 
-Delivery is at least once and in order. A message that was published is handed to the handler until the handler returns or
-says that it never will (`Undeliverable`), so a handler sees a message twice rather than never, and must know it again by
-its id. Messages arrive in the order in which they were confirmed; errors do not change the order of the messages that can be
-handled.
+Delivery is at least once and in order. A message that was published is handed to the handler until the handler returns
+or says that it never will (`Undeliverable`), so a handler sees a message twice rather than never, and must know it
+again by its id. Messages arrive in the order in which they were published; errors do not change the order of those that
+can be handled.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -35,8 +35,9 @@ class Publisher(Protocol):
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish the messages in their order, and return when the broker has taken responsibility for every one.
 
-        Raises `NotConfirmed` with the ids of those it has not, at once when there is no connection. They may have arrived
-        all the same (the confirm can be what was lost): publish them again, and let the consumer drop what it knows.
+        Raises `NotConfirmed` with the ids of those it has not, at once when there is no connection. They may have
+        arrived all the same (the confirm can be what was lost): publish them again, and let the consumer drop what it
+        knows.
         Raises `ValueError` when an id stands twice in the batch.
         """
         ...

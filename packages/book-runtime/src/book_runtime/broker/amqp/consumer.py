@@ -25,12 +25,12 @@ _PATIENCE_IN_STOPPING: Final = 10.0
 class AmqpConsumer:
     """A `Consumer` of one queue.
 
-    A batch is what has arrived while the batch before it was handled, so a single message does not wait for others and the
-    batches grow with the load, up to `topology.prefetch`. A batch is acknowledged when the handler has returned.
+    A batch is what has arrived while the batch before it was handled, so a single message does not wait for others and
+    the batches grow with the load, up to `topology.prefetch`. A batch is acknowledged when the handler has returned.
 
-    Order holds because nothing is ever put back while the connection stands: a batch is handled before the next is looked
-    at, and what fails is tried again in its place. When a connection breaks, the broker delivers again what was not
-    acknowledged, in the old order and before anything newer.
+    Order holds because nothing is ever put back while the connection stands: a batch is handled before the next is
+    looked at, and what fails is tried again in its place. When a connection breaks, the broker delivers again what was
+    not acknowledged, in the old order and before anything newer.
     """
 
     def __init__(self, url: str, topology: Topology) -> None:
@@ -58,7 +58,7 @@ class AmqpConsumer:
         acknowledged, and the rest goes back to the queue.
         """
         if self._link is not None:
-            raise AlreadyConsuming()
+            raise AlreadyConsuming
         use = partial(self._serve, handler)
         self._link = Link(self._url, role="consumer", name=self._topology.queue, set_up=self._set_up, use=use)
         self._link.start()
@@ -112,6 +112,9 @@ class _Session:
     dead_letters: AbstractExchange
 
     async def give_back(self) -> None:
-        """Take no more, and return what is not acknowledged. From RabbitMQ 4.3 on, only a close counts as a failed delivery."""
+        """Take no more, and return what is not acknowledged.
+
+        From RabbitMQ 4.3 on a nack does not count as a failed delivery, as closing the channel does.
+        """
         await self.queue.cancel(self.consumer_tag)
         await self.channel.basic_nack(0, multiple=True, requeue=True)

@@ -1,6 +1,5 @@
 """A message in the terms of AMQP, and back."""
 
-import traceback
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,9 +7,9 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from book_runtime.broker.messages import Message
+from book_runtime.broker.tracebacks import traceback_of
 
 _LONGEST_REASON: Final = 1_000
-_LONGEST_TRACEBACK: Final = 8_000
 """Characters. All headers together must fit into one frame, which is 128 KiB."""
 
 
@@ -53,7 +52,7 @@ def to_dead_letter(
     # The count belongs to the queue it comes from: sent there again, the message would start with it.
     headers = {name: value for name, value in delivery.headers.items() if name != "x-delivery-count"}
     headers["x-reason"] = reason[:_LONGEST_REASON]
-    headers["x-exception"] = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+    headers["x-exception"] = traceback_of(error)
     headers["x-queue"] = queue
     return aio_pika.Message(
         delivery.body,

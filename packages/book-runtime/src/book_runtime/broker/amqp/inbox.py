@@ -8,8 +8,8 @@ from aio_pika.abc import AbstractIncomingMessage
 class Inbox:
     """The deliveries of one channel, in the order of their tags.
 
-    aio-pika runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a disorder:
-    acknowledging a batch acknowledges all tags below, also those that have not been seen.
+    aio-pika runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a
+    disorder: acknowledging a batch acknowledges all tags below, also those that have not been seen.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """A connection to the broker that comes back by itself.
 
-aio-pika's own robust connection is not used: it restores channels behind the back of those who hold deliveries of the dead
-one, logs each attempt, and leaves a channel that could not be restored for dead. Here whatever is lost (connection, channel,
-consumer, a broker that stopped confirming) ends the session, and the next one declares and begins everything anew.
+aio-pika's own robust connection is not used: it restores channels behind the back of those who hold deliveries of the
+dead one, logs each attempt, and leaves a channel that could not be restored for dead. Here whatever is lost (the
+connection, the channel, the consumer, a broker that stopped confirming) ends the session, and the next one declares and
+begins all anew.
 """
 
 import asyncio
@@ -52,10 +53,12 @@ LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 
 class _SaidOnceByUs(logging.Filter):
-    """Drops aiormq's error for each failed attempt to connect: this module says once that the broker is away."""
+    """Drops what aiormq logs for each failed attempt and lost connection: this module says it, and says it once."""
+
+    _SAID: Final = ("error when creating transport", "Cancelling cause reader exited abnormally")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("error when creating transport")
+        return not str(record.msg).startswith(self._SAID)
 
 
 logging.getLogger("aiormq.connection").addFilter(_SaidOnceByUs())

@@ -18,7 +18,7 @@ class Pauses:
     def next(self) -> float:
         """The seconds to wait now."""
         pause, self._next = self._next, min(self._next * _GROWTH, self._longest)
-        return pause * random.uniform(0.5, 1)
+        return pause * random.uniform(0.5, 1)  # noqa: S311 - nobody gains from guessing a pause
 
     def reset(self) -> None:
         """Begin again with the first: it went well in between."""

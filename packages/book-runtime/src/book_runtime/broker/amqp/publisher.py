@@ -20,16 +20,17 @@ _PATIENCE_IN_STOPPING: Final = 5.0
 class AmqpPublisher:
     """A `Publisher` to one topic exchange.
 
-    `async with AmqpPublisher(url, exchange) as publisher:` begins to connect and does not wait for it; it connects again
-    whenever the connection is lost.
+    `async with AmqpPublisher(url, exchange) as publisher:` begins to connect and does not wait for it; it connects
+    again whenever the connection is lost.
 
-    The messages of a batch are on their way all at once and written in order, so a queue gets them in order. Should the broker
-    refuse one of them alone (it cannot be routed), those behind it have arrived: who must keep the order of the two knows
-    it from `NotConfirmed` and decides.
+    The messages of a batch are on their way all at once and written in order, so a queue gets them in order. A broker
+    that has not taken a message yet, or refused the last one, is given a first message alone, and the others wait: else
+    a queue that is declared just then would get only the second half of a batch. A refusal in the middle of a batch
+    (a routing key of which nobody wants to know) does not hold up the messages behind it.
     """
 
     def __init__(self, url: str, exchange: str, *, confirm_timeout: float = 10.0, in_flight: int = 500) -> None:
-        """`confirm_timeout`: seconds until a message counts as not confirmed. `in_flight`: how many wait for it at most."""
+        """`confirm_timeout`: seconds until a message counts as not confirmed. `in_flight`: how many wait for it."""
         self._exchange_name = exchange
         self._confirm_timeout = confirm_timeout
         self._in_flight = in_flight
@@ -97,6 +98,8 @@ class _Session:
         self._exchange = exchange
         self._confirm_timeout = confirm_timeout
         self._in_flight = in_flight
+        self._trusted = False
+        self._refused = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         channel.close_callbacks.add(lambda _, cause: self.end(BrokerLost(cause)))
 
@@ -110,23 +113,40 @@ class _Session:
             self.over.set_result(None)
 
     async def publish(self, messages: Sequence[Message]) -> dict[str, str]:
-        """All at once, bounded. Tasks begin in the order of their creation and each takes its turn at the channel first."""
+        """Why which messages were not confirmed."""
         reasons: dict[str, str] = {}
+        position = 0
+        while not self._trusted and position < len(messages):
+            await self._publish_all(messages[position : position + 1], reasons)
+            position += 1
+            if self._refused:
+                waiting = f"waits behind {messages[position - 1].id}"
+                return reasons | {message.id: waiting for message in messages[position:]}
+        await self._publish_all(messages[position:], reasons)
+        return reasons
+
+    async def _publish_all(self, messages: Sequence[Message], reasons: dict[str, str]) -> None:
+        """All at once, bounded. Tasks begin in the order in which they are made, and so take turns at the channel."""
         window = asyncio.Semaphore(self._in_flight)
 
         async def confirm(message: Message) -> None:
             try:
                 await self._publish_one(message)
+            except ValueError as error:
+                reasons[message.id] = repr(error)  # Never sent: it says nothing about the broker.
             except Exception as error:  # noqa: BLE001 - whatever it was: the caller is told, and keeps the message
                 reasons[message.id] = repr(error)
+                self._trusted, self._refused = False, True
+            else:
+                self._trusted = not self._refused
             finally:
                 window.release()
 
+        self._refused = False
         async with asyncio.TaskGroup() as group:
             for message in messages:
                 await window.acquire()
                 group.create_task(confirm(message))
-        return reasons
 
     async def _publish_one(self, message: Message) -> None:
         task = asyncio.current_task()

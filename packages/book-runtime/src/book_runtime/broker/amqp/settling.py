@@ -14,6 +14,7 @@ from book_runtime.broker.amqp.pauses import Pauses
 from book_runtime.broker.amqp.topology import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import Handler, TryAgainLater, Undeliverable
+from book_runtime.broker.tracebacks import traceback_of
 
 logger = structlog.get_logger(__name__)
 
@@ -53,7 +54,9 @@ class Settling:
         except SessionOver:
             raise
         except Exception as error:  # noqa: BLE001 - the round that follows finds out what it was
-            self._log.info("a batch failed, trying its messages one at a time", size=len(batch), error=repr(error))
+            self._log.info(
+                "a batch failed, trying its messages one at a time", size=len(batch), error=repr(error)[:200]
+            )
             return False
         metrics.HANDLED.labels(self._topology.queue).inc(len(batch))
         await batch[-1].ack(multiple=True)
@@ -79,7 +82,9 @@ class Settling:
             await self._dead_letter(delivery, error.reason, error)
         except Exception as error:  # noqa: BLE001 - tried again, and in the end dead-lettered with its traceback
             if not self._is_hopeless(delivery, failures + 1):
-                self._log.warning("a message was not handled, trying again", message_id=message.id, exc_info=error)
+                self._log.warning(
+                    "a message was not handled, trying again", message_id=message.id, exception=traceback_of(error)
+                )
                 return False
             await self._dead_letter(delivery, f"failed {failures + 1} times, the last time with {error!r}", error)
         else:
@@ -99,7 +104,7 @@ class Settling:
                 await self._handler(messages)
             except TryAgainLater as trouble:
                 if not waiting:
-                    self._log.warning("consuming pauses", reason=trouble.reason, waiting=len(messages))
+                    self._log.warning("consuming pauses", reason=trouble.reason[:1000], waiting=len(messages))
                 waiting = True
                 await self._pause(pauses)
             else:
@@ -112,7 +117,7 @@ class Settling:
             raise SessionOver
 
     async def _dead_letter(self, delivery: AbstractIncomingMessage, reason: str, error: Exception) -> None:
-        """Publish it to the dead-letter exchange, again and again until it is confirmed: only then may it be acknowledged."""
+        """Publish it to the dead-letter exchange until it is confirmed there: only then may it be acknowledged."""
         letter = to_dead_letter(delivery, queue=self._topology.queue, reason=reason, error=error)
         pauses = Pauses()
         while True:
@@ -124,4 +129,9 @@ class Settling:
             else:
                 break
         metrics.DEAD_LETTERED.labels(self._topology.queue).inc()
-        self._log.error("a message was dead-lettered", message_id=delivery.message_id, reason=reason, exc_info=error)
+        self._log.error(
+            "a message was dead-lettered",
+            message_id=delivery.message_id,
+            reason=letter.headers["x-reason"],
+            exception=letter.headers["x-exception"],
+        )

@@ -39,10 +39,11 @@ class Topology:
     """How often a message is tried whose handling fails for a reason that is not known, before it is dead-lettered."""
 
     delivery_limit: int = 50
-    """How often a message may be delivered without an answer (it took the process down each time) before it is dead-lettered.
+    """How often a message may be delivered without an answer (it took the process down each time) before it is
+    dead-lettered.
 
-    Generous, because every lost connection counts for whatever was on its way: up to RabbitMQ 4.2 by any requeue, and each
-    time the broker closes the channel of a consumer that holds messages for 30 minutes because its database is away.
+    Generous, because every lost connection counts for whatever was on its way: with RabbitMQ up to 4.2 each restart of
+    the consumer, and every 30 minutes that it holds messages because its database is away.
     """
 
 
@@ -75,7 +76,7 @@ def _arguments(topology: Topology) -> HeadersType:
         "x-single-active-consumer": True,
         "x-delivery-limit": topology.delivery_limit + _SPARE_DELIVERIES,
         "x-dead-letter-exchange": topology.dead_letter_exchange,
-        # The default strategy, at-most-once, forgets a letter that cannot be queued just then. This one wants reject-publish.
+        # The default strategy, at-most-once, forgets a letter that cannot be queued just then.
         "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
+        "x-overflow": "reject-publish",  # which at-least-once requires
     }

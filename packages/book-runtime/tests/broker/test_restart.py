@@ -1,0 +1,83 @@
+"""A RabbitMQ that is killed, comes back, or is not there yet."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import Publisher
+from structlog.testing import capture_logs
+
+TOPOLOGY = Topology(
+    exchange="books.events",
+    queue="book-log",
+    binding_keys=["book.*"],
+    dead_letter_exchange="book-log.dead",
+    dead_letter_queue="book-log.dead-letters",
+)
+
+Relay = Callable[[Publisher, Sequence[Message]], Awaitable[None]]
+
+
+async def publish_without_end(
+    publisher: Publisher, publish_like_a_relay: Relay, a_message: Callable[..., Message], published: list[str]
+) -> None:
+    """Batches of changing size, each published until it is confirmed."""
+    for batch in itertools.count():
+        messages = [a_message(batch * 100 + number) for number in range(1 + batch % 50)]
+        await publish_like_a_relay(publisher, messages)
+        published.extend(message.id for message in messages)
+
+
+class TestRestart:
+    async def test_a_broker_that_comes_late_and_is_killed_in_the_flow_loses_nothing(
+        self, own_rabbitmq: Any, handler: Any, a_message: Callable[..., Message], publish_like_a_relay: Relay
+    ) -> None:
+        own_rabbitmq.stop()
+        published: list[str] = []
+        consumer = AmqpConsumer(own_rabbitmq.url, TOPOLOGY)
+        with capture_logs() as logs:
+            async with AmqpPublisher(own_rabbitmq.url, TOPOLOGY.exchange) as publisher, consumer.consuming(handler):
+                publishing = asyncio.create_task(
+                    publish_without_end(publisher, publish_like_a_relay, a_message, published)
+                )
+                await asyncio.sleep(1)
+                assert not publisher.is_connected
+                await asyncio.to_thread(own_rabbitmq.start)
+                for _ in range(2):
+                    before = len(published)
+                    async with asyncio.timeout(60):
+                        while len(published) < before + 500:
+                            await asyncio.sleep(0.01)
+                    await asyncio.to_thread(own_rabbitmq.kill)
+                    await asyncio.sleep(0.2)
+                    assert not publisher.is_connected
+                    assert not consumer.is_connected
+                    await asyncio.to_thread(own_rabbitmq.start)
+                await asyncio.wait_for(asyncio.gather(publisher.ready(), consumer.ready()), 60)
+                publishing.cancel()
+                await asyncio.wait([publishing])
+                await handler.has(published, within=60)
+        assert len(published) > 1000
+        assert in_order_of_first_sight(handler.ids) == sorted(set(handler.ids), key=number_of)
+        assert_each_change_was_logged_once(logs)
+
+
+def number_of(message_id: str) -> int:
+    return int(message_id.removeprefix("event-"))
+
+
+def in_order_of_first_sight(ids: Sequence[str]) -> list[str]:
+    """Without the repetitions."""
+    return list(dict.fromkeys(ids))
+
+
+def assert_each_change_was_logged_once(logs: Sequence[Any]) -> None:
+    for role in ("publisher", "consumer"):
+        connected = [line["event"] for line in logs if line.get("role") == role].count("connected to the broker")
+        spoken = [line for line in logs if line.get("role") == role]
+        assert connected >= 3
+        # Each time it is away, a line for each kind of trouble on the way back: refused, reset, closed while it boots.
+        assert len(spoken) - connected <= 4 * connected, spoken
