@@ -20,11 +20,15 @@ def line_of(entry: Entry, trace_id: str | None = None) -> str:
     Titles and authors are quoted, and what in them is not printable is escaped: line breaks and terminal sequences as
     well as the marks that change the direction of writing. So no text can pass for a line or for a part of one.
     """
-    trace = f"  trace {trace_id}" if trace_id else ""
-    return (
-        f"{entry.occurred_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}Z  book.{entry.kind}  book {entry.book_id} v{entry.version}"
-        f"  {_quoted(entry.title)} by {_quoted(entry.author)}  actor {entry.actor}  event {entry.event_id}{trace}"
-    )
+    parts = [
+        f"{entry.occurred_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}Z",
+        f"book.{entry.kind}",
+        f"book {entry.book_id} v{entry.version}",
+        f"{_quoted(entry.title)} by {_quoted(entry.author)}",
+        f"actor {entry.actor}",
+        f"event {entry.event_id}",
+    ]
+    return "  ".join([*parts, f"trace {trace_id}"] if trace_id else parts)
 
 
 def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:

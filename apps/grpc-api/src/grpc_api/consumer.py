@@ -136,7 +136,7 @@ def _storable(field: str, text: str) -> str:
 
 
 def _pass_over(message: Message, origin: Context) -> None:
-    """As the contract asks of readers (books/v1/book_event.proto): a newer publisher must not fill the dead-letter queue."""
+    """As the contract asks of readers, book_event.proto: a newer publisher does not fill the dead-letter queue."""
     _EVENTS.labels("passed over").inc()
     trace = otel.attach(origin)
     _log.warning("passed over an event of an unknown kind", event_id=message.id, type=message.type)

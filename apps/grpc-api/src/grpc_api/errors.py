@@ -1,5 +1,6 @@
 """Errors as google.rpc statuses, each translated once, here."""
 
+from functools import singledispatch
 from typing import Final
 from uuid import uuid4
 
@@ -8,10 +9,10 @@ from book_db.errors import BookNotFound, DatabaseUnavailable, InvalidPageToken
 from book_runtime.tokens import InvalidToken
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from google.rpc import code_pb2 as codes  # type: ignore[import-untyped]  # its stubs come without py.typed
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2 as codes
 from google.rpc import error_details_pb2 as details
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # the same
+from google.rpc.status_pb2 import Status
 
 _log = structlog.get_logger(__name__)
 
@@ -36,35 +37,52 @@ class MissingToken(Exception):
         super().__init__(type(self).__doc__)
 
 
+@singledispatch
 def status_of(error: Exception, method: str) -> Status:
-    """What the caller is told; an error that nobody foresaw is logged under a reference, and only that is told."""
-    match error:
-        case BookNotFound():
-            book_id = str(error.book_id)
-            resource = details.ResourceInfo(
-                resource_type="books.v1.Book", resource_name=book_id, description=str(error)
-            )
-            return _status(codes.NOT_FOUND, str(error), _info("BOOK_NOT_FOUND", id=book_id), resource)
-        case InvalidField():
-            return _invalid(error, "INVALID_FIELD", error.field, error.rule)
-        case InvalidPageToken():
-            return _invalid(error, "INVALID_PAGE_TOKEN", "page_token", str(error))
-        case MissingToken():
-            return _status(codes.UNAUTHENTICATED, str(error), _info("ACCESS_TOKEN_MISSING"))
-        case InvalidToken():
-            return _status(codes.UNAUTHENTICATED, str(error), _info("ACCESS_TOKEN_INVALID"))
-        case DatabaseUnavailable():
-            _log.warning("the database does not answer", method=method, cause=repr(error.__cause__))
-            again = details.RetryInfo(retry_delay=Duration(seconds=error.retry_after))
-            return _status(codes.UNAVAILABLE, str(error), _info("DATABASE_UNAVAILABLE"), again)
-    return _unforeseen(error, method)
-
-
-def _unforeseen(error: Exception, method: str) -> Status:
+    """What the caller is told. An error that nobody foresaw is logged under a reference, and only that is told."""
     reference = uuid4().hex
     _log.error("a call failed", method=method, reference=reference, exc_info=error)
     message = f"Something went wrong here. The reference for the operators is {reference}."
     return _status(codes.INTERNAL, message, _info("INTERNAL"), details.RequestInfo(request_id=reference))
+
+
+@status_of.register
+def _(error: BookNotFound, _method: str) -> Status:
+    book_id = str(error.book_id)
+    book = details.ResourceInfo(resource_type="books.v1.Book", resource_name=book_id, description=str(error))
+    return _status(codes.NOT_FOUND, str(error), _info("BOOK_NOT_FOUND", id=book_id), book)
+
+
+@status_of.register
+def _(error: InvalidField, _method: str) -> Status:
+    return _invalid(error, "INVALID_FIELD", error.field, error.rule)
+
+
+@status_of.register
+def _(error: InvalidPageToken, _method: str) -> Status:
+    return _invalid(error, "INVALID_PAGE_TOKEN", "page_token", str(error))
+
+
+@status_of.register
+def _(_error: DecodeError, _method: str) -> Status:
+    return _status(codes.INVALID_ARGUMENT, "The request cannot be decoded.", _info("UNDECODABLE_REQUEST"))
+
+
+@status_of.register
+def _(error: MissingToken, _method: str) -> Status:
+    return _status(codes.UNAUTHENTICATED, str(error), _info("ACCESS_TOKEN_MISSING"))
+
+
+@status_of.register
+def _(error: InvalidToken, _method: str) -> Status:
+    return _status(codes.UNAUTHENTICATED, str(error), _info("ACCESS_TOKEN_INVALID"))
+
+
+@status_of.register
+def _(error: DatabaseUnavailable, method: str) -> Status:
+    _log.warning("the database does not answer", method=method, cause=repr(error.__cause__))
+    again = details.RetryInfo(retry_delay=Duration(seconds=error.retry_after))
+    return _status(codes.UNAVAILABLE, str(error), _info("DATABASE_UNAVAILABLE"), again)
 
 
 def _invalid(error: Exception, reason: str, field: str, description: str) -> Status:

@@ -43,30 +43,34 @@ class Guard(grpc.aio.ServerInterceptor):
         if guarded is not None:
             return guarded
         handler = await continuation(handler_call_details)
-        # A method that does not exist has no handler, and must not be remembered: there are as many as a client invents.
+        # A method that does not exist has no handler, and is not remembered: there are as many as a client invents.
         if handler is None or method.startswith(_OPEN):
             return handler
         self._guarded[method] = guarded = self._guard(method, handler)
         return guarded
 
     def _guard(self, method: str, handler: _Handler) -> _Handler:
-        handle, callers = handler.unary_unary, self._callers
+        handle, decode, callers = handler.unary_unary, handler.request_deserializer, self._callers
         assert handle is not None, "the contract has unary calls only"
+        assert decode is not None
 
-        async def guarded(request: Any, context: Any) -> Any:
+        async def guarded(request: bytes, context: Any) -> Any:
             began = time.perf_counter()
             code = "CANCELLED"
             try:
                 if callers is not None:
-                    await identify(context.invocation_metadata() or (), callers)
-                response = await handle(request, context)
-                code = "OK"
-                return response
+                    await identify(context.invocation_metadata(), callers)
+                # Here and not before this function, where grpcio would do it: a stranger cannot make us parse, and what
+                # cannot be parsed is an error like the others.
+                response = await handle(decode(request), context)
             except Exception as error:  # noqa: BLE001  # what leaves this function would reach the caller with its text
                 status = rpc_status.to_status(status_of(error, method))
                 code = status.code.name
                 await context.abort_with_status(status)
+            else:
+                code = "OK"
+                return response
             finally:
                 _CALLS.labels(method, code).observe(time.perf_counter() - began)
 
-        return grpc.unary_unary_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=handler.response_serializer)

@@ -20,7 +20,7 @@ def exposing(port: int | None) -> Iterator[None]:
     try:
         server, thread = start_http_server(port)
     except OSError as error:
-        raise PortTaken("0.0.0.0", port) from error  # prometheus_client's default
+        raise PortTaken("0.0.0.0", port) from error  # noqa: S104  # prometheus_client's default
     try:
         yield
     finally:

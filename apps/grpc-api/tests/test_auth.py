@@ -1,0 +1,116 @@
+"""Who may call what."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import grpc
+import pytest
+from book_db.store import Store
+from book_runtime.broker.local import LocalBroker
+from books.v1.book_service_pb2 import ListBooksRequest
+from books.v1.book_service_pb2_grpc import BookServiceStub
+from grpc_api.application import serving
+from support.tokens import SignedIn, Signer
+
+if TYPE_CHECKING:
+    from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
+
+Metadata = list[tuple[str, str]]
+
+
+async def is_let_in(stub: "BookServiceAsyncStub", metadata: Metadata) -> bool:
+    code = await stub.ListBooks(ListBooksRequest(), metadata=metadata).code()
+    assert code in {grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED}
+    return code is grpc.StatusCode.OK
+
+
+class TestWhoIsLetIn:
+    @pytest.mark.parametrize(
+        "scheme", [pytest.param("Bearer ", id="as-written"), "bearer ", "BEARER ", pytest.param("Bearer  ", id="wide")]
+    )
+    async def test_the_bearer_of_a_good_token_is(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, scheme: str
+    ) -> None:
+        assert await is_let_in(stub, [("authorization", scheme + caller.token)])
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            pytest.param(lambda token: [], id="nothing"),
+            pytest.param(lambda token: [("authorization", "")], id="empty"),
+            pytest.param(lambda token: [("authorization", "Bearer")], id="no-token"),
+            pytest.param(lambda token: [("authorization", "Bearer ")], id="blank-token"),
+            pytest.param(lambda token: [("authorization", token)], id="no-scheme"),
+            pytest.param(lambda token: [("authorization", f"Basic {token}")], id="another-scheme"),
+            pytest.param(lambda token: [("authorization", f"Bearer{token}")], id="no-blank"),
+            pytest.param(lambda token: [("authorization", f"Bearer {token}x")], id="broken-signature"),
+            pytest.param(lambda token: [("authorization", f"Bearer {token} {token}")], id="two-in-one"),
+            pytest.param(lambda token: [("x-authorization", f"Bearer {token}")], id="another-key"),
+            pytest.param(lambda token: [("authorization", f"Bearer {'x' * 5_000}")], id="endless"),
+        ],
+    )
+    async def test_nobody_else_is(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, make: Callable[[str], Metadata]
+    ) -> None:
+        assert not await is_let_in(stub, make(caller.token))
+
+    async def test_a_token_that_has_expired_is_refused(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, signer: Signer
+    ) -> None:
+        token = signer.sign(caller.user_id, caller.session_id, seconds=-1)
+        assert not await is_let_in(stub, [("authorization", f"Bearer {token}")])
+
+    async def test_a_token_of_another_key_is_refused(self, stub: "BookServiceAsyncStub", caller: SignedIn) -> None:
+        token = Signer().sign(caller.user_id, caller.session_id)
+        assert not await is_let_in(stub, [("authorization", f"Bearer {token}")])
+
+    async def test_a_token_of_no_session_is_refused(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, signer: Signer
+    ) -> None:
+        token = signer.sign(caller.user_id, uuid4())
+        assert not await is_let_in(stub, [("authorization", f"Bearer {token}")])
+
+    async def test_a_token_for_the_session_of_another_is_refused(
+        self, stub: "BookServiceAsyncStub", sign_in: Callable[[], Awaitable[SignedIn]], signer: Signer
+    ) -> None:
+        one, other = await sign_in(), await sign_in()
+        token = signer.sign(one.user_id, other.session_id)
+        assert not await is_let_in(stub, [("authorization", f"Bearer {token}")])
+
+
+class TestWhoIsOut:
+    async def test_whoever_logged_out_is_out_at_once(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, store: Store
+    ) -> None:
+        assert await is_let_in(stub, caller.metadata)
+        await store.sessions.end(caller.session_id)
+        await _until_forgotten(stub, caller)
+
+    async def test_a_deactivated_user_is_out_at_once(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, store: Store
+    ) -> None:
+        assert await is_let_in(stub, caller.metadata)
+        await store.users.change(caller.user_id, {"is_active": False})
+        await _until_forgotten(stub, caller)
+
+
+async def _until_forgotten(stub: "BookServiceAsyncStub", caller: SignedIn) -> None:
+    """Within a second: the notification of PostgreSQL takes a moment, and what is remembered five seconds."""
+    for _ in range(50):
+        if not await is_let_in(stub, caller.metadata):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("still let in")
+
+
+class TestWithoutAuthentication:
+    async def test_everybody_is_let_in(self, store: Store) -> None:
+        async with (
+            serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            stub: BookServiceAsyncStub = BookServiceStub(channel)
+            assert await is_let_in(stub, [])
+            assert await is_let_in(stub, [("authorization", "Bearer nonsense")])
