@@ -1,0 +1,67 @@
+# Colophon. `make` lists what there is to do. Written for GNU make 3.81 and newer, which is macOS's.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# A command of its own for those who know Poetry by another name: make lock POETRY=...
+POETRY ?= poetry
+export POETRY PYTHON
+
+.PHONY: help
+help: ## List these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do \
+		printf '  make %-12s %s\n' "$$target" "$$what"; done
+
+.PHONY: run
+run: environment ## Start the whole catalogue on this machine, database included; Ctrl-C stops it
+	@.venv/bin/colophon run
+
+.PHONY: test
+test: test-environment ## Run all tests against private PostgreSQL, Redis and RabbitMQ
+	@tools/ensure-test-servers
+	@.venv/bin/pytest
+
+.PHONY: test-unit
+test-unit: test-environment ## Run the tests that need no server
+	@.venv/bin/pytest -m 'not server'
+
+.PHONY: check
+check: test-environment ## Format, lint, types, imports, contracts, generated code, requirements, migrations
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	tools/check-types
+	.venv/bin/lint-imports
+	tools/check-contracts
+	.venv/bin/pytest -q tests/test_requirements.py
+	.venv/bin/python tools/check_migrations.py
+
+.PHONY: format
+format: test-environment ## Format the code and the contracts, and mend what ruff can mend
+	.venv/bin/ruff check --fix-only
+	.venv/bin/ruff format
+	.venv/bin/buf format --write
+
+.PHONY: generate
+generate: test-environment ## Generate the Python code from the contracts
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/buf generate
+
+.PHONY: migrate
+migrate: environment ## Bring the database named by DATABASE_URL to the newest schema
+	@.venv/bin/book-db upgrade
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew (needs Poetry) and write poetry.lock and the requirements files
+	"$$POETRY" lock
+	"$${PYTHON:-python3}" tools/export_requirements.py
+
+.PHONY: clean
+clean: ## Remove the environment and all caches; the data in .data stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: environment
+environment:
+	@tools/ensure-environment requirements.txt
+
+.PHONY: test-environment
+test-environment:
+	@tools/ensure-environment requirements-dev.txt

@@ -1,0 +1,44 @@
+"""Writes requirements.txt and requirements-dev.txt from poetry.lock, so that nobody needs Poetry to run or test.
+
+`make lock` calls it. It needs Poetry with poetry-plugin-export; $POETRY names it where it is not on the PATH.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+FILES = {
+    "requirements.txt": "--with=rest,grpc,colophon",
+    "requirements-dev.txt": "--all-groups",
+}
+"""Each file and the groups in it, beside the main one."""
+
+_HEADER = "# Exported from poetry.lock, never edited by hand: `make lock` writes this file.\n"
+_MEMBER = re.compile(r"^-e (?P<address>file://\S+).*$", re.MULTILINE)
+
+
+def main() -> None:
+    """Write both files."""
+    for file, groups in FILES.items():
+        (_ROOT / file).write_text(_HEADER + _MEMBER.sub(_by_relative_path, _export(groups)))
+        print(f"wrote {file}")
+
+
+def _export(groups: str) -> str:
+    poetry = os.environ.get("POETRY", "poetry")
+    # Without hashes: pip would then ask for those of the members too, which change with every edit.
+    command = [poetry, "export", "--no-interaction", "--without-hashes", "--without-urls", groups]
+    return subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _by_relative_path(match: re.Match[str]) -> str:
+    path = Path(unquote(urlsplit(match["address"]).path))
+    return f"-e ./{path.relative_to(_ROOT)}"
+
+
+if __name__ == "__main__":
+    main()
