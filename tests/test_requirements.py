@@ -1,4 +1,4 @@
-"""The requirements files stay in step with poetry.lock, which stays in step with the members; checked without Poetry."""
+"""The requirements files stay in step with poetry.lock, and the lock with the members; checked without Poetry."""
 
 import re
 import tomllib
