@@ -22,13 +22,17 @@ app = typer.Typer(
 )
 app.command("import")(import_books)
 
-_Data = Annotated[Path, typer.Option("--data", envvar="COLOPHON_DATA", help="The folder for the database and the keys.")]
+_Data = Annotated[
+    Path, typer.Option("--data", envvar="COLOPHON_DATA", help="The folder for the database and the keys.")
+]
 
 
 @app.command()
 def run(
     data: _Data = Path(".data"),
-    host: Annotated[str, typer.Option(help="The address both services listen on; 0.0.0.0 takes calls from everywhere.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="The address both services listen on; 0.0.0.0 takes calls from everywhere.")
+    ] = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(envvar="REST_PORT", min=0, max=65535, help="For REST.")] = 8000,
     grpc_port: Annotated[int, typer.Option(envvar="GRPC_PORT", min=0, max=65535, help="For gRPC.")] = 50051,
 ) -> None:
@@ -36,7 +40,7 @@ def run(
     # Imported here: the other commands need none of the services, and start sooner without them.
     from colophon import running
 
-    running.run(data, rest_host=host, rest_port=rest_port, grpc_host=host, grpc_port=grpc_port)
+    running.run(data, host=host, rest_port=rest_port, grpc_port=grpc_port)
 
 
 @app.command("create-superuser")
@@ -50,11 +54,13 @@ def create_superuser(
     promote: Annotated[bool, typer.Option("--promote", help="Make a user who is there already a superuser.")] = False,
 ) -> None:
     """Make a superuser of the catalogue that `colophon run` runs, be it running or not."""
+    from book_db import migrations
     from rest_api.users.superuser import make_superuser
 
     from colophon import running
 
     with running.database(data) as url:
+        migrations.upgrade(url)
         make_superuser(url, email, password_stdin=password_stdin, to_promote=promote)
 
 

@@ -5,6 +5,7 @@ DATABASE_URL names one, and without AMQP_URL the events go from the relay to the
 """
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -12,10 +13,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
+import typer
 import uvicorn
 from book_contracts.events import EXCHANGE
 from book_db import migrations
-from book_db.event_log import EventLog
 from book_db.outbox import Outbox
 from book_db.store import Store, open_store
 from book_runtime import logs, process, telemetry
@@ -25,14 +26,14 @@ from book_runtime.broker.seam import Consumer, Publisher
 from book_runtime.settings import AmqpUrl, PostgresUrl, load
 from book_runtime.tokens import TokenVerifier
 from grpc_api import application as grpc
-from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.consumer import BOOK_LOG
 from grpc_api.settings import AddressSettings
 from rest_api import serving as rest
 from rest_api.relay.relay import Relay
 from rest_api.settings import RestSettings
 from rest_api.users.keys import make_key_pair, public_key_of
 
-from colophon.embedded_postgres import EmbeddedPostgres
+from colophon import embedded_postgres
 
 
 class RunSettings(RestSettings, AddressSettings):
@@ -49,25 +50,46 @@ class DatabaseSettings(logs.LogSettings):
     """The catalogue's database; without it PostgreSQL is started under the data folder."""
 
 
-def run(data: Path, **chosen: object) -> None:
-    """Runs everything until Ctrl-C or SIGTERM. ``chosen`` are settings that were named on the command line.
+def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
+    """Runs everything until Ctrl-C or SIGTERM.
 
     Raises PortTaken, SettingsError or EmbeddedPostgresError, and then nothing is running.
     """
-    settings = load(DatabaseSettings)
-    logs.configure("colophon", json=settings.log_format == "json", level=settings.log_level)
+    known = load(DatabaseSettings)
+    logs.configure("colophon", json=known.log_format == "json", level=known.log_level)
+    for chatty in ("alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     telemetry.configure("colophon")
-    with _database(settings, data) as url:
-        migrations.upgrade(url)
-        private_key = data / "keys" / "private.pem"
-        make_key_pair(private_key, data / "keys" / "public.pem")
-        everything = load(RunSettings, database_url=url, jwt_private_key_file=private_key, **chosen)
-        with rest.listen(everything.rest_host, everything.rest_port, "REST_PORT") as listening:
-            process.run(_serve(everything, listening, data))
+    # A port that is taken is told before anything else is started.
+    with rest.listen(host, rest_port, "REST_PORT") as listening:
+        rest.listen(host, grpc_port, "GRPC_PORT").close()
+        with database(data) as url:
+            migrations.upgrade(url)
+            private_key = data / "keys" / "private.pem"
+            make_key_pair(private_key, data / "keys" / "public.pem")
+            settings = load(
+                RunSettings,
+                database_url=url,
+                jwt_private_key_file=private_key,
+                rest_host=host,
+                rest_port=rest_port,
+                grpc_host=host,
+                grpc_port=grpc_port,
+                **_links(host, listening.getsockname()[1]),
+            )
+            process.run(_serve(settings, listening, data))
 
 
-def _database(settings: DatabaseSettings, data: Path) -> AbstractContextManager[str]:
-    return nullcontext(settings.database_url) if settings.database_url else EmbeddedPostgres(data / "postgres")
+def _links(host: str, port: int) -> dict[str, str]:
+    """Where links in mails lead, unless PUBLIC_URL says it."""
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return {} if os.environ.get("PUBLIC_URL") else {"public_url": f"http://{reachable}:{port}"}
+
+
+def database(data: Path) -> AbstractContextManager[str]:
+    """The URL of the catalogue's database for the time of the block: that of DATABASE_URL, or the embedded one."""
+    url = load(DatabaseSettings).database_url
+    return nullcontext(url) if url else embedded_postgres.running(data / "postgres")
 
 
 async def _serve(settings: RunSettings, listening: socket.socket, data: Path) -> None:
@@ -75,12 +97,11 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
     async with (
         process.stopping() as told,
         open_store(settings, verifier, name="colophon") as store,
-        grpc.serving(store, host=settings.grpc_host, port=settings.grpc_port) as grpc_port,
         _broker(settings.amqp_url) as (publisher, consumer),
-        consumer.consuming(BookLog(EventLog(store.database))),
+        grpc.serving(store, consumer, host=settings.grpc_host, port=settings.grpc_port) as grpc_port,
         _web(rest.web_server(settings), listening),
     ):
-        print(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)), flush=True)
+        typer.echo(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)))
         await process.run_until(told, Relay(Outbox(store.database), publisher).run())
 
 

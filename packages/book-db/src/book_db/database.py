@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 import psycopg
 from book_runtime.retry import retry
 from sqlalchemy import event, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -57,6 +58,8 @@ class Database:
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
+            # What is written, password hashes among it, has no place in a log.
+            hide_parameters=True,
             pool_timeout=statement_timeout,
             connect_args=connection_settings(name, statement_timeout),
         )
@@ -119,6 +122,11 @@ def _meaning(error: psycopg.OperationalError, lost: type[DatabaseUnavailable]) -
 def driver_url(url: str) -> str:
     """The same address with the driver in it that this package uses: psycopg 3."""
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def libpq_parameters(url: str) -> dict[str, Any]:
+    """The same address for psycopg itself, which reads a URL by other rules: a path with a space, for one."""
+    return dict(PGDialect_psycopg().create_connect_args(make_url(driver_url(url)))[1])
 
 
 def connection_settings(name: str, statement_timeout: float) -> dict[str, Any]:

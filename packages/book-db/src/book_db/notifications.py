@@ -8,7 +8,7 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from book_db.database import connection_settings, driver_url
+from book_db.database import connection_settings, libpq_parameters
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class Listener:
         hearing: Callable[[], None],
         deaf: Callable[[], None],
     ) -> None:
-        self._url = driver_url(url).replace("+psycopg", "", 1)
+        self._parameters = libpq_parameters(url) | connection_settings("colophon-listener", statement_timeout=10)
         self._heard = heard
         self._hearing = hearing
         self._deaf = deaf
@@ -49,8 +49,7 @@ class Listener:
             await asyncio.sleep(_RECONNECT_AFTER)
 
     async def _listen(self) -> None:
-        settings = connection_settings("colophon-listener", statement_timeout=10)
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True, **settings) as connection:
+        async with await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters) as connection:
             for channel in self._heard:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self._say_that_it_hears()
