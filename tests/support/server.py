@@ -81,6 +81,16 @@ class Server(ABC):
         """Pull the plug. Does nothing to a server that is down."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Let it hang: connections to it stand, and nothing on them is answered until `thaw`."""
+        assert self._process
+        self._signal(self._process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        assert self._process
+        self._signal(self._process, signal.SIGCONT)
+
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
             return

@@ -1,0 +1,484 @@
+"""What the cache promises (docs/architecture.md, decision 7), on a real Redis and a real PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import pytest
+from book_db import cache as cache_module
+from book_db.books.catalogue import Catalogue
+from book_db.books.model import Book, Change
+from book_db.cache import Missed, NoCache, RedisCache, open_cache
+from book_db.database import Database
+from book_db.errors import BookNotFound, ConnectionLost
+from book_db.outbox import OutboxBell
+from prometheus_client import REGISTRY
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+from support.data_layer import Eventually, Query, StatementsOf, a_draft
+from support.redis import RedisServer
+
+TIMEOUT = 0.25
+"""Seconds that Redis may hold up a request, as RedisCache.open has it."""
+
+
+def _available() -> float | None:
+    return REGISTRY.get_sample_value("colophon_cache_available")
+
+
+def _reads(answer: str) -> float:
+    return REGISTRY.get_sample_value("colophon_cache_reads_total", {"answer": answer}) or 0
+
+
+def _is_select(statement: str) -> bool:
+    return statement.lstrip().startswith("SELECT books.id")
+
+
+def a_book(book_id: int = 1, version: int = 1) -> Book:
+    now = datetime.now(UTC)
+    return Book(book_id, "Emma", "Jane Austen", date(1815, 12, 23), version, created_at=now, updated_at=now)
+
+
+async def entry_of(redis: RedisServer, book_id: int) -> bytes:
+    async with Redis.from_url(redis.url) as client:
+        entry = await client.get(f"colophon:book:{book_id}")
+        assert isinstance(entry, bytes)
+        return entry
+
+
+class HeldReader:
+    """A cache between a catalogue and its own, which stops readers between SELECT and fill until they are let go."""
+
+    def __init__(self, cache: RedisCache) -> None:
+        self._cache = cache
+        self.arrived = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._cache, name)
+
+    async def fill(self, books: Collection[Book], *, read_at: float) -> None:
+        self.arrived.set()
+        await self.let_go.wait()
+        await self._cache.fill(books, read_at=read_at)
+
+
+class TestASlowReader:
+    """Fetched the old row while a writer commits, and must not put it back into the cache."""
+
+    @pytest.fixture
+    def reader(self, cache: RedisCache) -> HeldReader:
+        return HeldReader(cache)
+
+    @pytest.fixture
+    def readers_catalogue(self, database: Database, reader: HeldReader, bell: OutboxBell) -> Catalogue:
+        return Catalogue(database, reader, bell)  # type: ignore[arg-type]  # it forwards what it does not hold
+
+    async def test_does_not_put_the_old_version_back(
+        self,
+        readers_catalogue: Catalogue,
+        reader: HeldReader,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        actor: UUID,
+    ) -> None:
+        book = await catalogue.add(a_draft(title="old"), actor)
+        reading = asyncio.create_task(readers_catalogue.get(book.id))
+        await reader.arrived.wait()
+        await cached_catalogue.change(book.id, Change(title="new"), actor)
+        reader.let_go.set()
+        assert (await reading).title == "old"  # it began before the write was answered
+        assert (await cached_catalogue.get(book.id)).title == "new"
+        assert (await readers_catalogue.get(book.id)).title == "new"
+
+    async def test_does_not_bring_a_removed_book_back(
+        self,
+        readers_catalogue: Catalogue,
+        reader: HeldReader,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        actor: UUID,
+    ) -> None:
+        book = await catalogue.add(a_draft(), actor)
+        reading = asyncio.create_task(readers_catalogue.get(book.id))
+        await reader.arrived.wait()
+        await cached_catalogue.remove(book.id, actor)
+        reader.let_go.set()
+        await reading
+        for each in (cached_catalogue, readers_catalogue):
+            with pytest.raises(BookNotFound):
+                await each.get(book.id)
+
+    async def test_is_not_joined_by_who_begins_after_the_write(
+        self, readers_catalogue: Catalogue, reader: HeldReader, catalogue: Catalogue, actor: UUID
+    ) -> None:
+        """The writer's process has the slow look-up under way, and Redis has lost the new version."""
+        book = await catalogue.add(a_draft(title="old"), actor)
+        reading = asyncio.create_task(readers_catalogue.get(book.id))
+        await reader.arrived.wait()
+        await readers_catalogue.change(book.id, Change(title="new"), actor)
+        await reader.forget(book.id)  # type: ignore[operator]  # forwarded
+        reading_later = asyncio.create_task(readers_catalogue.get(book.id))
+        await asyncio.sleep(0.05)  # until it had its miss
+        reader.let_go.set()
+        assert (await reading_later).title == "new"
+        assert (await reading).title == "old"
+
+    async def test_gives_up_filling_when_the_newer_version_may_have_expired(
+        self, cache: RedisCache, redis_client: Redis
+    ) -> None:
+        book = a_book()
+        await cache.fill([book], read_at=time.monotonic() - 151)  # entries live for 300 seconds
+        assert not await redis_client.keys()
+        await cache.fill([book], read_at=time.monotonic() - 149)
+        assert await redis_client.keys()
+
+
+@pytest.fixture
+async def redis_client(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+class TestReadThrough:
+    async def test_the_second_read_asks_no_database(
+        self,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        database: Database,
+        actor: UUID,
+        statements_of: StatementsOf,
+    ) -> None:
+        book = await catalogue.add(a_draft(), actor)
+        first = await cached_catalogue.get_json(book.id)
+        with statements_of(database) as statements:
+            assert await cached_catalogue.get_json(book.id) == first
+        assert statements == []
+
+    async def test_what_the_writer_wrote_is_read_without_the_database(
+        self, cached_catalogue: Catalogue, database: Database, actor: UUID, statements_of: StatementsOf
+    ) -> None:
+        book = await cached_catalogue.add(a_draft(), actor)
+        changed = await cached_catalogue.change(book.id, Change(title="Emma"), actor)
+        with statements_of(database) as statements:
+            assert await cached_catalogue.get(book.id) == changed
+        assert not list(filter(_is_select, statements))
+
+    async def test_a_removed_book_is_known_to_be_gone(
+        self, cached_catalogue: Catalogue, database: Database, actor: UUID, statements_of: StatementsOf
+    ) -> None:
+        book = await cached_catalogue.add(a_draft(), actor)
+        await cached_catalogue.remove(book.id, actor)
+        with statements_of(database) as statements, pytest.raises(BookNotFound):
+            await cached_catalogue.get(book.id)
+        assert not list(filter(_is_select, statements))
+
+    async def test_concurrent_misses_make_one_query(
+        self,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        database: Database,
+        actor: UUID,
+        statements_of: StatementsOf,
+        query: Query,
+    ) -> None:
+        """Many turns of the event loop apart, while the one query is held up by a lock."""
+        book = await catalogue.add(a_draft(), actor)
+        query("BEGIN")
+        query("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
+        with statements_of(database) as statements:
+            reads = []
+            for _ in range(50):
+                reads.append(asyncio.create_task(cached_catalogue.get(book.id)))
+                await asyncio.sleep(0.002)
+            query("COMMIT")
+            assert set(await asyncio.gather(*reads)) == {book}
+        assert len(list(filter(_is_select, statements))) == 1
+
+    async def test_books_that_are_read_together_are_one_query(
+        self,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        database: Database,
+        actor: UUID,
+        statements_of: StatementsOf,
+    ) -> None:
+        books = await catalogue.add_many([a_draft()] * 20, actor)
+        with statements_of(database) as statements:
+            assert await asyncio.gather(*(cached_catalogue.get(book.id) for book in books)) == books
+        assert len(list(filter(_is_select, statements))) == 1
+
+    async def test_every_entry_has_a_time_to_live(
+        self, cached_catalogue: Catalogue, catalogue: Catalogue, actor: UUID, redis_client: Redis
+    ) -> None:
+        read, changed, removed = await catalogue.add_many([a_draft()] * 3, actor)
+        await cached_catalogue.get(read.id)
+        await cached_catalogue.change(changed.id, Change(title="Emma"), actor)
+        await cached_catalogue.remove(removed.id, actor)
+        keys = await redis_client.keys()
+        assert len(keys) == 3
+        assert all([0 < await redis_client.ttl(key) <= 300 for key in keys])
+
+    async def test_two_processes_share_it(
+        self, cached_catalogue: Catalogue, database: Database, bell: OutboxBell, redis_url: str, actor: UUID
+    ) -> None:
+        other_cache = RedisCache.open(redis_url)
+        other = Catalogue(database, other_cache, bell)
+        book = await cached_catalogue.add(a_draft(), actor)
+        for title in ("one", "two", "three"):
+            await cached_catalogue.change(book.id, Change(title=title), actor)
+            assert (await other.get(book.id)).title == title
+        await other.remove(book.id, actor)
+        with pytest.raises(BookNotFound):
+            await cached_catalogue.get(book.id)
+        await other_cache.close()
+
+    async def test_readers_and_writers_at_once_never_see_a_version_twice_removed(
+        self, cached_catalogue: Catalogue, database: Database, bell: OutboxBell, redis_url: str, actor: UUID
+    ) -> None:
+        """Two processes; a read that starts after a write was answered has at least that version."""
+        other_cache = RedisCache.open(redis_url)
+        catalogues = [cached_catalogue, Catalogue(database, other_cache, bell)]
+        book = await cached_catalogue.add(a_draft(), actor)
+        answered = book.version
+
+        async def write(catalogue: Catalogue) -> None:
+            nonlocal answered
+            for _ in range(25):
+                written = await catalogue.change(book.id, Change(title="Emma"), actor)
+                answered = max(answered, written.version)
+
+        async def read(catalogue: Catalogue) -> None:
+            while not done:
+                least = answered
+                assert (await catalogue.get(book.id)).version >= least
+
+        done = False
+        readers = [asyncio.create_task(read(catalogue)) for catalogue in catalogues for _ in range(4)]
+        await asyncio.gather(*(write(catalogue) for catalogue in catalogues))
+        done = True
+        await asyncio.gather(*readers)
+        assert answered == 51
+        await other_cache.close()
+
+    async def test_hits_and_misses_are_counted(
+        self, cached_catalogue: Catalogue, catalogue: Catalogue, actor: UUID
+    ) -> None:
+        hits, misses = _reads("hit"), _reads("miss")
+        book = await catalogue.add(a_draft(), actor)
+        await cached_catalogue.get(book.id)
+        await cached_catalogue.get(book.id)
+        assert (_reads("hit") - hits, _reads("miss") - misses) == (1, 1)
+
+
+class TestAWriteOfUnknownOutcome:
+    async def test_leaves_nothing_in_the_cache(
+        self, cached_catalogue: Catalogue, actor: UUID, monkeypatch: pytest.MonkeyPatch, redis_client: Redis
+    ) -> None:
+        """The connection is lost when the change has been committed, before that is heard."""
+        book = await cached_catalogue.add(a_draft(title="old"), actor)
+        write = cached_catalogue._write
+
+        async def write_and_lose_the_connection(*args: object, **kwargs: object) -> object:
+            await write(*args, **kwargs)  # type: ignore[arg-type]  # as it was called
+            raise ConnectionLost
+
+        monkeypatch.setattr(cached_catalogue, "_write", write_and_lose_the_connection)
+        with pytest.raises(ConnectionLost):
+            await cached_catalogue.change(book.id, Change(title="new"), actor)
+        assert (await cached_catalogue.get(book.id)).title == "new"
+
+
+class TestACallerWhoGivesUp:
+    async def test_leaves_the_new_version_in_the_cache(
+        self,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        actor: UUID,
+        redis_client: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+        cache: RedisCache,
+    ) -> None:
+        """It is cancelled after the commit, before Redis was told."""
+        book = await cached_catalogue.add(a_draft(title="old"), actor)
+        arrived, let_go = asyncio.Event(), asyncio.Event()
+        put = cache.put
+
+        async def hold(book: Book) -> None:
+            arrived.set()
+            await let_go.wait()
+            await put(book)
+
+        monkeypatch.setattr(cache, "put", hold)
+        change = asyncio.create_task(cached_catalogue.change(book.id, Change(title="new"), actor))
+        await arrived.wait()
+        change.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await change
+        let_go.set()
+        await cached_catalogue.close()
+        assert (await cached_catalogue.get(book.id)).title == "new"
+
+
+class TestWithoutRedis:
+    async def test_no_address_means_no_cache(self) -> None:
+        assert isinstance(open_cache(None, seconds_to_live=300), NoCache)
+
+    async def test_no_cache_knows_nothing_and_needs_nothing(self) -> None:
+        cache = NoCache()
+        assert await cache.get([1, 2]) == {1: Missed(asked=False), 2: Missed(asked=False)}
+        assert await cache.ready()
+
+
+class OnOwnRedis:
+    """Two catalogues, each with a cache of its own, on a Redis that a test may kill or freeze."""
+
+    @pytest.fixture
+    async def own_cache(self, own_redis: RedisServer) -> AsyncIterator[RedisCache]:
+        cache = RedisCache.open(own_redis.url, timeout=TIMEOUT)
+        yield cache
+        await cache.close()
+
+    @pytest.fixture
+    def own(self, database: Database, own_cache: RedisCache, bell: OutboxBell) -> Catalogue:
+        return Catalogue(database, own_cache, bell)
+
+    @pytest.fixture
+    async def other(self, database: Database, own_redis: RedisServer, bell: OutboxBell) -> AsyncIterator[Catalogue]:
+        cache = RedisCache.open(own_redis.url, timeout=TIMEOUT)
+        yield Catalogue(database, cache, bell)
+        await cache.close()
+
+
+class TestRedisKilled(OnOwnRedis):
+    async def test_reads_and_writes_go_on(self, own: Catalogue, own_redis: RedisServer, actor: UUID) -> None:
+        book = await own.add(a_draft(), actor)
+        own_redis.kill()
+        assert await own.get(book.id) == book
+        changed = await own.change(book.id, Change(title="Emma"), actor)
+        assert await own.get(book.id) == changed
+        added = await own.add(a_draft(), actor)
+        await own.remove(book.id, actor)
+        with pytest.raises(BookNotFound):
+            await own.get(book.id)
+        assert await own.get(added.id) == added
+
+    async def test_it_is_said_once_when_it_goes_and_once_when_it_is_back(
+        self, own: Catalogue, own_cache: RedisCache, own_redis: RedisServer, actor: UUID, eventually: Eventually
+    ) -> None:
+        book = await own.add(a_draft(), actor)
+        with capture_logs() as logs:
+            own_redis.kill()
+            for _ in range(20):
+                await own.get(book.id)
+                await own.change(book.id, Change(title="Emma"), actor)
+            assert (_available(), await own_cache.ready()) == (0, False)
+            own_redis.start()
+            await eventually(lambda: _available() == 1)
+            await own.get(book.id)
+        assert await own_cache.ready()
+        assert [entry["event"] for entry in logs] == ["redis does not answer, reads go past it", "redis answers again"]
+
+    async def test_what_was_missed_is_told_before_anything_is_read_again(
+        self,
+        own: Catalogue,
+        own_cache: RedisCache,
+        own_redis: RedisServer,
+        actor: UUID,
+        eventually: Eventually,
+        catalogue: Catalogue,
+    ) -> None:
+        """Redis is only cut off from this process, and keeps its old entries meanwhile."""
+        kept, changed, removed = await own.add_many([a_draft(title="old")] * 3, actor)
+        own_redis.freeze()
+        await own.change(changed.id, Change(title="new"), actor)
+        await own.change(changed.id, Change(title="newest"), actor)
+        await own.remove(removed.id, actor)
+        own_redis.thaw()
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            assert (await own.get(changed.id)).title == "newest"
+            with pytest.raises(BookNotFound):
+                await own.get(removed.id)
+            await asyncio.sleep(0.01)
+        assert _available() == 1
+        assert b'"title":"newest"' in await entry_of(own_redis, changed.id)
+        assert await entry_of(own_redis, removed.id) == b"%019d" % 2  # a tombstone
+        assert (await own.get(kept.id)).title == "old"
+
+    async def test_an_older_debt_does_not_replace_a_newer_one(
+        self, own_cache: RedisCache, own_redis: RedisServer, eventually: Eventually
+    ) -> None:
+        """Two writers of one book whose news fail in the wrong order."""
+        own_redis.kill()
+        await own_cache.put(a_book(version=3))
+        await own_cache.put(a_book(version=2))
+        own_redis.start()
+        await eventually(lambda: _available() == 1)
+        assert (await entry_of(own_redis, 1)).startswith(b"%019d" % 3)
+
+    async def test_more_than_can_be_owed_keeps_this_process_from_reading_until_old_entries_have_expired(
+        self, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    ) -> None:
+        monkeypatch.setattr(cache_module, "_OWED_MAX", 5)
+        monkeypatch.setattr(cache_module, "_PAUSE", 0.05)
+        cache = RedisCache.open(own_redis.url, seconds_to_live=1)
+        own_redis.kill()
+        for number in range(1, 8):
+            await cache.put(a_book(number))
+        own_redis.start()
+        overflowed = time.monotonic()
+        while time.monotonic() < overflowed + 0.7:
+            assert await cache.get([1]) == {1: Missed(asked=False)}
+            await asyncio.sleep(0.05)
+        await eventually(lambda: _available() == 1)
+        assert await cache.get([1]) == {1: Missed(asked=True)}
+        await cache.close()
+
+    async def test_what_is_owed_at_the_end_is_told_at_the_end(self, own_redis: RedisServer) -> None:
+        cache = RedisCache.open(own_redis.url)
+        own_redis.kill()
+        await cache.put(a_book(version=2))
+        own_redis.start()
+        await cache.close()
+        assert (await entry_of(own_redis, 1)).startswith(b"%019d" % 2)
+
+
+class TestRedisFrozen(OnOwnRedis):
+    @pytest.fixture
+    async def frozen(self, own: Catalogue, own_redis: RedisServer, actor: UUID) -> AsyncIterator[Book]:
+        book = await own.add(a_draft(), actor)
+        own_redis.freeze()
+        yield book
+        own_redis.thaw()
+
+    async def test_the_first_reads_wait_no_longer_than_the_timeout(self, own: Catalogue, frozen: Book) -> None:
+        began = time.monotonic()
+        await asyncio.gather(*(own.get(frozen.id) for _ in range(20)))
+        assert time.monotonic() - began < 2 * TIMEOUT
+
+    async def test_the_reads_after_it_do_not_wait_at_all(self, own: Catalogue, frozen: Book) -> None:
+        await own.get(frozen.id)
+        slowest = 0.0
+        until = time.monotonic() + 3  # in which a pause for another attempt ends at least once
+        while time.monotonic() < until:
+            began = time.monotonic()
+            await own.get(frozen.id)
+            slowest = max(slowest, time.monotonic() - began)
+            await asyncio.sleep(0.01)
+        assert slowest < TIMEOUT
+
+    async def test_writes_wait_no_longer_than_the_timeout_each(self, own: Catalogue, frozen: Book, actor: UUID) -> None:
+        for _ in range(3):
+            began = time.monotonic()
+            await own.change(frozen.id, Change(title="Emma"), actor)
+            assert time.monotonic() - began < 2 * TIMEOUT
+
+    async def test_more_writers_than_connections_wait_no_longer_either(
+        self, own: Catalogue, frozen: Book, actor: UUID
+    ) -> None:
+        began = time.monotonic()
+        await asyncio.gather(*(own.change(frozen.id, Change(title="Emma"), actor) for _ in range(100)))
+        assert time.monotonic() - began < 6 * TIMEOUT
