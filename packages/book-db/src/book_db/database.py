@@ -8,7 +8,6 @@ from typing import Any, Final, Self
 import psycopg
 from book_runtime.retry import retry
 from sqlalchemy import event, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -126,7 +125,8 @@ def driver_url(url: str) -> str:
 
 def libpq_parameters(url: str) -> dict[str, Any]:
     """The same address for psycopg itself, which reads a URL by other rules: a path with a space, for one."""
-    return dict(PGDialect_psycopg().create_connect_args(make_url(driver_url(url)))[1])
+    address = make_url(driver_url(url))
+    return dict(address.get_dialect()().create_connect_args(address)[1])
 
 
 def connection_settings(name: str, statement_timeout: float) -> dict[str, Any]:
