@@ -107,7 +107,7 @@ class Cable:
         assert self._server
         return str(self._broker.with_port(self._server.sockets[0].getsockname()[1]))
 
-    async def open(self, port: int = 0) -> None:
+    async def open(self, port: int) -> None:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", port)
 
     async def close(self) -> None:
@@ -155,9 +155,21 @@ class Cable:
 
 
 @pytest.fixture
-async def cable(amqp_url: str) -> AsyncIterator[Cable]:
+async def make_cable(amqp_url: str) -> AsyncIterator[Callable[..., Awaitable[Cable]]]:
+    """Lays cables to the test's virtual host, from any port or from this one."""
+    cables: list[Cable] = []
+
+    async def make(port: int = 0) -> Cable:
+        cables.append(Cable(amqp_url))
+        await cables[-1].open(port)
+        return cables[-1]
+
+    yield make
+    for cable in cables:
+        await cable.close()
+
+
+@pytest.fixture
+async def cable(make_cable: Callable[..., Awaitable[Cable]]) -> Cable:
     """A cable to the test's virtual host."""
-    cable = Cable(amqp_url)
-    await cable.open()
-    yield cable
-    await cable.close()
+    return await make_cable()

@@ -13,6 +13,7 @@ from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
 from structlog.testing import capture_logs
+from yarl import URL
 
 TOPOLOGY = Topology(
     exchange="books.events",
@@ -459,6 +460,20 @@ class TestLostConnection:
             gate.open.set()
             await becomes(2, lambda: count_of(handler.ids, "event-0"))
         assert counter._value.get() == before + 1
+
+    async def test_a_broker_that_comes_late_is_found(
+        self, amqp_url: str, unused_tcp_port: int, make_cable: Any, handler: Any, messages: Messages
+    ) -> None:
+        late = str(URL(amqp_url).with_port(unused_tcp_port))
+        consumer = AmqpConsumer(late, TOPOLOGY)
+        async with AmqpPublisher(late, TOPOLOGY.exchange) as publisher, consumer.consuming(handler):
+            await asyncio.sleep(0.5)
+            connected = [publisher.is_connected, consumer.is_connected]
+            await make_cable(unused_tcp_port)
+            await asyncio.wait_for(asyncio.gather(publisher.ready(), consumer.ready()), 20)
+            await publisher.publish(messages(5))
+            await handler.has(ids(5))
+        assert connected == [False, False]
 
     async def test_a_second_consumer_stands_by_and_takes_over(
         self,

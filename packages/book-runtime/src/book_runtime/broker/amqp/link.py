@@ -110,10 +110,12 @@ class Link(Generic[S]):
         if task is None:
             return
         self._stopping = True
-        if self._in_use:
-            await asyncio.wait([task], timeout=patience)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            if self._in_use:
+                await asyncio.wait([task], timeout=patience)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _keep_open(self) -> None:
         pauses = Pauses()
