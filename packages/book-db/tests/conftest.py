@@ -12,8 +12,13 @@ from book_db.books.catalogue import Catalogue
 from book_db.cache import NoCache, RedisCache
 from book_db.database import Database
 from book_db.outbox import OutboxBell
+from hypothesis import settings
 from sqlalchemy import event
 from support.data_layer import Eventually, Query, StatementsOf
+
+# How long an example takes says more of what else runs on the machine than of the code.
+settings.register_profile("book-db", deadline=None)
+settings.load_profile("book-db")
 
 
 @pytest.fixture

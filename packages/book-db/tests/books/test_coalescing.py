@@ -1,0 +1,149 @@
+"""Look-ups that wait in the same turn of the event loop become one."""
+
+import asyncio
+import gc
+from collections.abc import Collection, Mapping
+
+import pytest
+from book_db.books.coalescing import Coalescer
+
+
+class LookUp:
+    """Answers each key with the number of the look-up that it was in, when it is let go."""
+
+    def __init__(self) -> None:
+        self.wanted: list[list[str]] = []
+        self.let_go = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def __call__(self, keys: Collection[str]) -> Mapping[str, int]:
+        self.wanted.append(list(keys))
+        number = len(self.wanted)
+        await self.let_go.wait()
+        if self.error:
+            raise self.error
+        return {key: number for key in keys if key != "forgotten"}
+
+
+@pytest.fixture
+def look_up() -> LookUp:
+    return LookUp()
+
+
+@pytest.fixture
+def coalescer(look_up: LookUp) -> Coalescer[str, int]:
+    return Coalescer(look_up)
+
+
+async def a_turn() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+class TestOneTurn:
+    async def test_makes_one_look_up_with_each_key_once(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        look_up.let_go.set()
+        assert await asyncio.gather(*(coalescer.load(key) for key in "abab")) == [1, 1, 1, 1]
+        assert look_up.wanted == [["a", "b"]]
+
+    async def test_the_next_turn_makes_another(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        look_up.let_go.set()
+        assert [await coalescer.load("a"), await coalescer.load("a")] == [1, 2]
+
+
+class TestALookUpUnderWay:
+    async def test_is_not_joined_unasked(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        first = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        second = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        look_up.let_go.set()
+        assert (await first, await second) == (1, 2)
+
+    async def test_is_joined_by_who_asks_to(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        first = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        second = asyncio.create_task(coalescer.load("a", join=True))
+        await a_turn()
+        look_up.let_go.set()
+        assert (await first, await second) == (1, 1)
+
+    async def test_is_joined_by_nobody_once_parted(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        first = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        coalescer.part("a")
+        second = asyncio.create_task(coalescer.load("a", join=True))
+        await a_turn()
+        look_up.let_go.set()
+        assert (await first, await second) == (1, 2)
+
+    async def test_who_joins_gets_the_newest_of_several(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        loads = []
+        for join in (False, False, True):
+            loads.append(asyncio.create_task(coalescer.load("a", join=join)))
+            await a_turn()
+        look_up.let_go.set()
+        assert await asyncio.gather(*loads) == [1, 2, 2]
+
+    async def test_that_is_over_is_joined_by_nobody(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        look_up.let_go.set()
+        assert [await coalescer.load("a", join=True), await coalescer.load("a", join=True)] == [1, 2]
+
+
+class TestCallersWhoGiveUp:
+    async def test_leave_the_others_their_answer(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        leaving, staying = (asyncio.create_task(coalescer.load("a")) for _ in range(2))
+        await a_turn()
+        leaving.cancel()
+        await a_turn()
+        look_up.let_go.set()
+        assert await staying == 1
+        assert leaving.cancelled()
+
+    async def test_leave_no_error_that_nobody_has_seen(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        unseen: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+        look_up.error = ValueError("no luck")
+        leaving = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        leaving.cancel()
+        await a_turn()
+        look_up.let_go.set()
+        await a_turn()
+        del leaving
+        gc.collect()
+        await a_turn()
+        assert unseen == []
+
+
+class TestALookUpThatFails:
+    async def test_fails_for_every_caller(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        look_up.error = ValueError("no luck")
+        look_up.let_go.set()
+        answers = await asyncio.gather(*(coalescer.load(key) for key in "aab"), return_exceptions=True)
+        assert answers == [look_up.error] * 3
+
+    async def test_does_not_fail_the_next(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        look_up.error = ValueError("no luck")
+        look_up.let_go.set()
+        with pytest.raises(ValueError, match="no luck"):
+            await coalescer.load("a")
+        look_up.error = None
+        assert await coalescer.load("a", join=True) == 2
+
+    async def test_a_key_without_an_answer_fails_all_rather_than_hang(self, coalescer: Coalescer[str, int]) -> None:
+        coalescer = Coalescer(look_up := LookUp())
+        look_up.let_go.set()
+        answers = await asyncio.gather(*(coalescer.load(key) for key in ("a", "forgotten")), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [KeyError, KeyError]
+
+    async def test_one_that_is_cancelled_cancels_who_waits_for_it(
+        self, coalescer: Coalescer[str, int], look_up: LookUp
+    ) -> None:
+        """As at the end of an event loop."""
+        waiting = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        [task] = coalescer._tasks
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
