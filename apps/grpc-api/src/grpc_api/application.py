@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TextIO
 
 import grpc
@@ -43,7 +43,7 @@ async def serving(
     server = make_server(store.catalogue, store.callers if authenticate else None, health)
     port = listen(server, host, port)
     book_log = BookLog(EventLog(store.database), console)
-    async with consumer.consuming(book_log), _answering(server, health, drain_seconds), _watching(health, store):
+    async with consumer.consuming(book_log), _watching(health, store), _answering(server, health, drain_seconds):
         yield port
 
 
@@ -85,6 +85,6 @@ async def _watching(health: Health, store: Store) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        # Not by cancellation: one that meets a connection in the making leaves the server with half of it for a minute.
+        health.drain()
+        await watching

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import grpc
@@ -28,23 +29,25 @@ class Health(HealthServicer):
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset(("", *services))
         self._serving = False
-        self._draining = False
+        self._draining = asyncio.Event()
         self._changed = asyncio.Event()
 
     async def watch(self, database: Database) -> None:
-        """Asks the database again and again, until it is cancelled."""
-        while True:
+        """Asks the database again and again, until the server drains."""
+        while not self._draining.is_set():
             serving = await _answers(database)
             if serving and not self._serving:
                 _log.info("serving")
             elif self._serving and not serving:
                 _log.warning("not serving, the database does not answer")
             self._tell(serving=serving)
-            await asyncio.sleep(_LOOK_EVERY)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._draining.wait(), _LOOK_EVERY)
 
     def drain(self) -> None:
         """NOT_SERVING from now on, whatever the database does."""
-        self._tell(serving=False, draining=True)
+        self._draining.set()
+        self._tell(serving=False)
 
     async def Check(self, request: HealthCheckRequest, context: Any) -> HealthCheckResponse:
         if request.service not in self._services:
@@ -58,13 +61,12 @@ class Health(HealthServicer):
             if answer != told:
                 yield answer
                 told = answer
-            if self._draining:
+            if self._draining.is_set():
                 return
             await changed.wait()
 
-    def _tell(self, *, serving: bool, draining: bool = False) -> None:
-        self._draining |= draining
-        self._serving = serving and not self._draining
+    def _tell(self, *, serving: bool) -> None:
+        self._serving = serving and not self._draining.is_set()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

@@ -1,0 +1,102 @@
+"""grpc.health.v1 follows the database, and only the database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from book_db.settings import StoreSettings
+from book_db.store import Store, open_store
+from book_runtime.broker.amqp import AmqpConsumer
+from book_runtime.settings import load
+from book_runtime.tokens import TokenVerifier
+from grpc_api.application import serving
+from grpc_api.consumer import BOOK_LOG
+from grpc_api.server import BOOK_SERVICE
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from support.ports import free_port
+from support.postgresql import PostgreSQLServer
+from support.tokens import Signer
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Client:
+    """Asks for health, without a token."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        forms = (HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString)
+        self._check = channel.unary_unary("/grpc.health.v1.Health/Check", *forms)
+        self._watch = channel.unary_stream("/grpc.health.v1.Health/Watch", *forms)
+
+    async def check(self, service: str = "") -> int:
+        answer: HealthCheckResponse = await self._check(HealthCheckRequest(service=service))
+        return answer.status
+
+    async def watch(self, service: str = "") -> AsyncIterator[int]:
+        async for answer in self._watch(HealthCheckRequest(service=service)):
+            yield answer.status
+
+    async def until(self, status: int) -> None:
+        async with asyncio.timeout(20):
+            while await self.check() != status:
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def client(channel: grpc.aio.Channel) -> Client:
+    return Client(channel)
+
+
+class TestCheck:
+    @pytest.mark.parametrize("service", ["", BOOK_SERVICE])
+    async def test_the_server_and_its_service_serve(self, client: Client, service: str) -> None:
+        await client.until(SERVING)
+        assert await client.check(service) == SERVING
+
+    async def test_a_service_that_is_not_here_is_not_found(self, client: Client) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await client.check("books.v2.BookService")
+        assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+class TestWatch:
+    async def test_a_service_that_is_not_here_is_unknown_and_may_come(self, client: Client) -> None:
+        assert await anext(client.watch("books.v2.BookService")) == SERVICE_UNKNOWN
+
+    async def test_watchers_see_the_database_go_and_come_back(
+        self, own_postgresql: PostgreSQLServer, signer: Signer
+    ) -> None:
+        settings = load(StoreSettings, database_url=own_postgresql.url, redis_url=None)
+        # The broker is away all the time, which is nothing that a reader would notice.
+        consumer = AmqpConsumer(f"amqp://nobody:nothing@127.0.0.1:{free_port()}/", BOOK_LOG)
+        async with (
+            open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store,
+            serving(store, consumer, host="127.0.0.1", port=0) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+            asyncio.timeout(30),
+        ):
+            await Client(channel).until(SERVING)
+            watching = Client(channel).watch(BOOK_SERVICE)
+            assert await anext(watching) == SERVING
+            own_postgresql.stop()
+            assert await anext(watching) == NOT_SERVING
+            own_postgresql.start()
+            assert await anext(watching) == SERVING
+
+    async def test_it_ends_when_the_server_drains(self, store: Store) -> None:
+        consumer = AmqpConsumer(f"amqp://nobody:nothing@127.0.0.1:{free_port()}/", BOOK_LOG)
+        async with asyncio.timeout(5):  # the server would give it ten
+            async with serving(store, consumer, host="127.0.0.1", port=0, drain_seconds=10) as port:
+                channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+                client = Client(channel)
+                await client.until(SERVING)
+                told = asyncio.create_task(_collect(client))
+                await asyncio.sleep(0.1)
+            assert await told == [SERVING, NOT_SERVING]
+            await channel.close()
+
+
+async def _collect(client: Client) -> list[int]:
+    return [status async for status in client.watch()]
