@@ -1,5 +1,6 @@
 """The fixtures that give tests their servers, and the hooks that start as few of them as the selected tests need."""
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -10,6 +11,10 @@ from support.programs import NotInstalled, require
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.workspace import Workspace
+
+# Read when grpc is imported, so before any test is. With it, which is the default, a process that is forked while gRPC
+# works crashes before it becomes the program it was to start: PostgreSQL, say, which is started as another user.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 _TEMPLATE = "migrated_template"
 
