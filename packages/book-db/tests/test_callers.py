@@ -1,0 +1,291 @@
+"""Who is calling: remembered for the sake of speed, forgotten at once for the sake of safety."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from book_db import callers as callers_module
+from book_db.callers import Caller, Callers
+from book_db.database import Database
+from book_db.tables import User
+from book_db.users import Sessions, Users
+from book_runtime.tokens import Claims, InvalidToken, TokenVerifier
+from structlog.testing import capture_logs
+from support.data_layer import Eventually, Query, StatementsOf
+
+LOOK_UP = "FROM sessions JOIN users"
+
+
+class PlainTokens(TokenVerifier):
+    """Takes "user session" for a token. What a signature is worth, test_tokens.py says."""
+
+    def __init__(self) -> None:
+        self.expires_in = 3600.0
+
+    def verify(self, token: str) -> Claims:
+        if " " not in token:
+            raise InvalidToken("it is malformed")
+        subject, session = map(UUID, token.split())
+        if self.expires_in <= 0:
+            raise InvalidToken("it has expired")
+        return Claims(subject, session, datetime.now(UTC) + timedelta(seconds=self.expires_in))
+
+
+@asynccontextmanager
+async def hearing(callers: Callers, url: str) -> AsyncIterator[None]:
+    """With its listener connected, as in a process that is up."""
+    task = asyncio.create_task(callers.listener(url).run())
+    async with asyncio.timeout(5):
+        while not callers._hearing:
+            await asyncio.sleep(0.005)
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+def verifier() -> PlainTokens:
+    return PlainTokens()
+
+
+@pytest.fixture
+def users(database: Database) -> Users:
+    return Users(database)
+
+
+@pytest.fixture
+def sessions(database: Database) -> Sessions:
+    return Sessions(database)
+
+
+@pytest.fixture
+async def user(users: Users) -> User:
+    return await users.add({"email": "ada@example.org", "hashed_password": "x"})
+
+
+@pytest.fixture
+async def session_id(sessions: Sessions, user: User) -> UUID:
+    return await sessions.begin(user.id, 3600)
+
+
+@pytest.fixture
+def token(user: User, session_id: UUID) -> str:
+    return f"{user.id} {session_id}"
+
+
+@pytest.fixture
+async def callers(verifier: PlainTokens, sessions: Sessions, database_url: str) -> AsyncIterator[Callers]:
+    callers = Callers(verifier, sessions)
+    async with hearing(callers, database_url):
+        yield callers
+
+
+@pytest.fixture
+async def other_process(verifier: PlainTokens, database_url: str) -> AsyncIterator[Callers]:
+    database = Database.open(database_url)
+    callers = Callers(verifier, Sessions(database))
+    async with hearing(callers, database_url):
+        yield callers
+    await database.close()
+
+
+Ending = Callable[[Users, Sessions, User, UUID], Any]
+
+ENDINGS = [
+    pytest.param(lambda users, sessions, user, session: sessions.end(session), id="signed-out"),
+    pytest.param(lambda users, sessions, user, session: sessions.end_all(user.id), id="signed-out-everywhere"),
+    pytest.param(lambda users, sessions, user, session: users.change(user.id, {"is_active": False}), id="deactivated"),
+    pytest.param(lambda users, sessions, user, session: users.remove(user.id), id="removed"),
+]
+
+
+class TestIdentify:
+    async def test_tells_the_user_and_the_session(
+        self, callers: Callers, token: str, user: User, session_id: UUID
+    ) -> None:
+        assert await callers.identify(token) == Caller(user.id, session_id)
+
+    async def test_remembers_the_answer(
+        self, callers: Callers, token: str, database: Database, statements_of: StatementsOf
+    ) -> None:
+        await callers.identify(token)
+        with statements_of(database) as statements:
+            await callers.identify(token)
+        assert statements == []
+
+    async def test_asks_once_for_many_who_come_at_once(
+        self, callers: Callers, token: str, database: Database, statements_of: StatementsOf
+    ) -> None:
+        with statements_of(database) as statements:
+            await asyncio.gather(*(callers.identify(token) for _ in range(20)))
+        assert len(statements) == 1
+
+    async def test_refuses_a_bad_token(self, callers: Callers) -> None:
+        with pytest.raises(InvalidToken, match="malformed"):
+            await callers.identify("bogus")
+
+    async def test_refuses_a_session_that_never_was(self, callers: Callers, user: User) -> None:
+        with pytest.raises(InvalidToken, match="its session has ended"):
+            await callers.identify(f"{user.id} {uuid4()}")
+
+    async def test_refuses_another_users_session(self, callers: Callers, session_id: UUID) -> None:
+        with pytest.raises(InvalidToken):
+            await callers.identify(f"{uuid4()} {session_id}")
+
+    async def test_refuses_again_what_it_refused(
+        self, callers: Callers, user: User, database: Database, statements_of: StatementsOf
+    ) -> None:
+        """Only good tokens are remembered: a stranger cannot fill the memory."""
+        for _ in range(2):
+            with pytest.raises(InvalidToken):
+                await callers.identify(f"{user.id} {uuid4()}")
+        assert callers._remembered == {}
+
+    async def test_does_not_remember_longer_than_the_token_is_good(
+        self, callers: Callers, token: str, verifier: PlainTokens
+    ) -> None:
+        verifier.expires_in = 0.2
+        await callers.identify(token)
+        verifier.expires_in = 0
+        await callers.identify(token)
+        await asyncio.sleep(0.25)
+        with pytest.raises(InvalidToken, match="expired"):
+            await callers.identify(token)
+
+    async def test_remembers_for_some_seconds_only(
+        self,
+        callers: Callers,
+        token: str,
+        database: Database,
+        statements_of: StatementsOf,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Which bounds what a lost notification can do."""
+        monkeypatch.setattr(callers_module, "_REMEMBERED_FOR", 0.1)
+        await callers.identify(token)
+        await asyncio.sleep(0.15)
+        with statements_of(database) as statements:
+            await callers.identify(token)
+        assert len(statements) == 1
+
+    async def test_remembers_a_bounded_number(
+        self, callers: Callers, sessions: Sessions, user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(callers_module, "_MOST_REMEMBERED", 10)
+        for _ in range(25):
+            await callers.identify(f"{user.id} {await sessions.begin(user.id, 60)}")
+        assert 0 < len(callers._remembered) <= 10
+        assert sum(map(len, callers._tokens.values())) <= 10
+
+
+class TestACallerWhoIsOut:
+    @pytest.mark.parametrize("end", ENDINGS)
+    async def test_is_out_at_once_in_this_process(
+        self,
+        verifier: PlainTokens,
+        users: Users,
+        sessions: Sessions,
+        token: str,
+        user: User,
+        session_id: UUID,
+        end: Ending,
+    ) -> None:
+        """When the change is answered, before PostgreSQL has told of it: here it never does."""
+        callers = Callers(verifier, sessions)
+        callers._begin_to_hear()
+        await callers.identify(token)
+        assert list(callers._remembered) == [token]
+        await end(users, sessions, user, session_id)
+        with pytest.raises(InvalidToken):
+            await callers.identify(token)
+
+    @pytest.mark.parametrize("end", ENDINGS)
+    async def test_is_out_within_a_tenth_of_a_second_in_another(
+        self,
+        other_process: Callers,
+        users: Users,
+        sessions: Sessions,
+        token: str,
+        user: User,
+        session_id: UUID,
+        end: Ending,
+        eventually: Eventually,
+    ) -> None:
+        await other_process.identify(token)
+        await end(users, sessions, user, session_id)
+        answered = time.monotonic()
+        await eventually(lambda: not other_process._remembered)
+        assert time.monotonic() - answered < 0.1
+        with pytest.raises(InvalidToken):
+            await other_process.identify(token)
+
+    async def test_takes_nobody_else_out_of_the_memory(
+        self, callers: Callers, users: Users, sessions: Sessions, token: str
+    ) -> None:
+        other = await users.add({"email": "grace@example.org", "hashed_password": "x"})
+        others_token = f"{other.id} {await sessions.begin(other.id, 60)}"
+        await callers.identify(token)
+        await callers.identify(others_token)
+        await sessions.end_all(other.id)
+        assert list(callers._remembered) == [token]
+
+    async def test_is_not_remembered_by_a_look_up_that_was_under_way(
+        self, callers: Callers, sessions: Sessions, token: str, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked_up, let_go = asyncio.Event(), asyncio.Event()
+        live = sessions.live
+
+        async def hold(session_ids: Any) -> dict[UUID, UUID]:
+            answer: dict[UUID, UUID] = await live(session_ids)
+            looked_up.set()
+            await let_go.wait()
+            return answer
+
+        monkeypatch.setattr(sessions, "live", hold)
+        identifying = asyncio.create_task(callers.identify(token))
+        await looked_up.wait()
+        await sessions.end(session_id)
+        let_go.set()
+        await identifying  # it began before the session ended
+        assert callers._remembered == {}
+
+
+class TestWhileItCannotHear:
+    async def test_nothing_is_remembered(self, verifier: PlainTokens, sessions: Sessions, token: str) -> None:
+        callers = Callers(verifier, sessions)
+        await callers.identify(token)
+        assert callers._remembered == {}
+
+    async def test_what_was_remembered_is_forgotten(
+        self, callers: Callers, token: str, query: Query, eventually: Eventually
+    ) -> None:
+        await callers.identify(token)
+        with capture_logs() as logs:
+            query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'colophon-listener'")
+            await eventually(lambda: not callers._hearing)
+            assert callers._remembered == {}
+            await callers.identify(token)
+            assert callers._remembered == {}
+            await eventually(lambda: callers._hearing)
+        await callers.identify(token)
+        assert list(callers._remembered) == [token]
+        assert [entry["event"] for entry in logs] == [
+            "not hearing notifications, trying again",
+            "hearing notifications again",
+        ]
+
+    async def test_it_is_said_once_however_long_it_lasts(
+        self, verifier: PlainTokens, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("book_db.notifications._RECONNECT_AFTER", 0.01)
+        callers = Callers(verifier, sessions)
+        listening = asyncio.create_task(callers.listener("postgresql://postgres@127.0.0.1:1/books").run())
+        with capture_logs() as logs:
+            await asyncio.sleep(0.3)
+        listening.cancel()
+        assert len(logs) == 1

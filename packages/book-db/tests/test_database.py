@@ -1,0 +1,268 @@
+"""What failures of PostgreSQL mean, and what is repeated after them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from book_db import migrations
+from book_db.books.catalogue import Catalogue
+from book_db.books.model import Change
+from book_db.cache import NoCache
+from book_db.database import Database, repeat_write
+from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted
+from book_db.outbox import OutboxBell
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from support.data_layer import Eventually, Query, StatementsOf, a_draft
+from support.ports import free_port
+from support.postgresql import PostgreSQLServer
+
+OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'colophon'"
+
+
+class TestADatabaseThatIsAway:
+    async def test_a_refused_connection_committed_nothing(self) -> None:
+        database = Database.open(f"postgresql://postgres:secret@127.0.0.1:{free_port()}/books")
+        for block in (database.statement, database.transaction):
+            with pytest.raises(NotCommitted):
+                async with block():
+                    pytest.fail("there is no connection")
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+
+    async def test_the_error_says_nothing_of_the_password(self) -> None:
+        database = Database.open(f"postgresql://postgres:secret@127.0.0.1:{free_port()}/books")
+        with pytest.raises(NotCommitted) as failure:
+            await database.ping()
+        assert "refused" in str(failure.value.__cause__)
+        assert "secret" not in f"{failure.value} {failure.value.__cause__}"
+
+
+@pytest.fixture
+async def own_database(own_postgresql: PostgreSQLServer) -> AsyncIterator[Database]:
+    database = Database.open(own_postgresql.url)
+    yield database
+    await database.close()
+
+
+class TestAServerThatRestarted:
+    async def test_between_two_statements_is_not_noticed(
+        self, own_database: Database, own_postgresql: PostgreSQLServer
+    ) -> None:
+        async def a_statement_on_each_of_five_connections() -> None:
+            async def slow() -> None:
+                async with own_database.statement() as connection:
+                    await connection.execute(text("SELECT pg_sleep(0.1)"))
+
+            await asyncio.gather(*(slow() for _ in range(5)))
+
+        await a_statement_on_each_of_five_connections()
+        own_postgresql.stop()
+        own_postgresql.start()
+        await a_statement_on_each_of_five_connections()
+        async with own_database.transaction() as connection:
+            assert await connection.scalar(text("SELECT 1")) == 1
+
+    async def test_is_away_meanwhile_and_there_again_afterwards(
+        self, own_database: Database, own_postgresql: PostgreSQLServer
+    ) -> None:
+        await own_database.ping()
+        own_postgresql.kill()
+        with pytest.raises(NotCommitted):
+            await own_database.ping()
+        own_postgresql.start()
+        await own_database.ping()
+
+
+class TestAConnectionThatIsLost:
+    async def test_in_the_middle_of_a_statement_leaves_it_open_whether_it_was_committed(
+        self, own_database: Database, own_postgresql: PostgreSQLServer
+    ) -> None:
+        """The server is killed without a word, which may be after the commit."""
+        statement = asyncio.create_task(self.sleep(own_database))
+        await asyncio.sleep(0.3)
+        own_postgresql.kill()
+        with pytest.raises(ConnectionLost):
+            await statement
+
+    async def sleep(self, database: Database) -> None:
+        async with database.statement() as connection:
+            await connection.execute(text("SELECT pg_sleep(30)"))
+
+    async def test_by_an_order_of_the_server_committed_nothing(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        statement = asyncio.create_task(self.sleep(database))
+        await eventually(lambda: query(f"{OTHERS} AND wait_event = 'PgSleep'"))
+        with pytest.raises(NotCommitted):
+            await statement
+
+    async def test_a_read_is_repeated(
+        self,
+        catalogue: Catalogue,
+        actor: UUID,
+        query: Query,
+        eventually: Eventually,
+        database: Database,
+        statements_of: StatementsOf,
+    ) -> None:
+        book = await catalogue.add(a_draft(), actor)
+        query("BEGIN")
+        query("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
+        with statements_of(database) as statements:
+            reading = asyncio.create_task(catalogue.get(book.id))
+            await eventually(lambda: query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"))
+            await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            query("COMMIT")
+            assert await reading == book
+        assert len([statement for statement in statements if "FROM books" in statement]) == 2
+
+    async def test_a_write_is_not_repeated(
+        self,
+        own_postgresql: PostgreSQLServer,
+        migrated_on_own: str,
+        actor: UUID,
+        statements_of: StatementsOf,
+        eventually: Eventually,
+    ) -> None:
+        database = Database.open(migrated_on_own)
+        catalogue = Catalogue(database, NoCache(), OutboxBell(database))
+        book = await catalogue.add(a_draft(), actor)
+        blocker = Database.open(migrated_on_own)
+        async with blocker.statement() as connection:
+            await connection.execute(text("BEGIN"))
+            await connection.execute(text("SELECT * FROM books FOR UPDATE"))
+            with statements_of(database) as statements:
+                change = asyncio.create_task(catalogue.change(book.id, Change(title="Emma"), actor))
+                await eventually(lambda: len(statements) == 1)
+                await asyncio.sleep(0.2)
+                own_postgresql.kill()
+                with pytest.raises(ConnectionLost):
+                    await change
+                assert len(statements) == 1
+            await connection.invalidate()
+        await database.close()
+        await blocker.close()
+
+    @pytest.fixture
+    def migrated_on_own(self, own_postgresql: PostgreSQLServer) -> str:
+        migrations.upgrade(own_postgresql.url)
+        return str(own_postgresql.url)
+
+
+class TestADatabaseThatHasTooMuchToDo:
+    @pytest.fixture
+    async def impatient(self, database_url: str) -> AsyncIterator[Database]:
+        database = Database.open(database_url, pool_size=1, statement_timeout=0.2)
+        yield database
+        await database.close()
+
+    async def test_a_statement_that_takes_too_long_is_given_up(self, impatient: Database) -> None:
+        began = time.monotonic()
+        with pytest.raises(DatabaseOverloaded):
+            async with impatient.statement() as connection:
+                await connection.execute(text("SELECT pg_sleep(10)"))
+        assert time.monotonic() - began < 2
+
+    async def test_a_wait_for_a_connection_that_takes_too_long_is_given_up(self, impatient: Database) -> None:
+        async with impatient.statement():
+            with pytest.raises(DatabaseOverloaded, match="too much to do just now"):
+                await impatient.ping()
+        await impatient.ping()
+
+    async def test_neither_is_repeated(
+        self, impatient: Database, bell: OutboxBell, actor: UUID, statements_of: StatementsOf, query: Query
+    ) -> None:
+        catalogue = Catalogue(impatient, NoCache(), bell)
+        book = await catalogue.add(a_draft(), actor)
+        query("BEGIN")
+        query("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
+        with statements_of(impatient) as statements:
+            for call in (catalogue.get(book.id), catalogue.page(), catalogue.remove(book.id, actor)):
+                with pytest.raises(DatabaseOverloaded):
+                    await call
+        assert len(statements) == 3
+
+
+class TestAConflictOfTransactions:
+    async def test_a_deadlock_is_repeated(self, database: Database, catalogue: Catalogue, actor: UUID) -> None:
+        """Each of two locks one book, and then wants the other's."""
+        one, other = await catalogue.add_many([a_draft()] * 2, actor)
+        attempts = 0
+        both_hold_one = asyncio.Barrier(2)
+
+        @repeat_write
+        async def lock(first: int, second: int) -> None:
+            nonlocal attempts
+            attempts += 1
+            async with database.transaction() as connection:
+                statement = text("UPDATE books SET title = 'Emma' WHERE id = :book_id")
+                await connection.execute(statement, {"book_id": first})
+                if attempts <= 2:
+                    await both_hold_one.wait()
+                await connection.execute(statement, {"book_id": second})
+
+        await asyncio.gather(lock(one.id, other.id), lock(other.id, one.id))
+        assert attempts == 3
+
+    async def test_a_serialization_failure_is_repeated(
+        self, database: Database, catalogue: Catalogue, actor: UUID, query: Query
+    ) -> None:
+        await catalogue.add(a_draft(title="1"), actor)
+        attempts = 0
+
+        @repeat_write
+        async def count() -> None:
+            nonlocal attempts
+            attempts += 1
+            async with database.transaction() as connection:
+                await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+                number = int(await connection.scalar(text("SELECT title FROM books")) or 0)
+                if attempts == 1:
+                    query("UPDATE books SET title = '10'")
+                await connection.execute(text("UPDATE books SET title = :title"), {"title": str(number + 1)})
+
+        await count()
+        assert attempts == 2
+        assert query("SELECT title FROM books") == [("11",)]
+
+
+class TestATransaction:
+    async def test_commits_at_the_end_of_the_block(self, database: Database, query: Query) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("CREATE TABLE shelves ()"))
+            assert query("SELECT to_regclass('shelves')") == [(None,)]
+        assert query("SELECT to_regclass('shelves')::text") == [("shelves",)]
+
+    async def test_that_raises_commits_nothing(self, database: Database, query: Query) -> None:
+        async def fail() -> None:
+            async with database.transaction() as connection:
+                await connection.execute(text("CREATE TABLE shelves ()"))
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await fail()
+        assert query("SELECT to_regclass('shelves')") == [(None,)]
+
+    async def test_what_is_wrong_with_a_statement_comes_through(self, database: Database) -> None:
+        """Not every failure is one of the database's."""
+        with pytest.raises(DBAPIError, match="nowhere"):
+            async with database.statement() as connection:
+                await connection.execute(text("SELECT * FROM nowhere"))
+
+
+class TestAConnection:
+    async def test_counts_time_in_utc_and_bears_its_name(self, database_url: str) -> None:
+        database = Database.open(database_url, name="a-service")
+        async with database.statement() as connection:
+            settings = "SELECT current_setting(setting) FROM unnest(ARRAY['timezone', 'application_name']) setting"
+            assert list((await connection.scalars(text(settings))).all()) == ["UTC", "a-service"]
+        await database.close()
+
+    @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgres"])
+    async def test_is_had_by_every_form_of_the_address(self, database_url: str, scheme: str) -> None:
+        database = Database.open(database_url.replace("postgresql", scheme, 1))
+        await database.ping()
+        await database.close()

@@ -1,0 +1,156 @@
+"""The schema's history: up and down through each migration, with rows in the tables, by several at once."""
+
+import os
+import subprocess
+import sys
+from uuid import UUID
+
+import pytest
+from alembic.script import ScriptDirectory
+from book_db import migrations
+from book_db.books.catalogue import Catalogue
+from book_db.books.model import Draft
+from book_db.cache import NoCache
+from book_db.database import Database, driver_url
+from book_db.migrations import _config
+from book_db.outbox import OutboxBell
+from book_db.tables import Base
+from sqlalchemy import create_engine, text
+from support.postgresql import PostgreSQLServer
+
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config("postgresql://")).walk_revisions()][::-1]
+
+# Everything a schema is made of, in words that do not depend on the order in which it was made.
+STRUCTURE = """
+    SELECT table_name, column_name, data_type, is_nullable, column_default, identity_generation
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), NULL, NULL, NULL
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT tablename, indexname, indexdef, NULL, NULL, NULL FROM pg_indexes WHERE schemaname = 'public'
+    ORDER BY 1, 2, 3
+"""
+
+A_ROW_OF_EACH = {
+    "0001": """
+        INSERT INTO books (title, author, publication_date) VALUES ('Emma', 'Jane Austen', '1815-12-23');
+        INSERT INTO outbox (
+            kind, actor, occurred_at, book_id, title, author, publication_date, version, created_at, updated_at
+        )
+        SELECT
+            'created', gen_random_uuid(), created_at, id, title, author, publication_date, version,
+            created_at, updated_at
+        FROM books;
+        INSERT INTO event_log (event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date)
+        SELECT event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date FROM outbox
+    """,
+    "0002": """
+        INSERT INTO users (id, email, hashed_password) VALUES (gen_random_uuid(), 'ada@example.org', 'x');
+        INSERT INTO sessions (id, user_id, expires_at) SELECT gen_random_uuid(), id, now() FROM users
+    """,
+}
+"""For each revision, a row in every table that it made."""
+
+
+def rows_of(url: str, statement: str) -> list[tuple[object, ...]]:
+    engine = create_engine(driver_url(url))
+    try:
+        with engine.begin() as connection:
+            result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
+    finally:
+        engine.dispose()
+
+
+def structure_of(url: str) -> list[tuple[object, ...]]:
+    return [row for row in rows_of(url, STRUCTURE) if row[0] != "alembic_version"]
+
+
+def contents_of(url: str) -> dict[str, list[tuple[object, ...]]]:
+    tables = rows_of(
+        url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+    )
+    return {str(table): rows_of(url, f"SELECT to_jsonb(t) FROM {table} t") for [table] in tables}  # noqa: S608 - names of our tables
+
+
+class TestUpAndDown:
+    def test_each_migration_climbs_and_leaves_no_trace_when_it_is_taken_back(self, empty_database_url: str) -> None:
+        for before, revision in zip(["base", *REVISIONS], REVISIONS, strict=False):
+            structure = structure_of(empty_database_url)
+            migrations.upgrade(empty_database_url, revision)
+            climbed = structure_of(empty_database_url)
+            assert climbed != structure
+            migrations.downgrade(empty_database_url, before)
+            assert structure_of(empty_database_url) == structure
+            migrations.upgrade(empty_database_url, revision)
+            assert structure_of(empty_database_url) == climbed
+
+    def test_all_the_way_down_nothing_is_left(self, empty_database_url: str) -> None:
+        migrations.upgrade(empty_database_url)
+        migrations.downgrade(empty_database_url, "base")
+        assert structure_of(empty_database_url) == []
+
+    def test_up_again_when_there_already_changes_nothing(self, database_url: str) -> None:
+        structure = structure_of(database_url)
+        migrations.upgrade(database_url)
+        assert structure_of(database_url) == structure
+
+    def test_there_is_one_line_of_history(self) -> None:
+        assert len(ScriptDirectory.from_config(_config("postgresql://")).get_heads()) == 1
+
+
+class TestRows:
+    def test_every_revision_has_rows_to_be_tried_with(self) -> None:
+        """Whoever adds a migration says here what a database of that revision may hold."""
+        assert list(A_ROW_OF_EACH) == REVISIONS
+
+    @pytest.mark.parametrize("revision", REVISIONS)
+    def test_that_were_there_before_a_climb_are_there_after_it(self, empty_database_url: str, revision: str) -> None:
+        migrations.upgrade(empty_database_url, revision)
+        for each in REVISIONS[: REVISIONS.index(revision) + 1]:
+            rows_of(empty_database_url, A_ROW_OF_EACH[each])
+        before = contents_of(empty_database_url)
+        assert all(len(rows) == 1 for rows in before.values())
+        migrations.upgrade(empty_database_url)
+        after = contents_of(empty_database_url)
+        assert {table: after[table] for table in before} == before
+
+    async def test_that_were_there_before_a_climb_can_be_read_and_changed_after_it(
+        self, empty_database_url: str, actor: UUID
+    ) -> None:
+        migrations.upgrade(empty_database_url, "0001")
+        rows_of(empty_database_url, A_ROW_OF_EACH["0001"])
+        migrations.upgrade(empty_database_url)
+        database = Database.open(empty_database_url)
+        bell = OutboxBell(database)
+        catalogue = Catalogue(database, NoCache(), bell)
+        [book] = (await catalogue.page()).books
+        draft = Draft("Persuasion", book.author, book.publication_date)
+        assert (await catalogue.replace(book.id, draft, actor)).version == 2
+        await bell.close()
+        await database.close()
+
+
+class TestDrift:
+    def test_models_and_migrations_say_the_same(self, database_url: str) -> None:
+        migrations.check(database_url)
+
+    def test_to_the_last_constraint(self, database_url: str, empty_database_url: str) -> None:
+        """Alembic's own check does not look at CHECK constraints, identities and names."""
+        engine = create_engine(driver_url(empty_database_url))
+        Base.metadata.create_all(engine)
+        engine.dispose()
+        assert structure_of(database_url) == structure_of(empty_database_url)
+
+
+class TestSeveralAtOnce:
+    def test_one_climbs_and_the_others_find_nothing_left_to_do(
+        self, empty_database_url: str, migrated_template: str, postgresql: PostgreSQLServer
+    ) -> None:
+        command = [sys.executable, "-m", "book_db.cli", "upgrade"]
+        environment = {**os.environ, "DATABASE_URL": empty_database_url}
+        climbing = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        said = [process.communicate(timeout=60)[1] for process in climbing]
+        assert [process.returncode for process in climbing] == [0, 0, 0], said
+        assert structure_of(empty_database_url) == structure_of(postgresql.url_of(migrated_template))
