@@ -4,17 +4,15 @@ Each part is the one that runs as a process of its own elsewhere. Two things dif
 DATABASE_URL names one, and without AMQP_URL the events go from the relay to the log inside the process.
 """
 
-import asyncio
 import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import typer
-import uvicorn
 from book_contracts.events import EXCHANGE
 from book_db import migrations
 from book_db.outbox import Outbox
@@ -63,7 +61,7 @@ def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
     # A port that is taken is told before anything else is started.
     with rest.listen(host, rest_port, "REST_PORT") as listening:
         rest.listen(host, grpc_port, "GRPC_PORT").close()
-        with database(data) as url:
+        with _own_database(data) as url:
             migrations.upgrade(url)
             private_key = data / "keys" / "private.pem"
             make_key_pair(private_key, data / "keys" / "public.pem")
@@ -82,8 +80,14 @@ def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
 
 def _links(host: str, port: int) -> dict[str, str]:
     """Where links in mails lead, unless PUBLIC_URL says it."""
-    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # recognised, not bound
     return {} if os.environ.get("PUBLIC_URL") else {"public_url": f"http://{reachable}:{port}"}
+
+
+def _own_database(data: Path) -> AbstractContextManager[str]:
+    """As `database`, but the embedded one for this process alone: a second `colophon run` is refused."""
+    url = load(DatabaseSettings).database_url
+    return nullcontext(url) if url else embedded_postgres.EmbeddedPostgres(data / "postgres")
 
 
 def database(data: Path) -> AbstractContextManager[str]:
@@ -99,7 +103,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
         open_store(settings, verifier, name="colophon") as store,
         _broker(settings.amqp_url) as (publisher, consumer),
         grpc.serving(store, consumer, host=settings.grpc_host, port=settings.grpc_port) as grpc_port,
-        _web(rest.web_server(settings), listening),
+        rest.serving(settings, listening),
     ):
         typer.echo(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)))
         await process.run_until(told, Relay(Outbox(store.database), publisher).run())
@@ -113,28 +117,6 @@ async def _broker(url: AmqpUrl | None) -> AsyncIterator[tuple[Publisher, Consume
     else:
         async with AmqpPublisher(url, EXCHANGE) as publisher:
             yield publisher, AmqpConsumer(url, BOOK_LOG)
-
-
-class _Guest(uvicorn.Server):
-    """uvicorn that leaves the signals of the process to its host."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _web(server: uvicorn.Server, listening: socket.socket) -> AsyncIterator[None]:
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        while not server.started:
-            await asyncio.wait([serving], timeout=0.01)
-            if serving.done():
-                raise RuntimeError("the REST service did not start; the log says why")
-        yield
-    finally:
-        server.should_exit = True
-        await serving
 
 
 async def _is_empty(store: Store) -> bool:

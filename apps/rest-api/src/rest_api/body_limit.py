@@ -7,7 +7,7 @@ from rest_api.problems import TOO_LARGE, too_large
 
 
 class BodyLimit:
-    """ASGI middleware. Starlette's own does the same but answers in plain text, where a client expects a problem document.
+    """ASGI middleware. Starlette's own does the same but answers in plain text; here it is a problem document.
 
     A body that says it is too long is refused before any of it is read; one that does not say so is cut off.
     """

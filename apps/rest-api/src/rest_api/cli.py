@@ -1,8 +1,6 @@
 """The command ``rest-api``."""
 
 import sys
-import urllib.error
-import urllib.request
 
 import typer
 from book_db import migrations
@@ -12,15 +10,18 @@ from book_runtime.settings import SettingsError, load
 from prometheus_client import start_http_server
 from sqlalchemy.exc import OperationalError
 
-from rest_api import serving
+from rest_api import probe, serving
 from rest_api.settings import ProcessSettings, RelaySettings, RestSettings, SetupSettings
 from rest_api.users.keys import make_key_pair
+from rest_api.users.superuser import create_superuser_command
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     help="Colophon over REST, and the relay that publishes every change.",
 )
+app.command("create-superuser")(create_superuser_command)
 
 
 @app.command()
@@ -28,7 +29,7 @@ def serve() -> None:
     """Run the REST service."""
     settings = load(RestSettings)
     _begin("rest-api", settings)
-    serving.serve(settings)
+    process.run(serving.serve(settings))
 
 
 @app.command()
@@ -52,13 +53,13 @@ def setup() -> None:
 @app.command()
 def healthcheck() -> None:
     """Ask the service on this machine whether it is ready; the exit code says it."""
-    settings = load(RestSettings)
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{settings.rest_port}/healthz/ready", timeout=3):
-            pass
-    except (OSError, urllib.error.URLError) as error:
-        typer.echo(f"rest-api: not ready: {error}", err=True)
-        raise typer.Exit(1) from error
+    raise typer.Exit(probe.exit_code(probe.service))
+
+
+@app.command()
+def healthcheck_relay() -> None:
+    """Ask the relay on this machine, at METRICS_PORT, whether it goes round; the exit code says it."""
+    raise typer.Exit(probe.exit_code(probe.relay))
 
 
 def main() -> None:

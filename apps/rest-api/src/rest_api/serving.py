@@ -1,7 +1,11 @@
 """How the service and its relay run as processes."""
 
+import asyncio
 import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+import structlog
 import uvicorn
 from book_contracts.events import EXCHANGE
 from book_db.database import Database
@@ -13,12 +17,18 @@ from rest_api.app import create_app
 from rest_api.relay.relay import Relay
 from rest_api.settings import RelaySettings, RestSettings
 
+_log = structlog.get_logger(__name__)
+
 
 class PortTaken(Exception):
     """The address {host} port {port} is taken: stop what listens there, or set {variable} to another port."""
 
     def __init__(self, host: str, port: int, variable: str) -> None:
         super().__init__((PortTaken.__doc__ or "").format(host=host, port=port, variable=variable))
+
+
+class ServiceDidNotStart(Exception):
+    """The REST service did not start; the log says why."""
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
@@ -35,24 +45,46 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
     return listening
 
 
-def web_server(settings: RestSettings) -> uvicorn.Server:
-    """The REST service as a server, which `serve(sockets=[...])` runs until it is told to stop."""
-    return uvicorn.Server(
+class _Server(uvicorn.Server):
+    """uvicorn without its own handling of signals, which ends the process by the signal even when all went well."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(settings: RestSettings, listening: socket.socket) -> AsyncIterator[None]:
+    """Answers requests for the length of the block; those that run at its end are finished."""
+    server = _Server(
         uvicorn.Config(
             create_app(settings),
             log_config=None,
             access_log=settings.access_log,
             server_header=False,
-            date_header=True,
             timeout_graceful_shutdown=settings.drain_seconds,
         )
     )
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started:
+            await asyncio.wait([running], timeout=0.01)
+            if running.done():
+                running.result()
+                raise ServiceDidNotStart
+        yield
+    finally:
+        server.should_exit = True
+        await running
 
 
-def serve(settings: RestSettings) -> None:
-    """Runs the REST service until SIGTERM or SIGINT; requests that are running then are finished."""
-    listening = listen(settings.rest_host, settings.rest_port, "REST_PORT")
-    web_server(settings).run(sockets=[listening])
+async def serve(settings: RestSettings) -> None:
+    """Runs the REST service until SIGTERM or SIGINT."""
+    with listen(settings.rest_host, settings.rest_port, "REST_PORT") as listening:
+        async with stopping() as told, serving(settings, listening):
+            _log.info("listening", host=settings.rest_host, port=listening.getsockname()[1])
+            await told.wait()
+            _log.info("stopping")
 
 
 async def relay(settings: RelaySettings) -> None:
