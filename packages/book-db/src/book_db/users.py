@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from psycopg.errors import ForeignKeyViolation, UniqueViolation
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Insert, Row, Update, Uuid, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
@@ -25,8 +25,11 @@ _USERS: Final = select(*_COLUMNS)
 
 # A user's sessions that are over are swept when the user signs in again.
 _SWEEP: Final = text("DELETE FROM sessions WHERE user_id = :user_id AND expires_at < now()")
+# FOR SHARE waits for a change of the user that is under way, and then looks at the user again. Without it, whoever
+# signs in while the password is changed would keep a session that the old password opened.
 _BEGIN: Final = text(
-    "INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user_id, now() + make_interval(secs => :seconds))"
+    "INSERT INTO sessions (id, user_id, expires_at) SELECT :id, id, now() + make_interval(secs => :seconds) FROM users "
+    "WHERE id = :user_id AND is_active AND hashed_password = coalesce(:hashed_password, hashed_password) FOR SHARE"
 )
 _END: Final = (
     update(SessionRow).where(SessionRow.ended_at.is_(None)).values(ended_at=func.now()).returning(SessionRow.user_id)
@@ -81,11 +84,10 @@ class Users:
                 await connection.execute(_end_all(user_id, keep))
             return user
 
-    async def rehash(self, user_id: UUID, old_hash: str, new_hash: str) -> None:
-        """Puts another hash of the same password in place, unless the password was changed meanwhile."""
+    async def rehash(self, user_id: UUID, old_hash: str, new_hash: str) -> User | None:
+        """Puts another hash of the same password in place; None if the password was changed meanwhile."""
         same = update(User).where(User.id == user_id, User.hashed_password == old_hash)
-        async with self._database.statement() as connection:
-            await connection.execute(same.values(hashed_password=new_hash))
+        return await self._one(same.values(hashed_password=new_hash).returning(*_COLUMNS))
 
     @repeat_write
     async def remove(self, user_id: UUID) -> None:
@@ -143,17 +145,18 @@ class Sessions:
         self._database = database
 
     @repeat_write
-    async def begin(self, user_id: UUID, seconds: int) -> UUID:
-        """A new session of so many seconds. Raises UserNotFound."""
+    async def begin(self, user_id: UUID, seconds: int, *, hashed_password: str | None = None) -> UUID:
+        """A new session of so many seconds.
+
+        Raises UserNotFound when the user is gone, is not active, or has another password than the one that was checked.
+        """
         session_id = uuid4()
-        try:
-            async with self._database.transaction() as connection:
-                await connection.execute(_SWEEP, {"user_id": user_id})
-                await connection.execute(_BEGIN, {"id": session_id, "user_id": user_id, "seconds": seconds})
-        except IntegrityError as error:
-            if isinstance(error.orig, ForeignKeyViolation):
-                raise UserNotFound(user_id) from error
-            raise
+        facts = {"id": session_id, "user_id": user_id, "seconds": seconds, "hashed_password": hashed_password}
+        async with self._database.transaction() as connection:
+            await connection.execute(_SWEEP, {"user_id": user_id})
+            begun = await connection.execute(_BEGIN, facts)
+        if not begun.rowcount:
+            raise UserNotFound(user_id)
         return session_id
 
     @repeat_write

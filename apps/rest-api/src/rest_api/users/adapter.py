@@ -46,9 +46,9 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
         self._callers.forget(str(user.id))
         return changed
 
-    async def rehash(self, user: Account, better_hash: str) -> None:
-        """Stores a better hash of the password that the user has, unless the user has another one by now."""
-        await self._users.rehash(user.id, user.hashed_password, better_hash)
+    async def rehash(self, user: Account, better_hash: str) -> Account | None:
+        """The user with a better hash of the same password; None if the user has another one by now."""
+        return await self._users.rehash(user.id, user.hashed_password, better_hash)
 
     async def delete(self, user: Account) -> None:
         await self._users.remove(user.id)

@@ -1,6 +1,7 @@
 """How mails leave: through an SMTP server, or to the log where none is configured."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.headerregistry import Address
@@ -16,6 +17,9 @@ from book_runtime.retry import Failure, retry
 from rest_api.users.addresses import for_smtp
 
 _log = structlog.get_logger(__name__)
+
+_SENDER: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+"""Wider than what users may have: a service on a closed network may send from a host without a dot in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class SmtpMailer:
     def _message(self, letter: Letter) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._sender
-        message["To"] = Address(addr_spec=for_smtp(letter.to))
+        message["To"] = _address(for_smtp(letter.to))
         message["Subject"] = letter.subject
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=self._sender.domain)
@@ -134,13 +138,14 @@ class SmtpMailer:
 def mailbox(sender: str) -> Address:
     """An address, or `Name <address>`. Raises ValueError when it is neither."""
     name, address = parseaddr(sender)
-    try:
-        found = Address(display_name=name, addr_spec=address)
-    except (ValueError, IndexError):
-        found = Address()
-    if not found.username or not found.domain:
+    if not sender.isprintable() or not _SENDER.fullmatch(address):
         raise ValueError("it must be an e-mail address, or a name and an address: Name <name@example.org>")
-    return found
+    return _address(address, name)
+
+
+def _address(address: str, name: str = "") -> Address:
+    username, _, domain = address.rpartition("@")
+    return Address(name, username, domain)
 
 
 def _log_retry(failure: Failure) -> None:

@@ -74,9 +74,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         right, better_hash = await self._passwords.verify(credentials.password, user.hashed_password if user else None)
         if user is None or not right or not user.is_active:
             return None
-        if better_hash:
-            await self.user_db.rehash(user, better_hash)
-        return user
+        return await self.user_db.rehash(user, better_hash) if better_hash else user
 
     async def change(self, user: Account, changes: Mapping[str, Any], *, keep: UUID | None = None) -> Account:
         """The user with these fields changed. A new password ends every session but ``keep``, a new address is
@@ -121,7 +119,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         self,
         user: Account,
         token: str,
-        request: Request | None = None,  # noqa: ARG002  # fastapi-users gives it
+        request: Request | None = None,  # fastapi-users gives it
     ) -> None:
         hours = self.verification_token_lifetime_seconds // _HOUR
         self._post.post(self._letters.verification(user.email, token, hours))
@@ -130,7 +128,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         self,
         user: Account,
         token: str,
-        request: Request | None = None,  # noqa: ARG002  # fastapi-users gives it
+        request: Request | None = None,  # fastapi-users gives it
     ) -> None:
         hours = self.reset_password_token_lifetime_seconds // _HOUR
         self._post.post(self._letters.password_reset(user.email, token, hours))

@@ -1,7 +1,7 @@
 """Signing in and out, and the ways to an account: the endpoints under /auth."""
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Response, Security
 from fastapi.security import OAuth2PasswordRequestForm
@@ -14,9 +14,14 @@ from rest_api.users.parts import CurrentUser, Parts
 from rest_api.users.problems import BadCredentials
 from rest_api.users.schemas import AccessToken, EmailOnly, NewPassword, UserCreate, UserRead, Verification
 
+Responses = dict[int | str, dict[str, Any]]
+
 router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 422, 503))
 _open = APIRouter(route_class=JsonRoute, responses=documented(400, 415))
 _guarded = APIRouter(route_class=GuardedRoute, dependencies=[Security(bearer)], responses=documented(401))
+
+_WRONG_CREDENTIALS: Final[Responses] = {400: {"description": "The e-mail address or the password is wrong."}}
+_BAD_LINK: Final[Responses] = {400: {"description": "The token is not good any more, or the request cannot be read."}}
 
 
 @_open.post("/register", status_code=201, response_model=UserRead, responses=documented(409), operation_id="register")
@@ -25,7 +30,7 @@ async def register(new: UserCreate, parts: Parts) -> Account:
     return await parts.manager.register(new.email, new.password)
 
 
-@router.post("/login", response_model=AccessToken, responses=documented(400), operation_id="login")
+@router.post("/login", response_model=AccessToken, responses=_WRONG_CREDENTIALS, operation_id="login")
 async def login(credentials: Annotated[OAuth2PasswordRequestForm, Depends()], parts: Parts) -> Response:
     """Sign in with e-mail address (as `username`) and password (RFC 6749, section 4.3)."""
     user = await parts.manager.authenticate(credentials)
@@ -47,7 +52,7 @@ async def forgot_password(known: EmailOnly, parts: Parts) -> None:
         await parts.manager.forgot_password(await parts.manager.get_by_email(known.email))
 
 
-@_open.post("/reset-password", status_code=204, operation_id="resetPassword")
+@_open.post("/reset-password", status_code=204, responses=_BAD_LINK, operation_id="resetPassword")
 async def reset_password(new: NewPassword, parts: Parts) -> None:
     """Choose a new password with the token of the link. It works once, and ends every session."""
     await parts.manager.reset_password(new.token, new.password)
@@ -60,7 +65,7 @@ async def request_verification(known: EmailOnly, parts: Parts) -> None:
         await parts.manager.request_verify(await parts.manager.get_by_email(known.email))
 
 
-@_open.post("/verify", response_model=UserRead, responses=documented(409), operation_id="verifyEmail")
+@_open.post("/verify", response_model=UserRead, responses=_BAD_LINK | documented(409), operation_id="verifyEmail")
 async def verify_email(proof: Verification, parts: Parts) -> Account:
     """Confirm an address with the token of the link."""
     return await parts.manager.verify(proof.token)

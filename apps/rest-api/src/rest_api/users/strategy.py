@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from book_db.callers import Callers
+from book_db.errors import UserNotFound
 from book_db.users import Sessions
 from book_runtime.tokens import InvalidToken
 from fastapi import Response
@@ -11,6 +12,7 @@ from fastapi_users.manager import BaseUserManager
 
 from rest_api.guard import bearer
 from rest_api.users.accounts import Account
+from rest_api.users.problems import BadCredentials
 from rest_api.users.schemas import AccessToken
 from rest_api.users.signing import TokenSigner
 
@@ -25,7 +27,12 @@ class SessionStrategy(Strategy[Account, UUID]):
         self._lifetime_seconds = lifetime_seconds
 
     async def write_token(self, user: Account) -> str:
-        session_id = await self._sessions.begin(user.id, self._lifetime_seconds)
+        try:
+            session_id = await self._sessions.begin(
+                user.id, self._lifetime_seconds, hashed_password=user.hashed_password
+            )
+        except UserNotFound as error:  # or changed, since the password was found right
+            raise BadCredentials from error
         return self._signer.sign(user.id, session_id, self._lifetime_seconds)
 
     async def read_token(self, token: str | None, user_manager: BaseUserManager[Account, UUID]) -> Account | None:

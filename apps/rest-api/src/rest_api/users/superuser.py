@@ -46,14 +46,17 @@ async def promote(users: Users, email: str) -> User:
     return await users.change(user.id, {"is_superuser": True, "is_active": True})
 
 
+_Email = Annotated[str, typer.Argument(help="The address the superuser signs in with.")]
+_PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+]
+_Promote = Annotated[
+    bool, typer.Option("--promote", help="Make a user who is there already a superuser, with the same password.")
+]
+
+
 def create_superuser_command(
-    email: Annotated[str, typer.Argument(help="The address the superuser signs in with.")],
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
-    ] = False,  # noqa: FBT002  # typer makes an option of it
-    promote: Annotated[
-        bool, typer.Option("--promote", help="Make a user who is there already a superuser, with the same password.")
-    ] = False,  # noqa: FBT002  # typer makes an option of it
+    email: _Email, *, password_stdin: _PasswordStdin = False, promote: _Promote = False
 ) -> None:
     """Make a superuser in the database of DATABASE_URL."""
     make_superuser(load(StoreSettings).database_url, email, password_stdin=password_stdin, to_promote=promote)
@@ -64,8 +67,11 @@ def make_superuser(database_url: str, email: str, *, password_stdin: bool = Fals
     try:
         password = None if to_promote else _ask_password(from_stdin=password_stdin)
         user = asyncio.run(_make(database_url, email, password))
-    except (SuperuserRefused, DatabaseUnavailable) as error:
-        typer.echo(error, err=True)
+    except SuperuserRefused as refused:
+        typer.echo(refused, err=True)
+        raise typer.Exit(1) from refused
+    except DatabaseUnavailable as error:
+        typer.echo("The database does not answer.", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"{user.email} is a superuser.")
 
