@@ -1,0 +1,74 @@
+"""A mail server of the tests' own, and people who sign in."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from book_runtime.settings import load
+from fastapi import FastAPI
+from pwdlib.hashers.argon2 import Argon2Hasher
+from rest_api.settings import RestSettings
+from rest_api.users import passwords
+from rest_api.users.parts import UserParts
+from support.mailbox import Mailbox, mail_server
+from support.people import Person
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp_port(mailbox: Mailbox) -> Iterator[int]:
+    """Of a mail server that takes everything."""
+    with mail_server(mailbox) as port:
+        yield port
+
+
+@pytest.fixture
+def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 in a millisecond, for what is not about how long it takes."""
+    monkeypatch.setattr(passwords, "Argon2Hasher", partial(Argon2Hasher, time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture
+def rest_settings(database_url: str, private_key_file: Path, smtp_port: int) -> RestSettings:
+    """The service with a mail server."""
+    return load(
+        RestSettings,
+        database_url=database_url,
+        jwt_private_key_file=private_key_file,
+        redis_url=None,
+        smtp_url=f"smtp://127.0.0.1:{smtp_port}",
+        mail_from="Colophon <books@example.org>",
+        public_url="https://books.example.org/catalogue/",
+    )
+
+
+@pytest.fixture
+def parts(app: FastAPI) -> UserParts:
+    parts: UserParts = app.state.user_parts
+    return parts
+
+
+@pytest.fixture
+async def ada(stranger: httpx.AsyncClient) -> Person:
+    """A user who is signed in."""
+    return await _signed_in(stranger)
+
+
+@pytest.fixture
+async def superuser(stranger: httpx.AsyncClient, parts: UserParts) -> Person:
+    """A superuser who is signed in."""
+    person = await _signed_in(stranger)
+    await parts.users.change(person.id, {"is_superuser": True})
+    return person
+
+
+async def _signed_in(client: httpx.AsyncClient) -> Person:
+    person = await Person.register(client)
+    await person.sign_in()
+    return person

@@ -1,0 +1,114 @@
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
+from rest_api.users.passwords import Passwords, fault_of
+
+EMAIL = "Ada.Lovelace@Example.org"
+
+
+class TestTheRules:
+    @pytest.mark.parametrize(
+        ("password", "fault"),
+        [
+            pytest.param("", "must have at least 12 characters", id="empty"),
+            pytest.param("eleven char", "must have at least 12 characters", id="one-too-short"),
+            pytest.param("e\u0301" * 6, "must have at least 12 characters", id="six-letters-with-combining-accents"),
+            pytest.param("x" * 257, "must have at most 256 characters", id="one-too-long"),
+            pytest.param(" " * 12, "must not be blank", id="spaces"),
+            pytest.param("\u3000" * 12, "must not be blank", id="ideographic-spaces"),
+            pytest.param("Ada.Lovelace@Example.org", "must not be the e-mail address", id="the-address"),
+            pytest.param("aDA.lOVELACE@eXAMPLE.ORG", "must not be the e-mail address", id="the-address-in-other-case"),
+            pytest.param("  ada.lovelace@example.org ", "must not be the e-mail address", id="the-address-with-blanks"),
+            pytest.param("ada.lovelace", "must not be the e-mail address", id="the-local-part"),
+            pytest.param(
+                "ＡＤＡ．ＬＯＶＥＬＡＣＥ", "must not be the e-mail address", id="the-local-part-in-full-width"
+            ),
+            pytest.param("correct horse\0battery", "must not contain the character U+0000", id="nul"),
+            pytest.param("correct horse\nbattery", "must not contain the character U+000A", id="line-end"),
+            pytest.param("correct horse \ud800", "must not contain the character U+D800", id="lone-surrogate"),
+        ],
+    )
+    def test_say_what_is_wrong(self, password: str, fault: str) -> None:
+        found = fault_of(password, EMAIL)
+        assert found is not None
+        assert found.startswith(fault)
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            pytest.param("twelve chars", id="shortest"),
+            pytest.param("x" * 256, id="longest"),
+            pytest.param("ada.lovelace@example.com", id="another-address"),
+            pytest.param("ada.lovelace 1815", id="more-than-the-local-part"),
+            pytest.param("пароль из двенадцати", id="cyrillic"),
+            pytest.param("🐎🔋📎" * 4, id="emoji"),
+        ],
+    )
+    def test_let_the_others_pass(self, password: str) -> None:
+        assert fault_of(password, EMAIL) is None
+
+
+@pytest.fixture
+async def passwords() -> AsyncIterator[Passwords]:
+    async with Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)) as passwords:
+        yield passwords
+
+
+class TestPasswords:
+    async def test_tell_the_right_one(self, passwords: Passwords) -> None:
+        hashed = await passwords.hash("correct horse battery")
+        assert hashed.startswith("$argon2id$")
+        assert await passwords.verify("correct horse battery", hashed) == (True, None)
+        assert await passwords.verify("correct horse batterz", hashed) == (False, None)
+
+    async def test_are_the_same_from_every_keyboard(self, passwords: Passwords) -> None:
+        hashed = await passwords.hash("cafe\u0301 cafe\u0301 cafe\u0301")
+        assert (await passwords.verify("café café café", hashed)).right
+
+    async def test_are_never_right_without_a_hash(self, passwords: Passwords) -> None:
+        assert not (await passwords.verify("", None)).right
+        assert not (await passwords.verify("correct horse battery", None)).right
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            pytest.param("x" * 100_000, id="long"),
+            pytest.param("\ud800", id="lone-surrogate"),
+            pytest.param("\0", id="nul"),
+        ],
+    )
+    async def test_that_nobody_can_have_are_wrong(self, passwords: Passwords, password: str) -> None:
+        assert not (await passwords.verify(password, await passwords.hash("correct horse battery"))).right
+
+    async def test_come_with_a_better_hash_when_theirs_is_of_an_older_make(self, passwords: Passwords) -> None:
+        older = Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1).hash("correct horse battery")
+        right, better = await passwords.verify("correct horse battery", older)
+        assert right
+        assert better is not None
+        assert await passwords.verify("correct horse battery", better) == (True, None)
+
+
+class TestHashing:
+    async def test_leaves_the_event_loop_free(self) -> None:
+        beats: list[float] = []
+
+        async def heart() -> None:
+            while True:
+                beats.append(time.perf_counter())
+                await asyncio.sleep(0.005)
+
+        async with Passwords() as passwords:
+            await passwords.hash("warm up, please")
+            beating = asyncio.create_task(heart())
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+            await asyncio.gather(*(passwords.hash("correct horse battery") for _ in range(6)))
+            took = time.perf_counter() - began
+            beating.cancel()
+        longest = max(later - earlier for earlier, later in itertools.pairwise(beats))
+        # On the loop, the six would be one silence.
+        assert longest < took / 3

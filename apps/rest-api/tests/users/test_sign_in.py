@@ -1,0 +1,396 @@
+import asyncio
+import base64
+import time
+from collections import Counter
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
+from rest_api.users.parts import UserParts
+from rest_api.users.problems import BadCredentials
+from support.mailbox import Mailbox
+from support.people import PASSWORD, Person, log_in
+
+pytestmark = pytest.mark.usefixtures("quick_hashing")
+
+ANOTHER = "staple battery horse"
+DEEP = base64.urlsafe_b64encode(b"[" * 740).decode().rstrip("=") + ".e30.e30"
+
+
+async def register(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
+    body = {"email": f"{uuid4().hex}@example.org", "password": PASSWORD} | changed
+    return await client.post("/api/v1/auth/register", json=body)
+
+
+Problem = tuple[int, str, list[dict[str, str]]]
+
+
+def problem(answer: httpx.Response) -> Problem:
+    """What a problem document says: status, type, errors."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert document["detail"]
+    return answer.status_code, document["type"].removeprefix("urn:colophon:"), document.get("errors", [])
+
+
+class TestRegister:
+    async def test_gives_an_account_that_may_do_little(self, stranger: httpx.AsyncClient) -> None:
+        answer = await register(stranger, email="ada@example.org")
+        assert answer.status_code == 201
+        user = answer.json()
+        assert user.keys() == {"id", "email", "is_active", "is_superuser", "is_verified", "created_at"}
+        assert user["email"] == "ada@example.org"
+        assert (user["is_active"], user["is_superuser"], user["is_verified"]) == (True, False, False)
+
+    async def test_stores_an_argon2_hash_and_nothing_else_of_the_password(
+        self, stranger: httpx.AsyncClient, parts: UserParts
+    ) -> None:
+        await register(stranger, email="ada@example.org")
+        user = await parts.users.by_email("ada@example.org")
+        assert user is not None
+        assert user.hashed_password.startswith("$argon2id$")
+
+    async def test_brings_the_address_into_one_form(self, stranger: httpx.AsyncClient) -> None:
+        answer = await register(stranger, email="re\u0301ne\u0301e@EXAMPLE.org")
+        assert answer.json()["email"] == "rénée@example.org"
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            pytest.param("ada@example.org", "ada@example.org", id="same"),
+            pytest.param("ada@example.org", "ADA@Example.ORG", id="other-case"),
+            pytest.param("ren\u00e9e@example.org", "rene\u0301e@example.org", id="other-normal-form"),
+            pytest.param("RENÉE@example.org", "renée@example.org", id="other-case-with-accent"),
+            pytest.param("ada@bücher.example", "ada@xn--bcher-kva.example", id="domain-in-ascii"),
+        ],
+    )
+    async def test_takes_an_address_once(self, stranger: httpx.AsyncClient, first: str, second: str) -> None:
+        assert (await register(stranger, email=first)).status_code == 201
+        assert problem(await register(stranger, email=second)) == (409, "email-taken", [])
+
+    async def test_takes_an_address_once_from_20_at_a_time(self, stranger: httpx.AsyncClient) -> None:
+        answers = await asyncio.gather(*(register(stranger, email="ada@example.org") for _ in range(20)))
+        assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 19}
+
+    @pytest.mark.parametrize(
+        ("changed", "pointer"),
+        [
+            pytest.param({"email": "ada"}, "/email", id="no-address"),
+            pytest.param({"password": "eleven char"}, "/password", id="short-password"),
+            pytest.param(
+                {"email": "ada.lovelace@example.org", "password": "ADA.lovelace"}, "/password", id="as-address"
+            ),
+            pytest.param({"is_superuser": True}, "/is_superuser", id="superuser"),
+        ],
+    )
+    async def test_says_what_is_wrong(self, stranger: httpx.AsyncClient, changed: dict[str, Any], pointer: str) -> None:
+        status, kind, errors = problem(await register(stranger, **changed))
+        assert (status, kind) == (422, "invalid")
+        assert [error["pointer"] for error in errors] == [pointer]
+        assert "correct horse" not in errors[0]["detail"]
+
+    async def test_refuses_a_lone_surrogate(self, stranger: httpx.AsyncClient) -> None:
+        answer = await stranger.post(
+            "/api/v1/auth/register",
+            content=rb'{"email": "ada@example.org", "password": "correct horse \ud800 battery"}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert problem(answer)[:2] == (422, "invalid")
+
+    async def test_wants_json(self, stranger: httpx.AsyncClient) -> None:
+        answer = await stranger.post("/api/v1/auth/register", data={"email": "ada@example.org", "password": PASSWORD})
+        assert problem(answer) == (415, "not-json", [])
+
+
+class TestLogin:
+    async def test_gives_a_token_that_is_not_to_be_stored_on_its_way(self, ada: Person, stranger: Any) -> None:
+        answer = await log_in(stranger, ada.email, PASSWORD)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
+        assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
+
+    async def test_takes_the_address_in_any_case(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+        assert (await log_in(stranger, ada.email.upper(), PASSWORD)).status_code == 200
+
+    async def test_takes_what_swagger_sends(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+        form = {"grant_type": "password", "username": ada.email, "password": PASSWORD, "scope": "", "client_id": ""}
+        assert (await stranger.post("/api/v1/auth/login", data=form)).status_code == 200
+
+    async def test_answers_every_bad_pair_alike(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+        answers = [
+            await log_in(stranger, ada.email, "correct horse batterz"),
+            await log_in(stranger, "nobody@example.org", PASSWORD),
+            await log_in(stranger, "not an address", PASSWORD),
+            await log_in(stranger, "nul\0@example.org", PASSWORD),
+            await log_in(stranger, ada.email, "\0"),
+            await log_in(stranger, ada.email, "x" * 100_000),
+        ]
+        assert {answer.text for answer in answers} == {answers[0].text}
+        assert problem(answers[0]) == (400, "bad-credentials", [])
+
+    async def test_does_not_let_in_who_is_deactivated(
+        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
+    ) -> None:
+        await parts.users.change(ada.id, {"is_active": False})
+        assert problem(await log_in(stranger, ada.email, PASSWORD)) == (400, "bad-credentials", [])
+
+    async def test_needs_both_fields(self, stranger: httpx.AsyncClient) -> None:
+        status, _, errors = problem(await stranger.post("/api/v1/auth/login", data={"username": "ada@example.org"}))
+        assert (status, [error["pointer"] for error in errors]) == (422, ["/password"])
+
+    async def test_puts_a_better_hash_in_place_of_one_of_an_older_make(
+        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
+    ) -> None:
+        older = Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
+        await parts.users.change(ada.id, {"hashed_password": older})
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
+        user = await parts.users.get(ada.id)
+        assert user is not None
+        assert user.hashed_password != older
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
+
+    async def test_keeps_a_password_that_changes_while_the_hash_is_made_better(
+        self, ada: Person, parts: UserParts
+    ) -> None:
+        as_it_was = await parts.users.get(ada.id)
+        assert as_it_was is not None
+        changed = await parts.manager.change(as_it_was, {"password": ANOTHER})
+        assert await parts.manager.user_db.rehash(as_it_was, "a better hash of the old password") is None
+        user = await parts.users.get(ada.id)
+        assert user is not None
+        assert user.hashed_password == changed.hashed_password
+
+    async def test_opens_no_session_with_a_password_that_is_changed_meanwhile(
+        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
+    ) -> None:
+        as_it_was = await parts.manager.get(ada.id)
+        await parts.manager.change(as_it_was, {"password": ANOTHER})
+        with pytest.raises(BadCredentials):
+            await parts.strategy.write_token(as_it_was)
+
+    async def test_leaves_no_session_of_the_old_password_whoever_comes_first(
+        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
+    ) -> None:
+        user = await parts.manager.get(ada.id)
+        answers, _ = await asyncio.gather(
+            asyncio.gather(*(log_in(stranger, ada.email, PASSWORD) for _ in range(8))),
+            parts.manager.change(user, {"password": ANOTHER}),
+        )
+        tokens = [answer.json()["access_token"] for answer in answers if answer.status_code == 200]
+        assert {(await ada.call("GET", "/users/me", token=token)).status_code for token in tokens} <= {401}
+
+
+class TestLogout:
+    async def test_ends_the_session_at_once(self, ada: Person) -> None:
+        assert (await ada.call("GET", "/users/me")).status_code == 200
+        assert (await ada.call("POST", "/auth/logout")).status_code == 204
+        assert problem(await ada.call("GET", "/users/me")) == (401, "unauthenticated", [])
+        assert (await ada.call("GET", "/books")).status_code == 401
+        assert (await ada.call("POST", "/auth/logout")).status_code == 401
+
+    async def test_leaves_other_sessions_alone(self, ada: Person) -> None:
+        other = ada.token
+        await ada.sign_in()
+        await ada.call("POST", "/auth/logout")
+        assert (await ada.call("GET", "/users/me", token=other)).status_code == 200
+
+
+class TestTheGuard:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/auth/logout"),
+            ("GET", "/users/me"),
+            ("PATCH", "/users/me"),
+            ("GET", "/users"),
+            ("GET", f"/users/{uuid4()}"),
+            ("PATCH", f"/users/{uuid4()}"),
+            ("DELETE", f"/users/{uuid4()}"),
+        ],
+    )
+    async def test_lets_no_stranger_in(self, stranger: httpx.AsyncClient, method: str, path: str) -> None:
+        answer = await stranger.request(method, f"/api/v1{path}", content=b"{", headers={"Content-Type": "text/html"})
+        assert problem(answer) == (401, "unauthenticated", [])
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+    async def test_lets_a_token_of_a_removed_user_do_nothing(self, ada: Person, parts: UserParts) -> None:
+        user = await parts.manager.get(ada.id)
+        await parts.manager.delete(user)
+        assert (await ada.call("GET", "/users/me")).status_code == 401
+        assert (await ada.call("GET", "/books")).status_code == 401
+
+    async def test_takes_no_token_of_a_mail_for_an_access_token(self, ada: Person, mailbox: Mailbox) -> None:
+        token = await mailbox.verification_token(ada.email)
+        assert (await ada.call("GET", "/users/me", token=token)).status_code == 401
+
+
+async def forget(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/api/v1/auth/forgot-password", json={"email": email})
+
+
+async def reset(client: httpx.AsyncClient, token: str, password: str = ANOTHER) -> httpx.Response:
+    return await client.post("/api/v1/auth/reset-password", json={"token": token, "password": password})
+
+
+BAD_LINK: Problem = (400, "bad-reset-link", [])
+
+
+class TestForgotPassword:
+    async def test_sends_a_link_that_sets_a_new_password(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        answer = await forget(stranger, ada.email)
+        assert (answer.status_code, answer.content) == (202, b"")
+        assert (await reset(stranger, await mailbox.reset_token(ada.email))).status_code == 204
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
+        assert (await log_in(stranger, ada.email, ANOTHER)).status_code == 200
+
+    async def test_puts_the_token_where_no_server_sees_it(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        await forget(stranger, ada.email)
+        text = (await mailbox.newest(ada.email, "Choose a new password")).get_content()
+        token = await mailbox.reset_token(ada.email)
+        assert f"https://books.example.org/catalogue/account/reset-password#token={token}" in text.splitlines()
+
+    async def test_answers_the_same_for_whom_it_does_not_know(
+        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
+    ) -> None:
+        known = await forget(stranger, ada.email)
+        await parts.users.change(ada.id, {"is_active": False})
+        for email in ("nobody@example.org", ada.email):
+            answer = await forget(stranger, email)
+            assert (answer.status_code, answer.content) == (known.status_code, known.content)
+            assert answer.headers == known.headers
+
+
+class TestResetPassword:
+    @pytest.fixture
+    async def token(self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox) -> str:
+        await forget(stranger, ada.email)
+        return await mailbox.reset_token(ada.email)
+
+    async def test_works_once(self, stranger: httpx.AsyncClient, token: str) -> None:
+        assert (await reset(stranger, token)).status_code == 204
+        assert problem(await reset(stranger, token, "a third password")) == BAD_LINK
+
+    async def test_ends_every_session(self, ada: Person, stranger: httpx.AsyncClient, token: str) -> None:
+        assert (await ada.call("GET", "/books")).status_code == 200
+        await reset(stranger, token)
+        assert (await ada.call("GET", "/books")).status_code == 401
+
+    async def test_says_what_is_wrong_with_the_password_and_keeps_the_link_good(
+        self, stranger: httpx.AsyncClient, token: str
+    ) -> None:
+        status, kind, errors = problem(await reset(stranger, token, "short"))
+        assert (status, kind, errors[0]["pointer"]) == (422, "invalid", "/password")
+        assert (await reset(stranger, token)).status_code == 204
+
+    async def test_is_over_when_the_address_has_changed(
+        self, ada: Person, stranger: httpx.AsyncClient, token: str
+    ) -> None:
+        await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org"})
+        assert problem(await reset(stranger, token)) == BAD_LINK
+
+    async def test_is_over_when_the_user_is_deactivated(
+        self, ada: Person, stranger: httpx.AsyncClient, token: str, parts: UserParts
+    ) -> None:
+        await parts.users.change(ada.id, {"is_active": False})
+        assert problem(await reset(stranger, token)) == BAD_LINK
+
+    async def test_is_over_after_an_hour(
+        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts, mailbox: Mailbox
+    ) -> None:
+        parts.manager.reset_password_token_lifetime_seconds = -1
+        await forget(stranger, ada.email)
+        assert problem(await reset(stranger, await mailbox.reset_token(ada.email))) == BAD_LINK
+
+    async def test_takes_no_link_of_another_purpose(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        assert problem(await reset(stranger, await mailbox.verification_token(ada.email))) == BAD_LINK
+        assert problem(await reset(stranger, ada.token)) == BAD_LINK
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            pytest.param("x", id="no-token"),
+            pytest.param("a.b.c", id="no-base64"),
+            pytest.param(
+                jwt.encode({"aud": "fastapi-users:reset", "sub": str(uuid4())}, "guess" * 8), id="other-secret"
+            ),
+            pytest.param(DEEP, id="deep"),
+            pytest.param("é.ü.ö", id="not-ascii"),
+            pytest.param("a\0.b.c", id="nul"),
+        ],
+    )
+    async def test_takes_no_garbage(self, stranger: httpx.AsyncClient, token: str) -> None:
+        assert problem(await reset(stranger, token)) == BAD_LINK
+
+
+class TestVerify:
+    async def verify(self, client: httpx.AsyncClient, token: str) -> httpx.Response:
+        return await client.post("/api/v1/auth/verify", json={"token": token})
+
+    async def test_confirms_an_address_with_the_link_that_came_after_registering(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        answer = await self.verify(stranger, await mailbox.verification_token(ada.email))
+        assert (answer.status_code, answer.json()["is_verified"]) == (200, True)
+        assert (await ada.call("GET", "/users/me")).json()["is_verified"]
+
+    async def test_says_when_it_was_done_already(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        token = await mailbox.verification_token(ada.email)
+        await self.verify(stranger, token)
+        assert problem(await self.verify(stranger, token)) == (409, "already-verified", [])
+
+    async def test_sends_another_link_on_request(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        await mailbox.verification_token(ada.email)
+        mailbox.messages.clear()
+        answer = await stranger.post("/api/v1/auth/request-verify-token", json={"email": ada.email})
+        assert (answer.status_code, answer.content) == (202, b"")
+        assert (await self.verify(stranger, await mailbox.verification_token(ada.email))).status_code == 200
+
+    async def test_sends_no_link_where_none_is_needed_and_does_not_say_so(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        await self.verify(stranger, await mailbox.verification_token(ada.email))
+        mailbox.messages.clear()
+        for email in (ada.email, "nobody@example.org"):
+            answer = await stranger.post("/api/v1/auth/request-verify-token", json={"email": email})
+            assert (answer.status_code, answer.content) == (202, b"")
+        await asyncio.sleep(0.1)
+        assert mailbox.messages == []
+
+    async def test_does_not_confirm_an_address_that_was_given_up(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        token = await mailbox.verification_token(ada.email)
+        await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org"})
+        assert problem(await self.verify(stranger, token)) == (400, "bad-verification-link", [])
+
+    @pytest.mark.parametrize("token", [pytest.param("a.b.c", id="garbage"), pytest.param(DEEP, id="deep")])
+    async def test_takes_no_garbage(self, stranger: httpx.AsyncClient, token: str) -> None:
+        assert problem(await self.verify(stranger, token)) == (400, "bad-verification-link", [])
+
+
+class TestMails:
+    async def test_hold_up_no_answer(self, stranger: httpx.AsyncClient, parts: UserParts) -> None:
+        class Slow:
+            async def send(self, _letter: object) -> None:
+                await asyncio.sleep(1)
+
+        parts.manager._post._mailer = Slow()
+        began = time.perf_counter()
+        assert (await register(stranger, email="ada@example.org")).status_code == 201
+        assert (await forget(stranger, "ada@example.org")).status_code == 202
+        assert time.perf_counter() - began < 0.9

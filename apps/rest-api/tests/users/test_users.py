@@ -1,0 +1,183 @@
+from uuid import uuid4
+
+import httpx
+import pytest
+from rest_api.users.parts import UserParts
+from support.mailbox import Mailbox
+from support.people import PASSWORD, Person, log_in
+
+pytestmark = pytest.mark.usefixtures("quick_hashing")
+
+ANOTHER = "staple battery horse"
+
+
+class TestGetMe:
+    async def test_tells_who_is_signed_in(self, ada: Person) -> None:
+        answer = await ada.call("GET", "/users/me")
+        assert answer.status_code == 200
+        assert (answer.json()["id"], answer.json()["email"]) == (str(ada.id), ada.email)
+        assert "password" not in answer.text
+
+
+class TestChangeMe:
+    async def test_sets_a_password_and_ends_every_other_session(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+        other = ada.token
+        mine = await ada.sign_in()
+        assert (await ada.call("PATCH", "/users/me", json={"password": ANOTHER})).status_code == 200
+        assert (await ada.call("GET", "/books", token=other)).status_code == 401
+        assert (await ada.call("GET", "/books", token=mine)).status_code == 200
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
+        assert (await log_in(stranger, ada.email, ANOTHER)).status_code == 200
+
+    async def test_changes_the_address_which_is_to_be_confirmed_again(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        token = await mailbox.verification_token(ada.email)
+        await stranger.post("/api/v1/auth/verify", json={"token": token})
+        answer = await ada.call("PATCH", "/users/me", json={"email": "ada.new@EXAMPLE.org"})
+        assert (answer.json()["email"], answer.json()["is_verified"]) == ("ada.new@example.org", False)
+        token = await mailbox.verification_token("ada.new@example.org")
+        assert (await stranger.post("/api/v1/auth/verify", json={"token": token})).json()["is_verified"]
+
+    async def test_may_change_the_case_of_the_address_alone(self, ada: Person) -> None:
+        local, domain = ada.email.split("@")
+        answer = await ada.call("PATCH", "/users/me", json={"email": f"{local.upper()}@{domain}"})
+        assert (answer.status_code, answer.json()["email"]) == (200, f"{local.upper()}@{domain}")
+
+    async def test_takes_no_address_of_another(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+        bob = await Person.register(stranger)
+        answer = await ada.call("PATCH", "/users/me", json={"email": bob.email.upper()})
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:colophon:email-taken")
+
+    async def test_holds_the_password_against_the_new_address(self, ada: Person) -> None:
+        change = {"email": "ada.lovelace@example.org", "password": "ada.lovelace"}
+        answer = await ada.call("PATCH", "/users/me", json=change)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/password")
+        assert (await ada.call("GET", "/users/me")).json()["email"] == ada.email
+
+    @pytest.mark.parametrize("field", ["is_active", "is_superuser", "is_verified"])
+    async def test_makes_nobody_more_than_they_are(self, ada: Person, field: str) -> None:
+        answer = await ada.call("PATCH", "/users/me", json={field: True})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{field}")
+        assert not (await ada.call("GET", "/users/me")).json()["is_superuser"]
+
+
+class TestSuperusers:
+    @pytest.mark.parametrize(
+        ("method", "path"), [("GET", ""), ("GET", "/{id}"), ("PATCH", "/{id}"), ("DELETE", "/{id}")]
+    )
+    async def test_alone_manage_users(self, ada: Person, method: str, path: str) -> None:
+        body = {"is_superuser": True} if method == "PATCH" else None
+        answer = await ada.call(method, "/users" + path.format(id=ada.id), json=body)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:not-superuser")
+
+    async def test_are_so_no_longer_than_they_are(self, superuser: Person, parts: UserParts) -> None:
+        assert (await superuser.call("GET", "/users")).status_code == 200
+        await parts.users.change(superuser.id, {"is_superuser": False})
+        assert (await superuser.call("GET", "/users")).status_code == 403
+
+    async def test_read_users(self, ada: Person, superuser: Person) -> None:
+        answer = await superuser.call("GET", f"/users/{ada.id}")
+        assert (answer.status_code, answer.json()["email"]) == (200, ada.email)
+
+    @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+    async def test_are_told_of_users_who_are_not_there(self, superuser: Person, method: str) -> None:
+        body = {"is_active": False} if method == "PATCH" else None
+        answer = await superuser.call(method, f"/users/{uuid4()}", json=body)
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:colophon:user-not-found")
+
+    async def test_are_told_of_ids_that_are_none(self, superuser: Person) -> None:
+        answer = await superuser.call("GET", "/users/ada")
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "user_id")
+
+    async def test_put_a_user_out_at_once(self, ada: Person, superuser: Person, stranger: httpx.AsyncClient) -> None:
+        assert (await ada.call("GET", "/books")).status_code == 200
+        answer = await superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": False})
+        assert (answer.status_code, answer.json()["is_active"]) == (200, False)
+        assert (await ada.call("GET", "/books")).status_code == 401
+        assert (await ada.call("GET", "/users/me")).status_code == 401
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
+
+    async def test_do_not_bring_old_sessions_back_with_a_user(self, ada: Person, superuser: Person) -> None:
+        await superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": False})
+        await superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": True})
+        assert (await ada.call("GET", "/users/me")).status_code == 401
+        await ada.sign_in()
+        assert (await ada.call("GET", "/users/me")).status_code == 200
+
+    async def test_set_passwords_and_end_the_sessions_of_the_user(self, ada: Person, superuser: Person) -> None:
+        assert (await superuser.call("PATCH", f"/users/{ada.id}", json={"password": ANOTHER})).status_code == 200
+        assert (await ada.call("GET", "/users/me")).status_code == 401
+        assert (await superuser.call("GET", "/users/me")).status_code == 200
+
+    async def test_vouch_for_an_address_that_they_set(self, ada: Person, superuser: Person) -> None:
+        change = {"email": "ada.new@example.org", "is_verified": True}
+        assert (await superuser.call("PATCH", f"/users/{ada.id}", json=change)).json()["is_verified"]
+
+    async def test_change_the_address_of_who_is_deactivated(self, ada: Person, superuser: Person) -> None:
+        change = {"email": "ada.new@example.org", "is_active": False}
+        answer = await superuser.call("PATCH", f"/users/{ada.id}", json=change)
+        assert (answer.status_code, answer.json()["email"]) == (200, "ada.new@example.org")
+
+    async def test_make_superusers(self, ada: Person, superuser: Person) -> None:
+        await superuser.call("PATCH", f"/users/{ada.id}", json={"is_superuser": True})
+        assert (await ada.call("GET", f"/users/{superuser.id}")).status_code == 200
+
+    async def test_remove_users_with_their_sessions(self, ada: Person, superuser: Person) -> None:
+        assert (await superuser.call("DELETE", f"/users/{ada.id}")).status_code == 204
+        assert (await ada.call("GET", "/users/me")).status_code == 401
+        assert (await superuser.call("GET", f"/users/{ada.id}")).status_code == 404
+        assert (await superuser.call("DELETE", f"/users/{ada.id}")).status_code == 404
+
+
+class TestListUsers:
+    async def test_pages_through_all_by_ascending_id(self, superuser: Person, parts: UserParts) -> None:
+        added = [
+            await parts.users.add({"email": f"{number}@example.org", "hashed_password": "none"}) for number in range(6)
+        ]
+        seen: list[str] = []
+        query: dict[str, object] = {"page_size": 3}
+        while True:
+            page = (await superuser.call("GET", "/users", params=query)).json()
+            assert len(page["users"]) in (3, 1)
+            seen += [user["id"] for user in page["users"]]
+            if page["next_page_token"] is None:
+                break
+            query["page_token"] = page["next_page_token"]
+        assert seen == sorted(str(user_id) for user_id in [superuser.id, *(user.id for user in added)])
+
+    async def test_has_no_next_page_when_the_last_is_full(self, superuser: Person) -> None:
+        page = (await superuser.call("GET", "/users", params={"page_size": 1})).json()
+        assert (len(page["users"]), page["next_page_token"]) == (1, None)
+
+    @pytest.mark.parametrize(
+        ("query", "parameter"),
+        [
+            pytest.param({"page_size": 0}, "page_size", id="no-users-a-page"),
+            pytest.param({"page_size": 1_001}, "page_size", id="too-many-a-page"),
+            pytest.param({"page_token": "guess"}, "page_token", id="token-of-nobody"),
+            pytest.param({"page_token": ""}, "page_token", id="empty-token"),
+        ],
+    )
+    async def test_says_what_is_wrong(self, superuser: Person, query: dict[str, object], parameter: str) -> None:
+        answer = await superuser.call("GET", "/users", params=query)
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, parameter)
+
+
+class TestOpenApi:
+    async def test_names_every_operation(self, stranger: httpx.AsyncClient) -> None:
+        document = (await stranger.get("/api/v1/openapi.json")).json()
+        operations = {
+            operation["operationId"]: operation
+            for path, methods in document["paths"].items()
+            if path.startswith(("/api/v1/auth", "/api/v1/users"))
+            for operation in methods.values()
+        }
+        assert set(operations) == {
+            *("register", "login", "logout", "forgotPassword", "resetPassword", "requestVerification", "verifyEmail"),
+            *("getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"),
+        }
+        assert all(operation["summary"] and operation["description"] for operation in operations.values())
+        assert "403" in operations["listUsers"]["responses"]
+        guarded = {name for name, operation in operations.items() if "security" in operation}
+        assert guarded == {"logout", "getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"}

@@ -1,0 +1,44 @@
+"""People with accounts, who call the REST service."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+PASSWORD = "correct horse battery"
+
+
+class Person:
+    """Someone with an account, signed in or not."""
+
+    def __init__(self, client: httpx.AsyncClient, user_id: UUID, email: str, password: str) -> None:
+        self._client = client
+        self.id = user_id
+        self.email = email
+        self.password = password
+        self.token = ""
+
+    @classmethod
+    async def register(cls, client: httpx.AsyncClient, email: str | None = None, password: str = PASSWORD) -> "Person":
+        """Someone who has just made an account, and is not signed in yet."""
+        email = email or f"{uuid4().hex}@example.org"
+        answer = await client.post("/api/v1/auth/register", json={"email": email, "password": password})
+        assert answer.status_code == 201, answer.text
+        return cls(client, UUID(answer.json()["id"]), answer.json()["email"], password)
+
+    async def sign_in(self) -> str:
+        """Begins a session, and returns its token; those of earlier sessions stay good."""
+        answer = await log_in(self._client, self.email, self.password)
+        assert answer.status_code == 200, answer.text
+        self.token = answer.json()["access_token"]
+        return self.token
+
+    async def call(self, method: str, path: str, *, token: str | None = None, **options: Any) -> httpx.Response:
+        """Calls the API with the newest token, or with another one."""
+        headers = {"Authorization": f"Bearer {token or self.token}"}
+        return await self._client.request(method, f"/api/v1{path}", headers=headers, **options)
+
+
+async def log_in(client: httpx.AsyncClient, username: str, password: str) -> httpx.Response:
+    """What the service answers to these credentials."""
+    return await client.post("/api/v1/auth/login", data={"username": username, "password": password})
