@@ -1,0 +1,157 @@
+"""The command `grpc-api`, as an operator runs it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from books.v1.book_service_pb2 import GetBookRequest
+from books.v1.book_service_pb2_grpc import BookServiceStub
+from support.ports import free_port
+from support.services import GrpcApi
+from support.workspace import Workspace
+
+GRPC_API = Path(sys.executable).with_name("grpc-api")
+
+Environment = dict[str, str]
+
+
+@pytest.fixture
+def environment(database_url: str, public_key_file: Path) -> Environment:
+    """What the service needs; the broker is away."""
+    return {
+        "DATABASE_URL": database_url,
+        "AMQP_URL": f"amqp://nobody:nothing@127.0.0.1:{free_port()}/",
+        "JWT_PUBLIC_KEY_FILE": str(public_key_file),
+    }
+
+
+@pytest.fixture
+def start(workspace: Workspace, environment: Environment) -> Iterator[Callable[..., GrpcApi]]:
+    """Starts the service: `start(GRPC_AUTH="off")`."""
+    started: list[GrpcApi] = []
+
+    def start(**more: str) -> GrpcApi:
+        service = GrpcApi(workspace, environment | more)
+        started.append(service)
+        service.start()
+        return service
+
+    yield start
+    for service in started:
+        service.kill()
+
+
+def run(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [GRPC_API, *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def wait_for(said: str, service: GrpcApi) -> None:
+    """Until the service has said it."""
+    until = time.monotonic() + 20
+    while said not in service.output:
+        assert time.monotonic() < until, service.output
+        time.sleep(0.05)
+
+
+class TestServe:
+    @pytest.mark.parametrize("end", [GrpcApi.terminate, GrpcApi.interrupt])
+    def test_it_ends_within_seconds_with_0_when_it_is_told_to(
+        self, start: Callable[..., GrpcApi], end: Callable[[GrpcApi, float], int]
+    ) -> None:
+        service = start()
+        assert end(service, 8) == 0
+        assert "stopped" in service.output
+        assert "Traceback" not in service.output
+
+    def test_it_answers_while_the_broker_is_away(self, start: Callable[..., GrpcApi]) -> None:
+        service = start(GRPC_AUTH="off")
+        with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError) as error:
+            BookServiceStub(channel).GetBook(GetBookRequest(id=1))
+        assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+    def test_it_wants_tokens_unless_it_is_told_not_to(self, start: Callable[..., GrpcApi]) -> None:
+        service = start()
+        with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError) as error:
+            BookServiceStub(channel).GetBook(GetBookRequest(id=1))
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+    def test_it_counts_calls_for_prometheus(self, start: Callable[..., GrpcApi]) -> None:
+        metrics_port = free_port()
+        service = start(METRICS_PORT=str(metrics_port))
+        with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError):
+            BookServiceStub(channel).GetBook(GetBookRequest(id=1))
+        metrics = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics").text
+        counted = 'colophon_grpc_call_seconds_count{code="UNAUTHENTICATED",method="/books.v1.BookService/GetBook"} 1.0'
+        assert counted in metrics
+        assert service.terminate() == 0
+
+    @pytest.mark.parametrize("variable", ["GRPC_PORT", "METRICS_PORT"])
+    def test_a_port_that_is_taken_is_a_clear_message(
+        self, start: Callable[..., GrpcApi], environment: Environment, variable: str
+    ) -> None:
+        taken = str(start().port)
+        ended = run("serve", environment={"GRPC_PORT": str(free_port())} | environment | {variable: taken})
+        assert ended.returncode == 2
+        assert f":{taken}: something else listens there" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+class TestSettings:
+    def test_all_that_is_missing_is_named_at_once(self) -> None:
+        ended = run("serve", environment={})
+        assert ended.returncode == 2
+        for variable in ("DATABASE_URL", "AMQP_URL", "JWT_PUBLIC_KEY_FILE"):
+            assert f"{variable}: is not set" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    def test_all_that_is_wrong_is_named_at_once_and_no_secret_is_shown(self, tmp_path: Path) -> None:
+        key = tmp_path / "key.pem"
+        key.write_text("hunter2")
+        environment = {
+            "DATABASE_URL": "mysql://root:hunter2@localhost/books",
+            "AMQP_URL": "http://guest:hunter2@localhost/",
+            "JWT_PUBLIC_KEY_FILE": str(key),
+            "GRPC_AUTH": "maybe",
+            "GRPC_PORT": "70000",
+            "DRAIN_SECONDS": "-1",
+            "METRICS_PORT": "x",
+            "LOG_FORMAT": "xml",
+        }
+        ended = run("serve", environment=environment)
+        assert ended.returncode == 2
+        assert all(f"{variable}: " in ended.stderr for variable in environment)
+        assert "not an Ed25519 public key" in ended.stderr
+        assert "hunter2" not in ended.stderr
+
+
+class TestHealthcheck:
+    def test_it_is_0_when_the_service_serves(self, start: Callable[..., GrpcApi]) -> None:
+        service = start(GRPC_HOST="0.0.0.0")  # noqa: S104  # as in a container
+        environment = {"GRPC_HOST": "0.0.0.0", "GRPC_PORT": str(service.port)}  # noqa: S104  # as in a container
+        wait_for("serving", service)
+        ended = run("healthcheck", environment=environment)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+    def test_it_is_1_when_there_is_none(self) -> None:
+        port = free_port()
+        ended = run("healthcheck", environment={"GRPC_PORT": str(port)})
+        assert ended.returncode == 1
+        assert f"no answer from 127.0.0.1:{port}" in ended.stderr
+
+    def test_it_is_1_when_the_database_is_away(self, start: Callable[..., GrpcApi]) -> None:
+        service = start(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
+        ended = run("healthcheck", environment={"GRPC_PORT": str(service.port)})
+        assert (ended.returncode, ended.stderr) == (1, "grpc-api: NOT_SERVING\n")
