@@ -1,6 +1,7 @@
 """The relay: claim, publish, forget."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
@@ -9,6 +10,7 @@ from book_db.outbox import Outbox, OutboxLead
 from book_runtime.broker.seam import NotConfirmed, Publisher
 from prometheus_client import Counter, Gauge
 
+from rest_api.relay import pulse
 from rest_api.relay.events import message_of
 
 _log = structlog.get_logger(__name__)
@@ -17,12 +19,6 @@ _RELAYED = Counter("colophon_outbox_relayed", "Events that the broker has confir
 _LEADING = Gauge("colophon_outbox_leading", "1 while this relay is the active one")
 
 _BATCH: Final = 500
-_PROBE: Final = 1
-"""Events that are on their way at once: one at first and after each failure, many as soon as it has arrived.
-
-Of a batch that is sent while a queue is only just being bound, the first events are refused and the others arrive,
-out of order. One event alone finds out whether there is a way.
-"""
 _LOOK_EVERY: Final = 1.0
 """Seconds after which the relay looks by itself, should the bell have been lost."""
 
@@ -42,8 +38,10 @@ class Relay:
         """Relays until it is cancelled. A database or a broker that is away is waited for."""
         while True:
             try:
-                await self._publisher.ready()
-                async with self._outbox.lead() as lead:
+                async with AsyncExitStack() as leading:
+                    async with pulse.beating():
+                        await self._publisher.ready()
+                        lead = await leading.enter_async_context(self._outbox.lead())
                     await self._relay(lead)
             except DatabaseUnavailable as error:
                 _log.warning("the outbox cannot be read, trying again", cause=repr(error.__cause__))
@@ -53,29 +51,26 @@ class Relay:
         _log.info("relaying events")
         with _LEADING.track_inprogress():
             pause = _PAUSE_MIN
-            at_most = _PROBE
             while True:
+                pulse.beat()
                 try:
-                    relayed = await relay_once(lead, self._publisher, at_most)
+                    relayed = await relay_once(lead, self._publisher)
                 except NotConfirmed as error:
                     _log.warning("events are not confirmed, trying again", count=error.count, reason=error.reason)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSE_MAX)
-                    at_most = _PROBE
                 else:
                     pause = _PAUSE_MIN
-                    if relayed:
-                        at_most = _BATCH
-                    else:
+                    if not relayed:
                         await lead.wait(_LOOK_EVERY)
 
 
-async def relay_once(lead: OutboxLead, publisher: Publisher, at_most: int = _BATCH) -> int:
+async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
     """Brings one batch to the broker and returns how many events it had.
 
     Raises NotConfirmed, or DatabaseUnavailable, and then the whole batch is still in the outbox.
     """
-    events = await lead.claim(at_most)
+    events = await lead.claim(_BATCH)
     if events:
         await publisher.publish([message_of(event) for event in events])
         # Confirm before forgetting: a crash here repeats, never loses.
