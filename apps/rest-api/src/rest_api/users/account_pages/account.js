@@ -100,5 +100,8 @@ onSubmit(ask, async () => {
   }
 });
 
+// A second link that is opened in the same tab changes nothing but what stands behind the #.
+addEventListener("hashchange", () => location.reload());
+
 if (token) (verify || reset).hidden = false;
 else askForNewLink("The link is not complete. Please copy all of it from the mail.");
