@@ -29,8 +29,8 @@ async def created(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]
 async def events_of(store: Store) -> list[tuple[str, int, int]]:
     """Kind, book and version of the events that wait, in order."""
     async with store.database.statement() as connection:
-        columns = (OutboxRow.kind, OutboxRow.book_id, OutboxRow.version)
-        return [tuple(row) for row in await connection.execute(select(*columns).order_by(OutboxRow.id))]
+        rows = await connection.execute(select(OutboxRow.__table__).order_by(OutboxRow.id))
+        return [(row.kind, row.book_id, row.version) for row in rows]
 
 
 def assert_problem(answer: httpx.Response, status: int, type_: str) -> dict[str, Any]:
@@ -347,7 +347,7 @@ class TestEveryEndpoint:
         self, stranger: httpx.AsyncClient, authorization: str | None
     ) -> None:
         if authorization is not None:
-            stranger.headers["authorization"] = authorization.encode("latin-1")
+            stranger.headers.update([(b"authorization", authorization.encode("latin-1"))])
         for method, path in self.ENDPOINTS:
             answer = await stranger.request(method, path, content=b"{", headers={"content-type": "application/json"})
             assert_problem(answer, 401, "unauthenticated")
