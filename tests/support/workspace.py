@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,9 +13,13 @@ from pathlib import Path
 
 _REAPER = Path(__file__).with_name("reaper.py")
 
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes a folder of our own in there
+_ENOUGH = 2 * 1024**3
+"""Bytes that must be free in memory for data to be put there."""
+
 
 class Workspace:
-    """A temp folder and the processes and containers started for it.
+    """Temp folders, and the processes and containers started for it.
 
     `close` ends them. Should the test run die before it comes to that, even by SIGKILL, the reaper does it.
     """
@@ -24,12 +29,13 @@ class Workspace:
             [sys.executable, "-I", "-S", _REAPER], stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
         )
         self.processes: dict[subprocess.Popen[bytes], str] = {}
-        self.folder = _make_folder_within_reach()
-        self._tell(f"+ folder {self.folder}")
+        self.folder = self._make_base(_place_within_reach())
+        # A database is copied for every test: in memory that takes a third of the time.
+        self.data_folder = self._make_base(_IN_MEMORY) if _has_room(_IN_MEMORY) else self.folder
 
     def make_folder(self, name: str) -> Path:
-        """A new folder of its own, its name beginning with `name`."""
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+        """A new folder for data, its name beginning with `name`."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.data_folder))
         folder.chmod(0o755)
         return folder
 
@@ -83,20 +89,28 @@ class Workspace:
             process.wait()
         self._reaper.wait()
 
+    def _make_base(self, place: Path) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="colophon-tests-", dir=place))
+        self._tell(f"+ folder {folder}")
+        folder.chmod(0o755)
+        return folder
+
     def _tell(self, line: str) -> None:
         assert self._reaper.stdin
         self._reaper.stdin.write(f"{line}\n")
 
 
-def _make_folder_within_reach() -> Path:
+def _place_within_reach() -> Path:
     """A temp folder that PostgreSQL can reach as another user: a TMPDIR in root's home would be closed to it."""
-    places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]  # noqa: S108  # mkdtemp makes a folder of our own in there
-    place = next((place for place in places if os.geteuid() != 0 or _is_open_to_all(Path(place))), None)
+    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108  # as above
+    place = next((place for place in places if os.geteuid() != 0 or _is_open_to_all(place)), None)
     if place is None:
-        raise RuntimeError(f"None of {', '.join(places)} can be entered by other users; name another folder in TMPDIR.")
-    folder = Path(tempfile.mkdtemp(prefix="colophon-tests-", dir=place))
-    folder.chmod(0o755)
-    return folder
+        raise RuntimeError(f"Other users can enter none of {', '.join(map(str, places))}; name another in TMPDIR.")
+    return place
+
+
+def _has_room(place: Path) -> bool:
+    return place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _ENOUGH
 
 
 def _is_open_to_all(folder: Path) -> bool:

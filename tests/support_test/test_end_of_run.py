@@ -19,8 +19,9 @@ _TESTS = """
 
     def test_with_servers(private_servers, postgresql, redis_url):
         private_servers.rabbitmq
-        groups = [process.pid for process in private_servers.workspace.processes]
-        Path("left").write_text("\\n".join(map(str, [private_servers.workspace.folder, *groups])))
+        workspace = private_servers.workspace
+        Path("folders").write_text("\\n".join({{str(workspace.folder), str(workspace.data_folder)}}))
+        Path("groups").write_text("\\n".join(str(process.pid) for process in workspace.processes))
         Path("ready").touch()
         {ending}
 """
@@ -51,12 +52,14 @@ class TestEndOfRun:
         _assert_nothing_left(own_pytest.folder)
 
 
-def _assert_nothing_left(folder: Path) -> None:
-    workspace, *groups = (folder / "left").read_text().splitlines()
+def _assert_nothing_left(of: Path) -> None:
+    folders = (of / "folders").read_text().splitlines()
+    groups = (of / "groups").read_text().splitlines()
     assert len(groups) == 4, "postgres, redis, epmd and rabbitmq"
     # After SIGKILL the reaper works on when pytest is gone already.
-    _wait_until(lambda: not Path(workspace).exists())
-    assert [line for line in _processes() if line.split()[0] in groups or workspace in line] == []
+    _wait_until(lambda: not any(Path(folder).exists() for folder in folders))
+    left = [line for line in _processes() if line.split()[0] in groups or any(folder in line for folder in folders)]
+    assert left == []
 
 
 def _processes() -> list[str]:
