@@ -14,6 +14,7 @@ from book_db.event_log import EventLog
 from book_db.store import Store
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
+from book_runtime.logs import _add_trace_id
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BOOK_EVENT_KIND_DELETED, BOOK_EVENT_KIND_UPDATED, BookEvent
 from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -173,10 +174,11 @@ class TestAKindFromANewerContract:
     ) -> None:
         newer, known = an_event(kind=kind), an_event()
         count = outcomes()
-        with capture_logs() as logs:
+        with capture_logs([_add_trace_id]) as logs:
             await book_log([a_message(newer), a_message(known)])
         assert [row["event_id"] for row in await recorded(store)] == [UUID(known.id)]
-        assert [line["event_id"] for line in logs if line["event"].startswith("passed over")] == [newer.id]
+        [line] = [line for line in logs if line["event"].startswith("passed over")]
+        assert (line["event_id"], line["trace_id"]) == (newer.id, TRACE_ID)
         assert count("passed over") == 1
         assert newer.id not in console.getvalue()
 

@@ -15,6 +15,7 @@ from book_db.outbox import OutboxBell
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
+from book_runtime.logs import _add_trace_id
 from book_runtime.settings import load
 from book_runtime.tokens import TokenVerifier
 from books.v1.book_service_pb2 import GetBookRequest, ListBooksRequest
@@ -30,6 +31,8 @@ from support.tokens import SignedIn, Signer
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 Details = dict[type[Message], Message]
 
@@ -157,13 +160,17 @@ class TestAnErrorThatNobodyForesaw:
             ) as port,
             grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         ):
-            with capture_logs() as logs:
-                code, message, details = await refused(BookServiceStub(channel).GetBook(GetBookRequest(id=1)))
+            stub: BookServiceAsyncStub = BookServiceStub(channel)
+            with capture_logs([_add_trace_id]) as logs:
+                code, message, details = await refused(
+                    stub.GetBook(GetBookRequest(id=1), metadata=[("traceparent", f"00-{TRACE_ID}-00f067aa0ba902b7-01")])
+                )
         reference = details[RequestInfo].request_id  # type: ignore[attr-defined]  # a RequestInfo has one
         assert code == "INTERNAL"
         assert message == f"Something went wrong here. The reference for the operators is {reference}."
         [line] = [line for line in logs if line["event"] == "a call failed"]
         assert line["reference"] == reference
+        assert line["trace_id"] == TRACE_ID
         assert "hunter2" in repr(line["exc_info"])
 
 

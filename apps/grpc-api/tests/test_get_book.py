@@ -6,16 +6,40 @@ from uuid import UUID
 
 import grpc
 import pytest
-from book_db.books.model import Book, Change
-from book_db.store import Store
+from book_db.books.model import Book, Change, Draft
+from book_db.settings import StoreSettings
+from book_db.store import Store, open_store
+from book_runtime.broker.local import LocalBroker
+from book_runtime.settings import load
+from book_runtime.tokens import TokenVerifier
 from books.v1.book_pb2 import Date
 from books.v1.book_service_pb2 import GetBookRequest
-from support.tokens import SignedIn
+from books.v1.book_service_pb2_grpc import BookServiceStub
+from grpc_api.application import serving
+from sqlalchemy import text
+from support.tokens import SignedIn, Signer
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
 
 ACTOR = UUID("018f0e9a-0000-7000-8000-00000000000a")
+
+
+class TestTheCache:
+    async def test_a_book_that_redis_knows_is_not_looked_up(
+        self, database_url: str, redis_url: str, signer: Signer
+    ) -> None:
+        settings = load(StoreSettings, database_url=database_url, redis_url=redis_url)
+        async with (
+            open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store,
+            serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            book = await store.catalogue.add(Draft("Emma", "Jane Austen", date(1815, 12, 23)), ACTOR)
+            async with store.database.statement() as connection:
+                await connection.execute(text("DELETE FROM books"))
+            stub: BookServiceAsyncStub = BookServiceStub(channel)
+            assert (await stub.GetBook(GetBookRequest(id=book.id))).book.title == "Emma"
 
 
 class TestGetBook:

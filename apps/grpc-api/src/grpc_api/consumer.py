@@ -13,16 +13,13 @@ from book_db.event_log import Entry, EventLog
 from book_runtime.broker.amqp import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
-from book_runtime.telemetry import context_of
 from books.v1 import book_event_pb2
 from books.v1.book_event_pb2 import BookEvent
 from google.protobuf.message import DecodeError
-from opentelemetry import context as otel
-from opentelemetry.context import Context
-from opentelemetry.trace import format_trace_id, get_current_span
 from prometheus_client import Counter
 
 from grpc_api.console import line_of, print_lines
+from grpc_api.tracing import on_behalf_of, trace_id_of
 
 _log = structlog.get_logger(__name__)
 
@@ -87,15 +84,16 @@ class BookLog:
 
 def _read(message: Message) -> _Arrival | None:
     """The event that a message tells of, None for one of a kind that came into the contract after this release."""
-    origin = context_of(message.headers.get("traceparent"))
+    traceparent = message.headers.get("traceparent")
     try:
         entry = _entry_of(BookEvent.FromString(message.body))
     except (DecodeError, ValueError, OverflowError) as error:
         raise Undeliverable(str(error), message) from error
     if entry is None:
-        _pass_over(message, origin)
+        with on_behalf_of(traceparent):
+            _pass_over(message)
         return None
-    return _Arrival(entry, _trace_id_of(origin))
+    return _Arrival(entry, trace_id_of(traceparent))
 
 
 def _entry_of(event: BookEvent) -> Entry | None:
@@ -135,14 +133,7 @@ def _storable(field: str, text: str) -> str:
     return text
 
 
-def _pass_over(message: Message, origin: Context) -> None:
+def _pass_over(message: Message) -> None:
     """As the contract asks of readers, book_event.proto: a newer publisher does not fill the dead-letter queue."""
     _EVENTS.labels("passed over").inc()
-    trace = otel.attach(origin)
     _log.warning("passed over an event of an unknown kind", event_id=message.id, type=message.type)
-    otel.detach(trace)
-
-
-def _trace_id_of(origin: Context) -> str | None:
-    span = get_current_span(origin).get_span_context()
-    return format_trace_id(span.trace_id) if span.is_valid else None

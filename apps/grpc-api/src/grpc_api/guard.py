@@ -11,6 +11,8 @@ from prometheus_client import Histogram
 
 from grpc_api.auth import identify
 from grpc_api.errors import status_of
+from grpc_api.metadata import first
+from grpc_api.tracing import on_behalf_of
 
 _CALLS: Final = Histogram(
     "colophon_grpc_call_seconds",
@@ -64,7 +66,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 # cannot be parsed is an error like the others.
                 response = await handle(decode(request), context)
             except Exception as error:  # noqa: BLE001  # what leaves this function would reach the caller with its text
-                status = rpc_status.to_status(status_of(error, method))
+                with on_behalf_of(first(context.invocation_metadata(), "traceparent")):
+                    status = rpc_status.to_status(status_of(error, method))
                 code = status.code.name
                 await context.abort_with_status(status)
             else:
