@@ -18,6 +18,8 @@ in_each_file = pytest.mark.parametrize(
     [
         pytest.param("requirements.txt", _TO_RUN, id="requirements.txt"),
         pytest.param("requirements-dev.txt", _ALL, id="requirements-dev.txt"),
+        pytest.param("apps/rest-api/requirements.txt", {"main", "rest"}, id="the image of rest-api"),
+        pytest.param("apps/grpc-api/requirements.txt", {"main", "grpc"}, id="the image of grpc-api"),
     ],
 )
 
@@ -30,7 +32,7 @@ class TestRequirements:
 
     @in_each_file
     def test_the_members_are_installed_from_here(self, file: str, groups: set[str]) -> None:
-        assert _members(file) == {f"./{member.relative_to(_ROOT)}" for member in _MEMBERS}
+        assert _members(file) == {f"./{path}" for path in _locked_members(groups)}
 
     @in_each_file
     def test_it_names_no_address(self, file: str, groups: set[str]) -> None:
@@ -38,6 +40,9 @@ class TestRequirements:
 
 
 class TestLock:
+    def test_it_has_every_member(self) -> None:
+        assert _locked_members(_ALL) == {str(member.relative_to(_ROOT)) for member in _MEMBERS}
+
     def test_it_satisfies_every_member(self) -> None:
         versions = {_key(package): package["version"] for package in _locked()}
         wanted = [Requirement(text) for member in _MEMBERS for text in _dependencies_of(member)]
@@ -53,6 +58,12 @@ class TestLock:
 def _locked() -> list[dict[str, Any]]:
     """All packages of the lock file but the members."""
     return [package for package in _read("poetry.lock")["package"] if "source" not in package]
+
+
+def _locked_members(groups: set[str]) -> set[str]:
+    """The paths of the members in these groups."""
+    members = [package for package in _read("poetry.lock")["package"] if "source" in package]
+    return {package["source"]["url"] for package in members if groups & set(package["groups"])}
 
 
 def _dependencies_of(member: Path) -> list[str]:

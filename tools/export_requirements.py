@@ -1,4 +1,4 @@
-"""Writes requirements.txt and requirements-dev.txt from poetry.lock, so that nobody needs Poetry to run or test.
+"""Writes the requirements files from poetry.lock, so that nobody needs Poetry to run, to test or to build an image.
 
 `make lock` calls it. It needs Poetry with poetry-plugin-export; $POETRY names it where it is not on the PATH.
 """
@@ -14,15 +14,20 @@ _ROOT = Path(__file__).resolve().parents[1]
 FILES = {
     "requirements.txt": "--with=rest,grpc,colophon",
     "requirements-dev.txt": "--all-groups",
+    "apps/rest-api/requirements.txt": "--with=rest",
+    "apps/grpc-api/requirements.txt": "--with=grpc",
 }
-"""Each file and the groups in it, beside the main one."""
+"""Each file and the groups in it, beside the main one. Those of the apps are for their images.
+
+The paths in all of them start at the root, where pip is to be called.
+"""
 
 _HEADER = "# Exported from poetry.lock, never edited by hand: `make lock` writes this file.\n"
 _MEMBER = re.compile(r"^-e (?P<address>file://\S+).*$", re.MULTILINE)
 
 
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
     for file, groups in FILES.items():
         (_ROOT / file).write_text(_HEADER + _MEMBER.sub(_by_relative_path, _export(groups)))
         print(f"wrote {file}")
