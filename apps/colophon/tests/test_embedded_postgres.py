@@ -40,8 +40,8 @@ import sys, time, psycopg
 from pathlib import Path
 from colophon.embedded_postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as url:
-    print(url, flush=True)
     try:
+        print(url, flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         time.sleep(0.3)
