@@ -108,7 +108,7 @@ class OutboxBell:
 
     PostgreSQL lets only one transaction at a time commit that notifies, so writes do not notify themselves:
     one small statement rings for all that were committed while the one before was on its way.
-    docs/decisions/ has the measurement.
+    docs/decisions/0004-writes-do-not-notify.md has the measurement.
     """
 
     def __init__(self, database: Database) -> None:
