@@ -26,19 +26,21 @@ for name in {packages}:
 """
 
 
+def python(*arguments: str) -> None:
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel of each member, unpacked into a folder of its own."""
     built = tmp_path_factory.mktemp("wheels")
     for folder in MEMBERS.values():
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", built, folder]
-        subprocess.run(command, check=True, capture_output=True)
-    unpacked = {}
+        python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(folder))
+    unpacked: dict[str, Path] = {}
     for wheel in built.glob("*.whl"):
         name = canonicalize_name(wheel.name.split("-")[0])
         unpacked[name] = tmp_path_factory.mktemp(name)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", unpacked[name], wheel]
-        subprocess.run(command, check=True, capture_output=True)
+        python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(unpacked[name]), str(wheel))
     return unpacked
 
 

@@ -5,7 +5,7 @@ import sys
 import typer
 from book_db import migrations
 from book_runtime import logs, process, telemetry
-from book_runtime.retry import retry
+from book_runtime.retry import Failure, retry
 from book_runtime.settings import SettingsError, load
 from prometheus_client import start_http_server
 from sqlalchemy.exc import OperationalError
@@ -46,7 +46,8 @@ def setup() -> None:
     settings = load(SetupSettings)
     make_key_pair(settings.jwt_private_key_file, settings.jwt_public_key_file)
     # A database that is just starting is given half a minute.
-    retry(times=30, delay=1, exceptions=OperationalError)(migrations.upgrade)(settings.database_url)
+    wait = retry(times=30, delay=1, exceptions=OperationalError, on_retry=_say_why_waiting)
+    wait(migrations.upgrade)(settings.database_url)
     typer.echo("rest-api: the keys are there, the database is at the newest schema")
 
 
@@ -60,6 +61,11 @@ def healthcheck() -> None:
 def healthcheck_relay() -> None:
     """Ask the relay on this machine, at METRICS_PORT, whether it goes round; the exit code says it."""
     raise typer.Exit(probe.exit_code(probe.relay))
+
+
+def _say_why_waiting(failure: Failure) -> None:
+    if failure.attempt == 1:
+        typer.echo("rest-api: waiting for the database", err=True)
 
 
 def main() -> None:

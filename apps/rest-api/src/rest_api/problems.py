@@ -7,7 +7,14 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from book_db.errors import BookDbError, BookNotFound, DatabaseUnavailable, InvalidPageToken, UserNotFound
+from book_db.errors import (
+    BookDbError,
+    BookNotFound,
+    ConnectionLost,
+    DatabaseUnavailable,
+    InvalidPageToken,
+    UserNotFound,
+)
 from book_runtime.tokens import InvalidToken
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +25,9 @@ from starlette.exceptions import HTTPException
 from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
 
 _log = structlog.get_logger(__name__)
+
+_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+"""Methods that change nothing (RFC 9110, 9.2.1)."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -74,7 +84,7 @@ _DESCRIPTIONS: Final = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request can be read but is not valid.",
-    503: "The database does not answer just now; nothing was lost.",
+    503: "The database does not answer just now. With `Retry-After`, nothing was changed and the same may be asked again.",
 }
 
 
@@ -147,6 +157,9 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
             return problem(404, "user-not-found", str(error))
         case DatabaseUnavailable():
             _log.warning("the database does not answer", path=request.url.path, cause=repr(error.__cause__))
+            if isinstance(error, ConnectionLost) and request.method not in _SAFE:
+                # Without Retry-After: who sends a create again may create twice.
+                return problem(503, "outcome-unknown", str(error))
             return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
     return await _unforeseen(request, error)
 

@@ -1,15 +1,25 @@
 """Books over HTTP, on a real database."""
 
+import asyncio
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from book_db.errors import ConnectionLost, NotCommitted
+from book_db.migrations import upgrade
 from book_db.store import Store
 from book_db.tables import OutboxRow
+from book_runtime.settings import load
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rest_api.app import create_app
+from rest_api.settings import RestSettings
 from sqlalchemy import select
+from support.people import Person
+from support.postgresql import PostgreSQLServer
+from support.workspace import Workspace
 
 BOOKS = "/api/v1/books"
 INT64_MAX = 2**63 - 1
@@ -362,3 +372,58 @@ class TestTheRest:
         answer = await client.put(BOOKS)
         assert_problem(answer, 405, "method-not-allowed")
         assert {"GET", "POST"} >= set(answer.headers["allow"].split(", "))
+
+
+class TestADatabaseThatIsAway:
+    @pytest.mark.parametrize(
+        ("error", "method", "type_", "retry_after"),
+        [
+            pytest.param(NotCommitted(), "POST", "unavailable", "1", id="surely-nothing-was-changed"),
+            pytest.param(ConnectionLost(), "POST", "outcome-unknown", None, id="repeating-might-create-twice"),
+            pytest.param(ConnectionLost(), "GET", "unavailable", "1", id="reading-again-is-safe"),
+        ],
+    )
+    async def test_is_a_503_that_says_whether_to_ask_again(
+        self,
+        client: httpx.AsyncClient,
+        store: Store,
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+        method: str,
+        type_: str,
+        retry_after: str | None,
+    ) -> None:
+        async def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(store.catalogue, "add", fail)
+        monkeypatch.setattr(store.catalogue, "page", fail)
+        answer = await client.request(method, BOOKS, json=a_book() if method == "POST" else None)
+        assert_problem(answer, 503, type_)
+        assert answer.headers.get("retry-after") == retry_after
+
+    async def test_takes_nothing_from_who_asks_when_it_is_back(
+        self, workspace: Workspace, private_key_file: Path
+    ) -> None:
+        with PostgreSQLServer(workspace) as server:
+            upgrade(server.url)
+            app = create_app(load(RestSettings, database_url=server.url, jwt_private_key_file=private_key_file))
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=transport, base_url="http://colophon") as client,
+            ):
+                person = await Person.register(client)
+                await person.sign_in()
+                book = (await person.call("POST", "/books", json=a_book())).json()
+                await asyncio.to_thread(server.stop)
+                for answer in (
+                    await person.call("GET", f"/books/{book['id']}"),
+                    await person.call("POST", "/books", json=a_book()),
+                    await client.get("/healthz/ready"),
+                ):
+                    assert_problem(answer, 503, "unavailable")
+                assert (await client.get("/healthz/live")).status_code == 200
+                await asyncio.to_thread(server.start)
+                assert (await person.call("GET", f"/books/{book['id']}")).json() == book
+                assert (await person.call("POST", "/books", json=a_book())).status_code == 201
