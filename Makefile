@@ -6,6 +6,9 @@ MAKEFLAGS += --no-print-directory
 POETRY ?= poetry
 export POETRY PYTHON
 
+# Today's Docker, or the docker-compose of before.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
 .PHONY: help
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do \
@@ -23,6 +26,18 @@ test: test-environment ## Run all tests against private PostgreSQL, Redis and Ra
 .PHONY: test-unit
 test-unit: test-environment ## Run the tests that need no server
 	@.venv/bin/pytest -m 'not server'
+
+.PHONY: test-compose
+test-compose: test-environment ## Build the images, test the whole system in containers and take it down again (needs Docker)
+	@.venv/bin/pytest -m compose tests/compose
+
+.PHONY: up
+up: ## Start the whole system in containers (needs Docker); .env.example tells what can be changed
+	@$(COMPOSE) up -d --build && $(COMPOSE) ps
+
+.PHONY: down
+down: ## Stop the containers of `make up`; the data stay
+	@$(COMPOSE) down
 
 .PHONY: check
 check: test-environment ## Format, lint, types, imports, contracts, generated code, requirements, migrations

@@ -1,0 +1,182 @@
+"""The compose file of this repository as a system of its own: apart from any that runs, and gone in the end."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
+
+_UP: Final = 900.0
+"""Seconds for pulling, building and starting, on a small machine with nothing in its caches."""
+
+_HEALTHY: Final = 300.0
+"""Seconds from there until all are healthy."""
+
+_LABEL: Final = "com.docker.compose.project"
+
+_WELL: Final = ("healthy", "exited 0")
+
+
+class NoDocker(Exception):
+    """The compose test needs Docker, and there is none to be reached: {reason}."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__((NoDocker.__doc__ or "").format(reason=reason))
+
+
+class ComposeFailed(Exception):
+    """A command of Docker failed, or the system did not become healthy."""
+
+
+class System:
+    """All services of docker-compose.yml, under a project name of their own and with settings of their own."""
+
+    def __init__(self, project: str, settings: Mapping[str, str], folder: Path) -> None:
+        """`settings` are what a user would write into `.env`. Raises NoDocker."""
+        env_file = folder / "compose.env"
+        env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        self._project = project
+        # What the shell exports wins over the file, so none of what the compose file asks for may be exported.
+        self._environment = {k: v for k, v in os.environ.items() if f"${{{k}" not in _compose_file()}
+        self._compose = [*_compose_command(), "-p", project, "-f", "docker-compose.yml", "--env-file", str(env_file)]
+
+    def up(self) -> None:
+        """Builds what has to be built, starts everything, and waits until it is healthy. Raises ComposeFailed."""
+        self.compose("up", "-d", "--build", timeout=_UP)
+        self.wait_until_healthy()
+
+    def down(self) -> None:
+        """Leaves nothing behind: no container, no network, no volume, no image that was built. Raises ComposeFailed."""
+        self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout=10")
+
+    def leftovers(self) -> list[str]:
+        """What there is of this project."""
+        kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
+        return [
+            f"{kind[0]} {line}"
+            for kind in kinds
+            for line in self.docker(*kind, "--quiet", "--filter", f"label={_LABEL}={self._project}").split()
+        ]
+
+    def wait_until_healthy(self) -> None:
+        """Raises ComposeFailed."""
+        deadline = time.monotonic() + _HEALTHY
+        while waiting := {name: state for name in self.services if (state := self.state(name)) not in _WELL}:
+            if time.monotonic() > deadline:
+                raise ComposeFailed(f"not healthy after {_HEALTHY:.0f} seconds: {waiting}")
+            time.sleep(0.5)
+
+    @cached_property
+    def services(self) -> list[str]:
+        return self.compose("config", "--services").split()
+
+    def state(self, service: str) -> str:
+        """healthy, starting, unhealthy, running (where there is no health check), or exited with its code."""
+        state = self.inspect(service)["State"]
+        if state["Status"] == "exited":
+            return f"exited {state['ExitCode']}"
+        return str(state.get("Health", {}).get("Status", state["Status"]))
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """What Docker knows of a service's container."""
+        container: dict[str, Any] = json.loads(self.docker("inspect", self.container(service)))[0]
+        return container
+
+    def container(self, service: str) -> str:
+        """The id of a service's container, running or not."""
+        filters = (f"label={_LABEL}={self._project}", f"label=com.docker.compose.service={service}")
+        ids = self.docker("ps", "--all", "--quiet", "--no-trunc", *(f"--filter={one}" for one in filters)).split()
+        if len(ids) != 1:
+            raise ComposeFailed(f"{service} has {len(ids)} containers")
+        return ids[0]
+
+    def log(self, service: str) -> str:
+        """What a service has printed and logged so far."""
+        return self.docker("logs", self.container(service), stderr=subprocess.STDOUT)
+
+    def execute(self, service: str, *command: str) -> str:
+        """Runs a command inside a service's container and returns what it prints. Raises ComposeFailed."""
+        return self.docker("exec", self.container(service), *command)
+
+    def compose(self, *arguments: str, timeout: float = 180) -> str:
+        """What a command of compose prints. Raises ComposeFailed."""
+        return self._run([*self._compose, *arguments], subprocess.PIPE, timeout)
+
+    def docker(self, *arguments: str, stderr: int = subprocess.PIPE) -> str:
+        """What a command of docker prints. Raises ComposeFailed."""
+        return self._run(["docker", *arguments], stderr, 60)
+
+    def _run(self, command: list[str], stderr: int, timeout: float) -> str:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=timeout,
+            check=False,
+        )
+        output = done.stdout.decode(errors="replace")
+        if done.returncode != 0:
+            said = output + (done.stderr or b"").decode(errors="replace")
+            raise ComposeFailed(f"{' '.join(command)} ended with {done.returncode}:\n{said}")
+        return output
+
+
+@dataclass(frozen=True)
+class Running:
+    """The system, and where it is reached."""
+
+    system: System
+    rest_port: int
+    grpc_port: int
+    passwords: Mapping[str, str]
+    """Those of the inner services, by their variables."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, within: float) -> None:
+    """Raises AssertionError, which says what was waited for."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} seconds"
+        time.sleep(0.1)
+
+
+def _compose_file() -> str:
+    return (ROOT / "docker-compose.yml").read_text()
+
+
+def require_docker() -> None:
+    """Raises NoDocker."""
+    _compose_command()
+
+
+def _compose_command() -> list[str]:
+    """`docker compose` where there is one, else docker-compose. Raises NoDocker."""
+    if reason := _failure_of("docker", "version"):
+        raise NoDocker(reason.rstrip("."))
+    if not _failure_of("docker", "compose", "version"):
+        return ["docker", "compose"]
+    if reason := _failure_of("docker-compose", "version"):
+        raise NoDocker(f"neither `docker compose` nor docker-compose is there: {reason}")
+    return ["docker-compose"]
+
+
+def _failure_of(*command: str) -> str:
+    """Why a command fails, or nothing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}") if done.returncode else ""
