@@ -108,7 +108,7 @@ class TestColophonRun:
         with socket.create_server(("127.0.0.1", port)):
             colophon.launch()
             assert colophon.wait_for_the_end(within=30) == 2
-        assert f"port {port} is taken" in colophon.output
+        assert f"port {port}: it is taken" in colophon.output
         assert "Traceback" not in colophon.output
         assert not (colophon.folder / ".data").exists(), "nothing was begun"
 

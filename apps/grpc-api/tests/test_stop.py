@@ -14,10 +14,10 @@ from book_db.books.model import Book
 from book_db.outbox import OutboxBell
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
+from book_runtime.process import PortTaken
 from books.v1.book_service_pb2 import GetBookRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from grpc_api.application import serving
-from grpc_api.server import PortTaken
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -92,12 +92,12 @@ class TestDraining:
 
 class TestAPortThatIsTaken:
     async def test_it_is_said_plainly(self, store: Store, port: int) -> None:
-        with pytest.raises(PortTaken, match=f"Cannot listen on 127.0.0.1:{port}: something else listens there"):
+        with pytest.raises(PortTaken, match=f"Cannot listen on 127.0.0.1 port {port}: it is taken"):
             async with serving(store, LocalBroker(), host="127.0.0.1", port=port):
                 pass
 
     async def test_an_address_of_another_machine_is_refused_too(self, store: Store) -> None:
-        with pytest.raises(PortTaken, match="or the address is not this machine's"):
+        with pytest.raises(PortTaken, match="or the address is not ours"):
             async with serving(store, LocalBroker(), host="192.0.2.1", port=0):
                 pass
 

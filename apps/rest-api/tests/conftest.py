@@ -52,12 +52,17 @@ async def stranger(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def signer(private_key_file: Path) -> TokenSigner:
+    return TokenSigner(private_key_file.read_bytes())
+
+
 @pytest.fixture
-async def token(store: Store, private_key_file: Path) -> str:
+async def token(store: Store, signer: TokenSigner) -> str:
     """The access token of a user who has just signed in."""
     user = await store.users.add({"email": f"{uuid4().hex}@example.org", "hashed_password": "none fits"})
     session = await store.sessions.begin(user.id, 3_600)
-    return TokenSigner(private_key_file.read_bytes()).sign(user.id, session, 3_600)
+    return signer.sign(user.id, session, 3_600)
 
 
 @pytest.fixture

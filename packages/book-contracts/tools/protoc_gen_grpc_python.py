@@ -9,7 +9,7 @@ from pathlib import Path
 
 from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]  # ships no types
 
 
 def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
@@ -20,7 +20,9 @@ def generate(request: CodeGeneratorRequest) -> CodeGeneratorResponse:
         # protoc writes an empty file for a proto without a service
         with_service = [proto.name for proto in request.proto_file if proto.service]
         wanted = [name for name in request.file_to_generate if name in with_service]
-        if wanted and protoc.main(["protoc", f"--descriptor_set_in={descriptors}", f"--grpc_python_out={out}", *wanted]):
+        if wanted and protoc.main(
+            ["protoc", f"--descriptor_set_in={descriptors}", f"--grpc_python_out={out}", *wanted]
+        ):
             return CodeGeneratorResponse(error="grpc_tools.protoc failed: see above")
         return CodeGeneratorResponse(
             supported_features=CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL,

@@ -359,7 +359,7 @@ class TestWhatCanBeDecorated:
             pytest.param(lambda flaky: flaky.later, id="bound-method"),
             pytest.param(lambda flaky: functools.partial(_call_later, flaky), id="partial"),
             pytest.param(lambda flaky: functools.partial(functools.partial(_call_later), flaky), id="nested-partial"),
-            pytest.param(lambda flaky: AsyncCallable(flaky), id="object-with-async-call"),
+            pytest.param(AsyncCallable, id="object-with-async-call"),
             pytest.param(lambda flaky: functools.partial(AsyncCallable(flaky)), id="partial-of-such-an-object"),
             pytest.param(lambda flaky: retry(times=0)(flaky.later), id="already-decorated"),
         ],
@@ -375,8 +375,8 @@ class TestWhatCanBeDecorated:
         "make",
         [
             pytest.param(lambda flaky: flaky, id="object-with-call"),
-            pytest.param(lambda flaky: functools.partial(flaky), id="partial"),
-            pytest.param(lambda flaky: lambda answer: flaky(answer), id="lambda"),
+            pytest.param(functools.partial, id="partial"),
+            pytest.param(lambda flaky: lambda answer: flaky(answer), id="lambda"),  # noqa: PLW0108  # the point
         ],
     )
     def test_everything_that_gives_a_value_is_called_again(self, make: Callable[[Flaky], Callable[[str], str]]) -> None:
@@ -526,7 +526,7 @@ class TestNonsense:
     def test_a_plain_function_that_returns_a_coroutine_is_refused_when_called(self) -> None:
         flaky = Flaky(failures=0)
         with pytest.raises(TypeError, match="async def"):
-            _ = retry()(lambda: flaky.later())()
+            _ = retry()(lambda: flaky.later())()  # noqa: PLW0108  # the point
         assert flaky.calls == 0
 
     @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from book_runtime.process import PortTaken
 from book_runtime.settings import SettingsError
 from sqlalchemy.exc import OperationalError
 
@@ -66,12 +67,9 @@ def create_superuser(
 
 def main() -> None:
     """Runs the command; what its user can mend is told in a sentence, without a traceback."""
-    from grpc_api.server import PortTaken as GrpcPortTaken
-    from rest_api.serving import PortTaken as RestPortTaken
-
     try:
         app()
-    except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, RestPortTaken, GrpcPortTaken) as error:
+    except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, PortTaken) as error:
         typer.echo(f"colophon: {error}", err=True)
         sys.exit(2)
     except OperationalError as error:

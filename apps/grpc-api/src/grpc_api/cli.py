@@ -7,8 +7,6 @@ from book_runtime import logs, process, telemetry
 from book_runtime.settings import SettingsError, load
 
 from grpc_api import application, probe
-from grpc_api.metrics import exposing
-from grpc_api.server import PortTaken
 from grpc_api.settings import GrpcSettings
 
 app = typer.Typer(
@@ -25,7 +23,7 @@ def serve() -> None:
     settings = load(GrpcSettings)
     logs.configure("grpc-api", json=settings.log_format == "json", level=settings.log_level)
     telemetry.configure("grpc-api")
-    with exposing(settings.metrics_port):
+    with process.exposing_metrics(settings.metrics_port):
         process.run(application.serve(settings))
 
 
@@ -39,7 +37,7 @@ def main() -> None:
     """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
     try:
         app()
-    except (SettingsError, PortTaken) as error:
+    except (SettingsError, process.PortTaken) as error:
         typer.echo(f"grpc-api: {error}", err=True)
         sys.exit(2)
 

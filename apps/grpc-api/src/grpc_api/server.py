@@ -5,6 +5,7 @@ from typing import Final
 import grpc
 from book_db.books.catalogue import Catalogue
 from book_db.callers import Callers
+from book_runtime.process import PortTaken
 from books.v1 import book_service_pb2
 from books.v1.book_service_pb2_grpc import add_BookServiceServicer_to_server
 from grpc_health.v1 import health_pb2
@@ -26,13 +27,6 @@ _OPTIONS: Final = (
 )
 
 
-class PortTaken(Exception):
-    """Cannot listen on {host}:{port}: something else listens there, or the address is not this machine's."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__((type(self).__doc__ or "").format(host=host, port=port))
-
-
 def make_server(catalogue: Catalogue, callers: Callers | None, health: Health) -> grpc.aio.Server:
     """A server with everything on it that does not listen yet. Without ``callers``, everybody may call."""
     server = grpc.aio.server(interceptors=[Guard(callers)], options=_OPTIONS)
@@ -47,7 +41,7 @@ def listen(server: grpc.aio.Server, host: str, port: int) -> int:
     try:
         return server.add_insecure_port(address_of(host, port))
     except RuntimeError as error:
-        raise PortTaken(host, port) from error
+        raise PortTaken(host, port, "GRPC_PORT") from error
 
 
 def address_of(host: str, port: int) -> str:

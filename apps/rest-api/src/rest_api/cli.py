@@ -7,7 +7,6 @@ from book_db import migrations
 from book_runtime import logs, process, telemetry
 from book_runtime.retry import Failure, retry
 from book_runtime.settings import SettingsError, load
-from prometheus_client import start_http_server
 from sqlalchemy.exc import OperationalError
 
 from rest_api import probe, serving
@@ -29,7 +28,8 @@ def serve() -> None:
     """Run the REST service."""
     settings = load(RestSettings)
     _begin("rest-api", settings)
-    process.run(serving.serve(settings))
+    with process.exposing_metrics(settings.metrics_port):
+        process.run(serving.serve(settings))
 
 
 @app.command()
@@ -37,7 +37,8 @@ def relay() -> None:
     """Run the relay, which brings the events of the outbox to the broker."""
     settings = load(RelaySettings)
     _begin("outbox-relay", settings)
-    process.run(serving.relay(settings))
+    with process.exposing_metrics(settings.metrics_port):
+        process.run(serving.relay(settings))
 
 
 @app.command()
@@ -72,7 +73,7 @@ def main() -> None:
     """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
     try:
         app()
-    except (SettingsError, serving.PortTaken) as error:
+    except (SettingsError, process.PortTaken) as error:
         typer.echo(f"rest-api: {error}", err=True)
         sys.exit(2)
     except OperationalError as error:
@@ -83,8 +84,6 @@ def main() -> None:
 def _begin(service: str, settings: ProcessSettings) -> None:
     logs.configure(service, json=settings.log_format == "json", level=settings.log_level)
     telemetry.configure(service)
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ _DESCRIPTIONS: Final = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request can be read but is not valid.",
-    503: "The database does not answer just now. With `Retry-After`, nothing was changed and the same may be asked again.",
+    503: "The database does not answer just now. With `Retry-After`, the same may safely be asked again.",
 }
 
 

@@ -11,20 +11,13 @@ from book_contracts.events import EXCHANGE
 from book_db.database import Database
 from book_db.outbox import Outbox
 from book_runtime.broker.amqp import AmqpPublisher
-from book_runtime.process import run_until, stopping
+from book_runtime.process import PortTaken, run_until, stopping
 
 from rest_api.app import create_app
 from rest_api.relay.relay import Relay
 from rest_api.settings import RelaySettings, RestSettings
 
 _log = structlog.get_logger(__name__)
-
-
-class PortTaken(Exception):
-    """The address {host} port {port} is taken: stop what listens there, or set {variable} to another port."""
-
-    def __init__(self, host: str, port: int, variable: str) -> None:
-        super().__init__((PortTaken.__doc__ or "").format(host=host, port=port, variable=variable))
 
 
 class ServiceDidNotStart(Exception):

@@ -1,1 +1,1 @@
-"""What every process of Colophon needs: retry, settings, logging, telemetry, the broker connection, token verification."""
+"""What every process needs: retry, settings, logging, telemetry, the broker connection, token verification."""

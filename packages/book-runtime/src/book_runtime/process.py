@@ -3,13 +3,25 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar
+
+from prometheus_client import start_http_server
 
 R = TypeVar("R")
 
+_EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  # said in a message
+
 _ORDERS_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class PortTaken(Exception):
+    """Cannot listen on {host} port {port}: it is taken, or the address is not ours. {variable} names another."""
+
+    def __init__(self, host: str, port: int, variable: str) -> None:
+        """`variable` is the setting that names the port."""
+        super().__init__((PortTaken.__doc__ or "").format(host=host, port=port, variable=variable))
 
 
 def run(main: Coroutine[Any, Any, R]) -> R:
@@ -45,9 +57,30 @@ async def run_until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
             await working
 
 
+@contextmanager
+def exposing_metrics(port: int | None) -> Iterator[None]:
+    """Serves the process's metrics to Prometheus for the length of the block, or does nothing without a port.
+
+    Raises PortTaken.
+    """
+    if port is None:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port)
+    except OSError as error:
+        raise PortTaken(_EVERY_ADDRESS, port, "METRICS_PORT") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def _new_event_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
         return asyncio.SelectorEventLoop()
-    import uvloop  # not made for Windows
+    import uvloop  # noqa: PLC0415  # not made for Windows
 
     return uvloop.new_event_loop()

@@ -27,7 +27,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class retry:
+class retry:  # noqa: N801  # a decorator, and written like one
     """Repeats a function or coroutine function when it raises one of `exceptions`.
 
     The last exception comes through as it was raised. Cancellation is never swallowed, neither in the call nor in the
@@ -111,7 +111,7 @@ class retry:
         longest = threading.TIMEOUT_MAX if self.max_delay is None else min(self.max_delay, threading.TIMEOUT_MAX)
         delay = min(self.delay, longest)
         for attempt in range(1, self.times + 1):
-            yield attempt, delay * (1 - self.jitter * random.random())
+            yield attempt, delay * (1 - self.jitter * random.random())  # noqa: S311  # spreads load, guards nothing
             delay = min(delay * self.backoff, longest)
 
     def _pause_after(self, error: Exception, pauses: Iterator[tuple[int, float]]) -> float | None:
@@ -134,7 +134,7 @@ def _refuse_uncatchable(exceptions: object) -> None:
     if not classes:
         raise ValueError("exceptions must name at least one class")
     for each in classes:
-        # What is not below Exception (CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit) is an order to stop.
+        # What is not below Exception (CancelledError, KeyboardInterrupt, SystemExit) is an order to stop.
         if not isinstance(each, type) or not issubclass(each, Exception):
             raise TypeError(f"exceptions must be a class below Exception or a tuple of such, not {each!r}")
 

@@ -79,6 +79,8 @@ class Url(str):
     Subclasses say which addresses they take.
     """
 
+    __slots__ = ()
+
     schemes: ClassVar[tuple[str, ...]]
     example: ClassVar[str]
     host_required: ClassVar[bool] = True
@@ -157,9 +159,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 def _check_file(path: Path) -> Path:
     # The messages leave the path out: somebody will put the key itself where its file belongs.
     # And os.path, because Path.exists raises OSError for a key's length.
-    if not os.path.exists(path):
+    if not os.path.exists(path):  # noqa: PTH110  # as said
         raise ValueError("there is no such file")
-    if not os.path.isfile(path):
+    if not os.path.isfile(path):  # noqa: PTH113  # as said
         raise ValueError("it is not a file")
     if not os.access(path, os.R_OK):
         raise ValueError("this process may not read that file")

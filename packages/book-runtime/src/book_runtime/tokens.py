@@ -1,4 +1,4 @@
-"""Access tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037). Who holds only the public key can verify, never sign."""
+"""Access tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037). Who has only the public key can verify."""
 
 import time
 from dataclasses import dataclass

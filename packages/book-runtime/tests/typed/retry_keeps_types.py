@@ -1,4 +1,4 @@
-"""Not run but type-checked, by test_retry.py and by `make check`: what @retry gives has the types of what it was given."""
+"""Not run but type-checked, by test_retry.py and `make check`: @retry gives the types that it was given."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, assert_type
