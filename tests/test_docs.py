@@ -1,0 +1,272 @@
+"""The documents say what is there: files, settings, metrics, errors, and code that runs."""
+
+import asyncio
+import importlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from book_contracts.events import EXCHANGE
+from book_db.books.model import Book
+from book_db.outbox import Event
+from book_db.settings import DatabaseSettings
+from book_runtime.broker.amqp import AmqpPublisher
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import NotConfirmed
+from book_runtime.settings import Settings
+from colophon import running
+from grpc_api import errors as grpc_errors
+from grpc_api import guard, server
+from grpc_api.settings import GrpcSettings
+from prometheus_client import REGISTRY
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from rest_api import observed
+from rest_api.relay import relay
+from rest_api.relay.events import message_of
+from rest_api.settings import RelaySettings, RestSettings, SetupSettings
+from support.people import PASSWORD
+from support.services import Colophon
+from support.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [*ROOT.glob("packages/*/src"), *ROOT.glob("apps/*/src")]
+MEASURING = (guard, server, observed, relay)
+"""What declares metrics when it is imported, or imports what does."""
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _documents() -> list[Path]:
+    """All, but for what tools keep in hidden folders."""
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted([*ROOT.glob("*.md"), *(document for folder in folders for document in folder.rglob("*.md"))])
+
+
+def _named(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+def _snippets(document: str, language: str) -> list[str]:
+    return [code for found, code in _FENCE.findall((ROOT / document).read_text()) if found == language]
+
+
+def _prose(document: Path) -> str:
+    return _FENCE.sub("", document.read_text())
+
+
+def _rows(document: str, first_column: str) -> list[list[str]]:
+    """The cells of the table whose first column has this name."""
+    table = (ROOT / document).read_text().partition(f"\n| {first_column} |")[2].partition("\n\n")[0]
+    return [
+        [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+        for line in table.splitlines()[2:]
+    ]
+
+
+def _anchors(document: Path) -> set[str]:
+    """What GitHub calls the headings."""
+    headings = re.findall(r"^#+ (.*)$", _prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", _documents(), ids=_named)
+class TestADocument:
+    def test_links_to_what_is_there(self, document: Path) -> None:
+        links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", _prose(document))
+        for link in links:
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), link
+            assert not anchor or anchor in _anchors(target), link
+
+    def test_names_files_that_are_there(self, document: Path) -> None:
+        named = re.findall(r"`((?:packages|apps|docs|tests|tools|examples)/[\w./-]+)`", _prose(document))
+        assert [path for path in named if not (ROOT / path).exists()] == []
+
+    def test_has_python_that_compiles(self, document: Path) -> None:
+        for code in _snippets(_named(document), "python"):
+            compile(code, _named(document), "exec")
+
+
+READERS: Mapping[str, Sequence[type[Settings]]] = {
+    "setup": [SetupSettings],
+    "rest": [RestSettings],
+    "relay": [RelaySettings],
+    "grpc": [GrpcSettings],
+    "run": [running.DatabaseSettings, running.RunSettings],
+    "book-db": [DatabaseSettings],
+}
+"""What each process loads, in that order."""
+
+
+def _settings_classes() -> list[type[Settings]]:
+    """All that the members define, those of no process of its own included."""
+    found = []
+    for source in SOURCES:
+        for file in source.rglob("*.py"):
+            names = re.findall(r"^class (\w+)\([^)]*Settings\b[^)]*\):", file.read_text(), re.MULTILINE)
+            module = ".".join(file.relative_to(source).with_suffix("").parts)
+            found += [getattr(importlib.import_module(module), name) for name in names if name != "Settings"]
+    return [each for each in found if issubclass(each, Settings)]
+
+
+class TestTheTableOfSettings:
+    rows = _rows("docs/operations.md", "Variable")
+
+    def test_has_every_setting_and_nothing_else(self) -> None:
+        fields = {name.upper() for settings in _settings_classes() for name in settings.model_fields}
+        assert sorted(row[0].strip("`") for row in self.rows) == sorted(fields)
+
+    @pytest.mark.parametrize("row", rows, ids=lambda row: row[0])
+    def test_says_who_reads_it_and_the_default(self, row: list[str]) -> None:
+        variable, default, readers, _meaning = row
+        said, _, for_run = default.partition("; `run`:")
+        for reader in readers.split(", "):
+            field = _field(reader, variable.strip("`").lower())
+            if reader == "run" and for_run:
+                assert not field.is_required()
+            elif said == "required":
+                assert field.is_required()
+            else:
+                assert field.get_default() is not PydanticUndefined
+                assert _as_typed(field.get_default()) == said.strip("`")
+
+
+def _field(reader: str, name: str) -> FieldInfo:
+    return next(settings.model_fields[name] for settings in READERS[reader] if name in settings.model_fields)
+
+
+def _as_typed(value: object) -> str:
+    """A value as one would put it into the environment."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class TestTheOtherTables:
+    def test_every_metric_is_told_of(self) -> None:
+        assert MEASURING
+        told = {name for row in _rows("docs/operations.md", "Metric") for name in re.findall(r"`(\w+)`", row[0])}
+        exposed = {
+            f"{metric.name}_total" if metric.type == "counter" else metric.name
+            for metric in REGISTRY.collect()
+            if metric.name.startswith(("colophon_", "broker_"))
+        }
+        assert told == exposed
+
+    def test_every_reason_of_an_error_is_told_of(self) -> None:
+        told = {row[1].strip("`") for row in _rows("docs/grpc.md", "Code")}
+        source = Path(grpc_errors.__file__).read_text()
+        assert told == set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|INTERNAL)"', source))
+
+
+@pytest.fixture
+def colophon(workspace: Workspace) -> Iterator[Colophon]:
+    with Colophon(workspace) as service:
+        yield service
+
+
+def _token_after_adding_books(url: str) -> str:
+    with httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
+        client.post("/auth/register", json={"email": "ann@example.org", "password": PASSWORD}).raise_for_status()
+        login = client.post("/auth/login", data={"username": "ann@example.org", "password": PASSWORD})
+        token = str(login.json()["access_token"])
+        books = [
+            {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"},
+            {"title": "Romola", "author": "George Eliot", "publication_date": "1863-01-01"},
+            {"title": "Shirley", "author": "Charlotte Brontë", "publication_date": "1849-10-26"},
+        ]
+        headers = {"authorization": f"Bearer {token}"}
+        client.post("/books/batch", json={"books": books}, headers=headers).raise_for_status()
+        return token
+
+
+class TestTheExamplesOfGrpc:
+    def test_print_what_stands_below_them(self, colophon: Colophon) -> None:
+        environment = {**os.environ, "TOKEN": _token_after_adding_books(colophon.url)}
+        for code, said in _examples_with_output("docs/grpc.md"):
+            done = subprocess.run(
+                [sys.executable, "-c", code.replace("50051", str(colophon.grpc_port))],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.stdout, done.stderr, done.returncode) == (said, "", 0)
+
+
+def _examples_with_output(document: str) -> list[tuple[str, str]]:
+    """Each Python example with the text that follows it."""
+    blocks = _FENCE.findall((ROOT / document).read_text())
+    pairs = itertools.pairwise(blocks)
+    examples = [(code, said) for (language, code), (_, said) in pairs if language == "python"]
+    assert len(examples) == 3
+    return examples
+
+
+def _message(kind: str, title: str, version: int) -> Message:
+    now = datetime.now(UTC)
+    book = Book(2, title, "George Eliot", date(1863, 1, 1), version, now, now)
+    return message_of(Event(version, uuid4(), kind, uuid4(), now, None, book))
+
+
+class TestTheExamplesOfEvents:
+    async def test_the_consumer_prints_what_stands_below_it(self, amqp_url: str) -> None:
+        letters, consumer = _snippets("docs/events.md", "python")
+        [said] = re.findall(
+            r"^created 2 v1.*?(?=^```)", (ROOT / "docs/events.md").read_text(), re.MULTILINE | re.DOTALL
+        )
+        created, updated = _message("created", "Romola", 1), _message("updated", "Romola. A novel", 2)
+        broken = Message(
+            id="broken",
+            type=created.type,
+            routing_key=created.routing_key,
+            body=b"\xff\xff",
+            content_type=created.content_type,
+            timestamp=created.timestamp,
+        )
+        async with _program(consumer, amqp_url) as process, AmqpPublisher(amqp_url, EXCHANGE) as publisher:
+            assert process.stdout
+            await publisher.ready()
+            # Refused until the consumer has bound its queue.
+            async with asyncio.timeout(20):
+                while not await _is_taken(publisher, created):
+                    await asyncio.sleep(0.1)
+                await publisher.publish([broken, updated])
+                lines = [await process.stdout.readline() for _ in range(said.count("\n"))]
+            assert b"".join(lines).decode() == said
+            async with _program(letters.replace("grpc-api.book-log", "shop.books"), amqp_url) as looking:
+                found, _ = await asyncio.wait_for(looking.communicate(), 20)
+            assert found.decode().split()[:2] == ["broken", "book.created"]
+
+
+async def _is_taken(publisher: AmqpPublisher, message: Message) -> bool:
+    try:
+        await publisher.publish([message])
+    except NotConfirmed:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def _program(code: str, amqp_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, env={**os.environ, "AMQP_URL": amqp_url}, stdout=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
