@@ -8,6 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from support.workspace import Workspace
 
+_IN_DOCKER = {
+    signal.SIGTERM: "stop",
+    signal.SIGKILL: "kill",
+    signal.SIGSTOP: "pause",
+    signal.SIGCONT: "unpause",
+}
+
 
 class Container:
     """A container that is made when it first starts, and keeps its files when it starts again."""
@@ -39,7 +46,8 @@ class Container:
         return self._made_by
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server inside."""
-        subprocess.run(
-            ["docker", "kill", f"--signal={number.value}", self._name], check=True, stdout=subprocess.DEVNULL
-        )
+        """Do to the whole container what the signal would do to the server's process.
+
+        Docker pulls the plug on a server that has not stopped after ten seconds.
+        """
+        subprocess.run(["docker", _IN_DOCKER[number], self._name], check=True, stdout=subprocess.DEVNULL)

@@ -39,13 +39,14 @@ class PostgreSQLServer(Server):
     """PostgreSQL with an empty cluster; `url` names the database `postgres` in it."""
 
     name: ClassVar[str] = "postgresql"
-    # An immediate shutdown. SIGKILL would leave a shared memory segment of the postmaster behind.
+    # An immediate shutdown. SIGKILL would leave shared memory behind.
     ending: ClassVar[signal.Signals] = signal.SIGQUIT
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._password = secrets.token_hex(8)
         self._numbers = itertools.count(1)
+        self._left_shared_memory = False
         self.url = self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
@@ -66,6 +67,20 @@ class PostgreSQLServer(Server):
     def stop(self) -> None:
         """Stop at once and in order: SIGTERM would wait for every client to leave."""
         self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Pull the plug. What it leaves in shared memory is cleared when it starts again, or is disposed of."""
+        super().kill()
+        self._left_shared_memory = True
+
+    def start(self) -> None:
+        super().start()
+        self._left_shared_memory = False
+
+    def dispose(self) -> None:
+        if self._left_shared_memory:
+            self.start()
+        super().dispose()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         if not self._data.exists():

@@ -47,7 +47,7 @@ class Server(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.kill()
+        self.dispose()
 
     def start(self) -> None:
         """Start and wait until it answers. Does nothing to a server that runs."""
@@ -91,12 +91,18 @@ class Server(ABC):
         assert self._process
         self._signal(self._process, signal.SIGCONT)
 
+    def dispose(self) -> None:
+        """End it for good, in the quickest way that leaves nothing on the machine."""
+        self._end(self.ending)
+
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
             return
         process, self._process = self._process, None
         self._signal(process, number)
-        process.wait()
+        # A frozen one would not hear it.
+        _signal_group(process, signal.SIGCONT)
+        process.wait(timeout=self.patience)
         _signal_group(process, signal.SIGKILL)
         self.workspace.forget(process)
 
