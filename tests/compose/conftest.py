@@ -40,10 +40,10 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             system.up()
             yield Running(system, int(ports["REST_PORT"]), int(ports["GRPC_PORT"]), passwords)
         except BaseException:
-            _show(system)
+            _show(system, request.config)
             raise
         if request.session.testsfailed > failed_before:
-            _show(system)
+            _show(system, request.config)
 
 
 @contextmanager
@@ -55,6 +55,7 @@ def _taken_down(system: System) -> Iterator[None]:
     assert system.leftovers() == []
 
 
-def _show(system: System) -> None:
-    print(system.compose("ps"))
-    print(system.compose("logs", "--no-color", "--tail=200"))
+def _show(system: System, config: pytest.Config) -> None:
+    # Not captured: pytest would keep it to itself, as what the last test printed, which may have passed.
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{system.compose('ps')}\n{system.compose('logs', '--no-color', '--tail=200')}")
