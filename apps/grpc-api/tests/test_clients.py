@@ -3,8 +3,10 @@
 import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import book_contracts
@@ -101,7 +103,14 @@ async def buf_curl(
     port: int, path: str, data: dict[str, Any] | None = None, token: str | None = None, options: list[str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     base = f"http://127.0.0.1:{port}"
-    command = ["buf", "curl", "--protocol", "grpc", "--http2-prior-knowledge", *(options or [])]
+    command = [
+        str(Path(sys.executable).with_name("buf")),
+        "curl",
+        "--protocol",
+        "grpc",
+        "--http2-prior-knowledge",
+        *(options or []),
+    ]
     command += [base, path] if path.startswith("--") else [f"{base}/{path}", "--data", json.dumps(data)]
     if token:
         command += ["--header", f"authorization: Bearer {token}"]

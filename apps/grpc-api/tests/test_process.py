@@ -105,7 +105,7 @@ class TestServe:
         taken = str(start().port)
         ended = run("serve", environment={"GRPC_PORT": str(free_port())} | environment | {variable: taken})
         assert ended.returncode == 2
-        assert f":{taken}: something else listens there" in ended.stderr
+        assert f"port {taken}: it is taken" in ended.stderr
         assert "Traceback" not in ended.stderr
 
 

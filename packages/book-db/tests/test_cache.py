@@ -25,7 +25,7 @@ TIMEOUT = 0.25
 
 
 def _available() -> float | None:
-    return REGISTRY.get_sample_value("colophon_cache_available")
+    return REGISTRY.get_sample_value("colophon_cache_available", {"cache": "redis"})
 
 
 def _reads(answer: str) -> float:

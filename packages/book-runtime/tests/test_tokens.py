@@ -136,6 +136,7 @@ class TestTheSignature:
 
 
 NOW = int(time.time())
+IN_A_DAY = NOW + 86_400  # long after the run in which this is collected
 
 A_LATER_CHECK = [
     pytest.param({"exp": NOW - 1}, "it has expired", id="expired-a-second-ago"),
@@ -156,8 +157,8 @@ A_LATER_CHECK = [
     pytest.param({"sid": "session"}, "its sid is not a UUID", id="session-is-a-word"),
     pytest.param({"sid": 7}, "its sid is not a UUID", id="session-is-a-number"),
     pytest.param({"sid": [str(SESSION)]}, "its sid is not a UUID", id="session-in-a-list"),
-    pytest.param({"exp": NOW + 60.5}, "its exp is not a whole number of seconds", id="expires-between-seconds"),
-    pytest.param({"exp": str(NOW + 60)}, "its exp is not a whole number of seconds", id="expires-as-text"),
+    pytest.param({"exp": IN_A_DAY + 0.5}, "its exp is not a whole number of seconds", id="expires-between-seconds"),
+    pytest.param({"exp": str(IN_A_DAY)}, "its exp is not a whole number of seconds", id="expires-as-text"),
     pytest.param({"exp": 10**30}, "its exp is beyond the calendar", id="expires-never"),
     pytest.param({"exp": True}, "it has expired", id="expires-is-bool"),
     pytest.param({"exp": float("inf")}, "it is malformed", id="expires-is-infinite"),

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 from book_runtime.process import PortTaken
 from book_runtime.settings import SettingsError
+from rest_api.users.keys import UnusableKeys
 from sqlalchemy.exc import OperationalError
 
+from colophon import DATA
 from colophon.embedded_postgres import EmbeddedPostgresError
 from colophon.importing.command import import_books
 from colophon.unprivileged import NoWayToRunUnprivileged
@@ -30,7 +32,7 @@ _Data = Annotated[
 
 @app.command()
 def run(
-    data: _Data = Path(".data"),
+    data: _Data = DATA,
     host: Annotated[
         str, typer.Option(help="The address both services listen on; 0.0.0.0 takes calls from everywhere.")
     ] = "127.0.0.1",
@@ -47,7 +49,7 @@ def run(
 @app.command("create-superuser")
 def create_superuser(
     email: Annotated[str, typer.Argument(help="The address the superuser signs in with.")],
-    data: _Data = Path(".data"),
+    data: _Data = DATA,
     *,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
@@ -69,7 +71,7 @@ def main() -> None:
     """Runs the command; what its user can mend is told in a sentence, without a traceback."""
     try:
         app()
-    except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, PortTaken) as error:
+    except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, PortTaken, UnusableKeys) as error:
         typer.echo(f"colophon: {error}", err=True)
         sys.exit(2)
     except OperationalError as error:

@@ -6,6 +6,7 @@ DATABASE_URL names one, and without AMQP_URL the events go from the relay to the
 
 import logging
 import os
+import shlex
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -25,16 +26,16 @@ from book_runtime.settings import AmqpUrl, PostgresUrl, load
 from book_runtime.tokens import TokenVerifier
 from grpc_api import application as grpc
 from grpc_api.consumer import BOOK_LOG
-from grpc_api.settings import AddressSettings
+from grpc_api.settings import CallSettings
 from rest_api import serving as rest
 from rest_api.relay.relay import Relay
 from rest_api.settings import RestSettings
 from rest_api.users.keys import make_key_pair, public_key_of
 
-from colophon import embedded_postgres
+from colophon import DATA, embedded_postgres
 
 
-class RunSettings(RestSettings, AddressSettings):
+class RunSettings(RestSettings, CallSettings):
     """Everything of both services, and the broker, which may be left out here."""
 
     amqp_url: AmqpUrl | None = None
@@ -55,7 +56,7 @@ def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
     """
     known = load(DatabaseSettings)
     logs.configure("colophon", json=known.log_format == "json", level=known.log_level)
-    for chatty in ("alembic", "uvicorn"):
+    for chatty in ("alembic", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     telemetry.configure("colophon")
     # A port that is taken is told before anything else is started.
@@ -75,7 +76,8 @@ def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
                 grpc_port=grpc_port,
                 **_links(host, listening.getsockname()[1]),
             )
-            process.run(_serve(settings, listening, data))
+            with process.exposing_metrics(settings.metrics_port):
+                process.run(_serve(settings, listening, data))
 
 
 def _links(host: str, port: int) -> dict[str, str]:
@@ -102,7 +104,14 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
         process.stopping() as told,
         open_store(settings, verifier, name="colophon") as store,
         _broker(settings.amqp_url) as (publisher, consumer),
-        grpc.serving(store, consumer, host=settings.grpc_host, port=settings.grpc_port) as grpc_port,
+        grpc.serving(
+            store,
+            consumer,
+            host=settings.grpc_host,
+            port=settings.grpc_port,
+            authenticate=settings.grpc_auth == "on",
+            drain_seconds=settings.drain_seconds,
+        ) as grpc_port,
         rest.serving(settings, listening),
     ):
         typer.echo(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)))
@@ -137,10 +146,14 @@ def _greeting(settings: RunSettings, rest_port: int, grpc_port: int, data: Path,
         lines += [
             "There is no account yet. Register one at /docs, or make a superuser in a second shell:",
             "",
-            f"  {command()} create-superuser you@example.org",
+            f"  {command()} create-superuser you@example.org{_naming(data)}",
             "",
         ]
     return "\n".join(lines)
+
+
+def _naming(data: Path) -> str:
+    return "" if data == DATA else f" --data {shlex.quote(str(data))}"
 
 
 def command() -> str:

@@ -9,7 +9,12 @@ import grpc
 import structlog
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined]  # its stubs are older than HealthList
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +58,9 @@ class Health(HealthServicer):
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service here.")
         return self._answer(request.service)
+
+    async def List(self, request: HealthListRequest, context: Any) -> HealthListResponse:
+        return HealthListResponse(statuses={service: self._answer(service) for service in self._services})
 
     async def Watch(self, request: HealthCheckRequest, context: Any) -> AsyncIterator[HealthCheckResponse]:
         told = None

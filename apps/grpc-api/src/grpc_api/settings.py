@@ -25,7 +25,17 @@ class AddressSettings(Settings):
     """The TCP port to listen on."""
 
 
-class GrpcSettings(AddressSettings, StoreSettings, LogSettings):
+class CallSettings(AddressSettings):
+    """How calls are taken, be it in a process of their own or in `colophon run`."""
+
+    grpc_auth: Literal["on", "off"] = "on"
+    """Whether calls need an access token; off is for networks where every caller may read."""
+
+    drain_seconds: Annotated[int, Field(ge=0)] = 10
+    """How long requests and calls that are running may take to finish when the service is told to stop."""
+
+
+class GrpcSettings(CallSettings, StoreSettings, LogSettings):
     """The gRPC service and the log of events."""
 
     amqp_url: AmqpUrl
@@ -33,12 +43,6 @@ class GrpcSettings(AddressSettings, StoreSettings, LogSettings):
 
     jwt_public_key_file: Annotated[ExistingFile, AfterValidator(_holds_a_public_key)]
     """The PEM file of the key that access tokens are verified with; `rest-api setup` makes one."""
-
-    grpc_auth: Literal["on", "off"] = "on"
-    """Whether calls need an access token; off is for networks where every caller may read."""
-
-    drain_seconds: Annotated[int, Field(ge=0)] = 10
-    """How long calls that are running may take to finish when the service is told to stop."""
 
     metrics_port: Port | None = None
     """The TCP port for Prometheus; without it no metrics are served."""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from rest_api import probe, serving
 from rest_api.settings import ProcessSettings, RelaySettings, RestSettings, SetupSettings
-from rest_api.users.keys import make_key_pair
+from rest_api.users.keys import UnusableKeys, make_key_pair
 from rest_api.users.superuser import create_superuser_command
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def main() -> None:
     """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
     try:
         app()
-    except (SettingsError, process.PortTaken) as error:
+    except (SettingsError, process.PortTaken, UnusableKeys) as error:
         typer.echo(f"rest-api: {error}", err=True)
         sys.exit(2)
     except OperationalError as error:

@@ -4,12 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from book_db.settings import StoreSettings
+from book_db.settings import DatabaseSettings, StoreSettings
 from book_runtime.logs import LogSettings
 from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
 from pydantic import AfterValidator, Field
 
+from rest_api.users.keys import load_private_key
 from rest_api.users.mail import SmtpServer, mailbox
+
+
+def _holds_a_private_key(path: Path) -> Path:
+    load_private_key(path.read_bytes())
+    return path
 
 
 class ProcessSettings(LogSettings):
@@ -49,7 +55,7 @@ class PublicUrl(Url):
 class RestSettings(StoreSettings, ProcessSettings):
     """The REST service."""
 
-    jwt_private_key_file: ExistingFile
+    jwt_private_key_file: Annotated[ExistingFile, AfterValidator(_holds_a_private_key)]
     """The PEM file of the key that signs access tokens; `rest-api setup` makes one."""
 
     rest_host: str = "127.0.0.1"
@@ -80,7 +86,7 @@ class RestSettings(StoreSettings, ProcessSettings):
     """The sender of mails."""
 
 
-class RelaySettings(StoreSettings, ProcessSettings):
+class RelaySettings(DatabaseSettings, ProcessSettings):
     """The relay."""
 
     amqp_url: AmqpUrl

@@ -17,6 +17,8 @@ from book_db.outbox import Outbox, OutboxBell
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
+from prometheus_client import REGISTRY
+from rest_api.relay import backlog
 from rest_api.relay.relay import Relay, relay_once
 from support.rabbitmq import RabbitMQServer
 
@@ -201,3 +203,28 @@ class TestRelay:
             await none_waits(outbox)
         firsts = list(dict.fromkeys(heard.versions))
         assert firsts == [(book.id, version) for version in range(1, 22)]
+
+
+class TestTheBacklog:
+    async def test_is_shown_with_its_age(self, catalogue: Catalogue, outbox: Outbox) -> None:
+        await catalogue.add_many([A_DRAFT] * 3, ACTOR)
+        async with running(backlog.watch(outbox)):
+            async with asyncio.timeout(5):
+                while REGISTRY.get_sample_value("colophon_outbox_waiting") != 3:
+                    await asyncio.sleep(0.01)
+        assert 0 < (REGISTRY.get_sample_value("colophon_outbox_oldest_age_seconds") or 0) < 60
+
+
+class TestTrouble:
+    async def test_is_said_once_and_so_is_its_end(
+        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        await catalogue.add(A_DRAFT, ACTOR)
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, running(Relay(outbox, publisher).run()):
+            await asyncio.sleep(1)  # nobody listens yet: several attempts
+            async with AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard := Heard()):
+                await heard.count(1)
+                await none_waits(outbox)
+        said = capsys.readouterr().out
+        assert said.count("events are not confirmed") == 1
+        assert said.count("relaying events again") == 1

@@ -29,7 +29,8 @@ _log = structlog.get_logger(__name__)
 
 _READS = Counter("colophon_cache_reads", "Look-ups in the cache; those past one that is away or not there", ["answer"])
 _HITS, _MISSES, _PAST = (_READS.labels(answer) for answer in ("hit", "miss", "past"))
-_AVAILABLE = Gauge("colophon_cache_available", "1 while Redis answers, 0 while reads go past it")
+# With a label, so that it is not there at all, rather than 0, where no cache is configured.
+_AVAILABLE = Gauge("colophon_cache_available", "1 while the cache answers, 0 while reads go past it", ["cache"])
 
 _DIGITS: Final = 19
 _PAUSE: Final = 1.0
@@ -125,7 +126,7 @@ class RedisCache:
         self._owed: dict[bytes, bytes] = {}
         self._returning: asyncio.Task[None] | None = None
         self._away_until = 0.0
-        _AVAILABLE.set(1)
+        _AVAILABLE.labels("redis").set(1)
 
     @classmethod
     def open(cls, url: str, *, seconds_to_live: int = 300, timeout: float = 0.25) -> Self:
@@ -214,7 +215,7 @@ class RedisCache:
     def _leave(self, error: RedisError) -> None:
         if self._returning is None:
             _log.warning("redis does not answer, reads go past it", error=str(error) or type(error).__name__)
-            _AVAILABLE.set(0)
+            _AVAILABLE.labels("redis").set(0)
             self._returning = asyncio.create_task(self._return())
 
     async def _return(self) -> None:
@@ -223,7 +224,7 @@ class RedisCache:
         await retry(times=sys.maxsize, delay=_PAUSE, exceptions=(RedisError, _TooEarly))(self._pay)()
         self._returning = None
         _log.info("redis answers again")
-        _AVAILABLE.set(1)
+        _AVAILABLE.labels("redis").set(1)
 
     async def _pay(self) -> None:
         await self._redis.ping()

@@ -43,6 +43,8 @@ class TestRestart:
                     publish_without_end(publisher, publish_like_a_relay, a_message, published)
                 )
                 await grows_to(published, 500)
+                # A quorum queue that is killed within half a second of its declaration is broken for good (see kill).
+                await asyncio.sleep(1)
                 await asyncio.to_thread(own_rabbitmq.kill)
                 await asyncio.sleep(0.2)
                 connected = [publisher.is_connected, consumer.is_connected]

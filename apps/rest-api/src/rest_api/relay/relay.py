@@ -10,7 +10,7 @@ from book_db.outbox import Outbox, OutboxLead
 from book_runtime.broker.seam import NotConfirmed, Publisher
 from prometheus_client import Counter, Gauge
 
-from rest_api.relay import pulse
+from rest_api.relay import backlog, pulse
 from rest_api.relay.events import message_of
 
 _log = structlog.get_logger(__name__)
@@ -33,9 +33,15 @@ class Relay:
     def __init__(self, outbox: Outbox, publisher: Publisher) -> None:
         self._outbox = outbox
         self._publisher = publisher
+        self._trouble: str | None = None
 
     async def run(self) -> None:
         """Relays until it is cancelled. A database or a broker that is away is waited for."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lead_again_and_again())
+            tasks.create_task(backlog.watch(self._outbox))
+
+    async def _lead_again_and_again(self) -> None:
         while True:
             try:
                 async with AsyncExitStack() as leading:
@@ -44,10 +50,11 @@ class Relay:
                         lead = await leading.enter_async_context(self._outbox.lead())
                     await self._relay(lead)
             except DatabaseUnavailable as error:
-                _log.warning("the outbox cannot be read, trying again", cause=repr(error.__cause__))
+                self._complain("the outbox cannot be read", repr(error.__cause__))
                 await asyncio.sleep(_LOOK_EVERY)
 
     async def _relay(self, lead: OutboxLead) -> None:
+        self._trouble = None
         _log.info("relaying events")
         with _LEADING.track_inprogress():
             pause = _PAUSE_MIN
@@ -56,13 +63,24 @@ class Relay:
                 try:
                     relayed = await relay_once(lead, self._publisher)
                 except NotConfirmed as error:
-                    _log.warning("events are not confirmed, trying again", count=error.count, reason=error.reason)
+                    self._complain("events are not confirmed", error.reason)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSE_MAX)
                 else:
+                    self._recover()
                     pause = _PAUSE_MIN
                     if not relayed:
                         await lead.wait(_LOOK_EVERY)
+
+    def _complain(self, trouble: str, reason: str) -> None:
+        if trouble != self._trouble:
+            _log.warning(f"{trouble}, trying until it works", reason=reason)
+        self._trouble = trouble
+
+    def _recover(self) -> None:
+        if self._trouble:
+            _log.info("relaying events again")
+        self._trouble = None
 
 
 async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:

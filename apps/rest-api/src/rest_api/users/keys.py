@@ -20,7 +20,18 @@ _OWNER_ONLY: Final = 0o600
 _EVERYBODY_READS: Final = 0o644
 
 
-class KeysDoNotMatch(Exception):
+class UnusableKeys(Exception):
+    """The keys that are there cannot be used."""
+
+
+class NoPrivateKey(UnusableKeys):
+    """{private} holds no Ed25519 private key. Put the right file there, or move this one away: a new one is made."""
+
+    def __init__(self, private: Path) -> None:
+        super().__init__((NoPrivateKey.__doc__ or "").format(private=private))
+
+
+class KeysDoNotMatch(UnusableKeys):
     """{public} is not the public key of {private}: remove the one that is wrong. The public one can be made anew."""
 
     def __init__(self, private: Path, public: Path) -> None:
@@ -30,13 +41,15 @@ class KeysDoNotMatch(Exception):
 def make_key_pair(private_path: Path, public_path: Path) -> None:
     """Sees to it that both files are there. What is there already stays; a public key that is missing is derived.
 
-    Any number of processes may do this at once, and all find the same pair. Raises KeysDoNotMatch, and ValueError when
-    the private file holds something else.
+    Any number of processes may do this at once, and all find the same pair. Raises UnusableKeys.
     """
     if not private_path.exists():
         _put(private_path, _new_private_key(), _OWNER_ONLY)
     # Read, not remembered: another process may have been first.
-    public_key = public_key_of(private_path.read_bytes())
+    try:
+        public_key = public_key_of(private_path.read_bytes())
+    except ValueError:
+        raise NoPrivateKey(private_path) from None  # the cause could repeat what is in the file
     _put(public_path, public_key, _EVERYBODY_READS)
     if public_path.read_bytes().strip() != public_key.strip():
         raise KeysDoNotMatch(private_path, public_path)
