@@ -91,7 +91,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         require(program for fixture, program in _PROGRAMS.items() if fixture in needed)
     except NotInstalled as error:
-        raise pytest.UsageError(str(error)) from error
+        # Not a UsageError: a worker of xdist cannot hand one on.
+        session.shouldfail = str(error)
+        raise session.Failed(session.shouldfail) from error
     if "rabbitmq" in needed:
         _ = session.config.stash[_SERVERS].rabbitmq
 

@@ -30,10 +30,19 @@ def start(machine: PytestInItsOwnProcess, *arguments: str) -> Run:
 
 
 class TestMissingServers:
-    def test_the_run_fails_at_once_and_says_what_to_install(self, bare_machine: PytestInItsOwnProcess) -> None:
-        run = start(bare_machine)
+    @pytest.mark.parametrize(
+        ("workers", "status"),
+        [
+            pytest.param("-n0", pytest.ExitCode.TESTS_FAILED, id="one-process"),
+            pytest.param("-n2", pytest.ExitCode.INTERRUPTED, id="two-workers"),
+        ],
+    )
+    def test_the_run_fails_at_once_and_says_what_to_install(
+        self, bare_machine: PytestInItsOwnProcess, workers: str, status: pytest.ExitCode
+    ) -> None:
+        run = start(bare_machine, workers)
         said = run.output()
-        assert run.status == pytest.ExitCode.USAGE_ERROR
+        assert run.status == status
         assert said.count("need rabbitmq-server and redis-server, and there is no Docker to run them in") == 1
         assert "apt-get install redis-server rabbitmq-server" in said
         assert "passed" not in said
