@@ -1,7 +1,7 @@
 """The fixtures that give tests their servers, and the hooks that start as few of them as the selected tests need."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 
 import pytest
@@ -68,6 +68,14 @@ _SERVERS = pytest.StashKey[PrivateServers]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SERVERS] = PrivateServers()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test has printed may hold halves of surrogate pairs, which cannot be sent from a worker of xdist."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

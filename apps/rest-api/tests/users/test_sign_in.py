@@ -2,7 +2,7 @@ import asyncio
 import base64
 from collections import Counter
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import jwt
@@ -17,6 +17,9 @@ pytestmark = pytest.mark.usefixtures("quick_hashing")
 
 ANOTHER = "staple battery horse"
 DEEP = base64.urlsafe_b64encode(b"[" * 740).decode().rstrip("=") + ".e30.e30"
+
+NOBODY = UUID("7c1e1a52-3d5c-4a43-9f69-6e5f4d3c2b1a")
+"""An id that no user has."""
 
 
 async def register(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
@@ -207,9 +210,9 @@ class TestTheGuard:
             ("GET", "/users/me"),
             ("PATCH", "/users/me"),
             ("GET", "/users"),
-            ("GET", f"/users/{uuid4()}"),
-            ("PATCH", f"/users/{uuid4()}"),
-            ("DELETE", f"/users/{uuid4()}"),
+            ("GET", f"/users/{NOBODY}"),
+            ("PATCH", f"/users/{NOBODY}"),
+            ("DELETE", f"/users/{NOBODY}"),
         ],
     )
     async def test_lets_no_stranger_in(self, stranger: httpx.AsyncClient, method: str, path: str) -> None:
