@@ -10,6 +10,8 @@ import pytest
 
 from .conftest import PytestInItsOwnProcess
 
+pytestmark = pytest.mark.server  # the runs inside start them all
+
 # Every kind of server runs; the broker is still booting, which is the worst moment.
 _TESTS = """
     import os
