@@ -1,4 +1,4 @@
-"""How each process starts, and refuses to."""
+"""How the REST service and the relay start, end, and refuse to start. For grpc-api its own tests say the same."""
 
 import socket
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.services import GrpcApi, OutboxRelay, RestApi
+from support.services import OutboxRelay, RestApi
 from support.workspace import Workspace
 
 
@@ -30,7 +30,6 @@ class TestAProcessWithWrongSettings:
             (("rest-api", "serve"), ("DATABASE_URL", "JWT_PRIVATE_KEY_FILE", "REST_PORT")),
             (("rest-api", "relay"), ("DATABASE_URL", "AMQP_URL")),
             (("rest-api", "setup"), ("DATABASE_URL", "JWT_PRIVATE_KEY_FILE", "JWT_PUBLIC_KEY_FILE")),
-            (("grpc-api", "serve"), ("DATABASE_URL", "AMQP_URL", "JWT_PUBLIC_KEY_FILE")),
         ],
     )
     def test_names_all_of_them_at_once(self, tmp_path: Path, command: tuple[str, ...], variables: list[str]) -> None:
@@ -48,16 +47,8 @@ class TestAProcessWithWrongSettings:
 
 
 class TestAPortThatIsTaken:
-    @pytest.mark.parametrize("service", [RestApi, GrpcApi])
-    def test_is_a_clear_message(
-        self,
-        workspace: Workspace,
-        database_url: str,
-        amqp_url: str,
-        keys: dict[str, str],
-        service: type[RestApi] | type[GrpcApi],
-    ) -> None:
-        started = service(workspace, {"DATABASE_URL": database_url, "AMQP_URL": amqp_url, **keys})
+    def test_is_a_clear_message(self, workspace: Workspace, database_url: str, keys: dict[str, str]) -> None:
+        started = RestApi(workspace, {"DATABASE_URL": database_url, **keys})
         with socket.create_server(("127.0.0.1", started.port)):
             started.launch()
             assert started.wait_for_the_end(within=30) == 2
@@ -66,14 +57,14 @@ class TestAPortThatIsTaken:
 
 
 class TestSigterm:
-    @pytest.mark.parametrize("service", [RestApi, OutboxRelay, GrpcApi])
+    @pytest.mark.parametrize("service", [RestApi, OutboxRelay])
     def test_ends_a_process_within_seconds_and_in_order(
         self,
         workspace: Workspace,
         database_url: str,
         amqp_url: str,
         keys: dict[str, str],
-        service: type[RestApi] | type[OutboxRelay] | type[GrpcApi],
+        service: type[RestApi] | type[OutboxRelay],
     ) -> None:
         started = service(workspace, {"DATABASE_URL": database_url, "AMQP_URL": amqp_url, **keys})
         started.start()

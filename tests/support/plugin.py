@@ -141,9 +141,9 @@ def migrated_template(postgresql: PostgreSQLServer) -> str:
 @pytest.fixture
 def database_url(postgresql: PostgreSQLServer, migrated_template: str) -> Iterator[str]:
     """A database of the test's own with the newest schema and no rows."""
-    name = postgresql.create_database(template=migrated_template)
+    name = postgresql.lend_database(migrated_template)
     yield postgresql.url_of(name)
-    postgresql.drop_database(name)
+    postgresql.take_back(name)
 
 
 @pytest.fixture

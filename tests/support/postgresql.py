@@ -34,6 +34,19 @@ _USER = "nobody" if os.geteuid() == 0 else None
 # What is lost in a crash of the machine is of no interest here. What clients see is that of a server with the defaults.
 _FASTER = ["fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB"]
 
+# Tells one schema from another: what there is in it, and what was added last.
+_SCHEMA = """
+    SELECT
+        (SELECT array[count(*), max(oid::bigint)] FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+        (SELECT array[count(*), max(oid::bigint)] FROM pg_constraint WHERE connamespace = 'public'::regnamespace),
+        (SELECT count(*) FROM pg_attribute WHERE NOT attisdropped),
+        (SELECT count(*) FROM pg_trigger)
+"""
+
+
+def _schema_of(connection: psycopg.Connection) -> tuple[object, ...] | None:
+    return connection.execute(_SCHEMA).fetchone()
+
 
 class PostgreSQLServer(Server):
     """PostgreSQL with an empty cluster; `url` names the database `postgres` in it."""
@@ -46,6 +59,8 @@ class PostgreSQLServer(Server):
         super().__init__(workspace)
         self._password = secrets.token_hex(8)
         self._numbers = itertools.count(1)
+        self._returned: list[str] = []
+        self._schema: tuple[object, ...] | None = None
         self._left_shared_memory = False
         self.url = self.url_of("postgres")
 
@@ -63,6 +78,29 @@ class PostgreSQLServer(Server):
     def drop_database(self, name: str) -> None:
         """Drop a database, even from under those who are still connected to it."""
         self._administrate("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def lend_database(self, template: str) -> str:
+        """A copy of `template`, new or lent before; `take_back` ends the loan."""
+        if self._returned:
+            return self._returned.pop()
+        name = self.create_database(template=template)
+        with psycopg.connect(self.url_of(name)) as connection:
+            self._schema = _schema_of(connection)
+        return name
+
+    def take_back(self, name: str) -> None:
+        """Empty a database that was lent, sooner done than a new one is made, or drop it if its schema was changed."""
+        with psycopg.connect(self.url_of(name), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            if unchanged := _schema_of(connection) == self._schema:
+                connection.execute("TRUNCATE books, event_log, outbox, sessions, users RESTART IDENTITY")
+        if unchanged:
+            self._returned.append(name)
+        else:
+            self.drop_database(name)
 
     def stop(self) -> None:
         """Stop at once and in order: SIGTERM would wait for every client to leave."""

@@ -3,7 +3,6 @@
 import sys
 
 import typer
-from book_db import migrations
 from book_runtime import logs, process, telemetry
 from book_runtime.retry import Failure, retry
 from book_runtime.settings import SettingsError, load
@@ -45,6 +44,8 @@ def relay() -> None:
 def setup() -> None:
     """Make the signing keys where there are none, and bring the database to the newest schema."""
     settings = load(SetupSettings)
+    from book_db import migrations  # noqa: PLC0415  # the services need no Alembic, and start sooner without it
+
     make_key_pair(settings.jwt_private_key_file, settings.jwt_public_key_file)
     # A database that is just starting is given half a minute.
     wait = retry(times=30, delay=1, exceptions=OperationalError, on_retry=_say_why_waiting)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from rest_api.users.keys import KeysDoNotMatch, make_key_pair, public_key_of
+from rest_api.users.keys import KeysDoNotMatch, NoPrivateKey, make_key_pair, public_key_of
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ class TestMakeKeyPair:
     def test_refuses_and_keeps_a_file_that_is_no_key(self, private: Path, public: Path) -> None:
         private.parent.mkdir()
         private.write_text("a shopping list")
-        with pytest.raises(ValueError, match="not an Ed25519 private key"):
+        with pytest.raises(NoPrivateKey, match="holds no Ed25519 private key"):
             make_key_pair(private, public)
         assert private.read_text() == "a shopping list"
         assert not public.exists()
