@@ -21,7 +21,7 @@ run: environment ## Start the whole catalogue on this machine, database included
 .PHONY: test
 test: test-environment ## Run all tests against private PostgreSQL, Redis and RabbitMQ
 	@tools/ensure-test-servers
-	@.venv/bin/pytest -n 3 --dist loadfile
+	@.venv/bin/pytest -n 2 --dist loadfile
 
 .PHONY: test-unit
 test-unit: test-environment ## Run the tests that need no server
