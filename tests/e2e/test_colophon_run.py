@@ -57,14 +57,6 @@ def wait_for(condition: Callable[[], bool], within: float = 10) -> None:
         time.sleep(0.02)
 
 
-def seconds_to_start(colophon: Colophon) -> float:
-    began = time.monotonic()
-    colophon.start()
-    taken = time.monotonic() - began
-    colophon.interrupt()
-    return taken
-
-
 class TestColophonRun:
     async def test_serves_both_and_prints_the_events(self, colophon: Colophon) -> None:
         made = make_superuser(colophon.folder)
@@ -88,19 +80,18 @@ class TestColophonRun:
     def test_keeps_its_books_over_every_kind_of_end(self, colophon: Colophon) -> None:
         make_superuser(colophon.folder)
         ids: list[int] = []
-        for end in (colophon.interrupt, colophon.terminate, colophon.kill):
+        taken: list[float] = []
+        for end in (colophon.interrupt, colophon.terminate, colophon.kill, colophon.interrupt):
+            began = time.monotonic()
             colophon.start()
+            taken.append(time.monotonic() - began)
             with signed_in(colophon) as client:
                 ids.append(client.post("/books", json=A_BOOK).json()["id"])
                 assert [book["id"] for book in client.get("/books").json()["books"]] == ids
             assert end() in (0, None)
-        # The best of three: other tests run at the same time.
-        taken = min(seconds_to_start(colophon) for _ in range(3))
-        print(f"ready {taken:.2f} s after a later start")
-        assert taken < 5
-        colophon.start()
-        with signed_in(colophon) as client:
-            assert [book["id"] for book in client.get("/books").json()["books"]] == ids
+        # The best of three, since other tests run at the same time.
+        print(f"ready {min(taken[1:]):.2f} s after a later start")
+        assert min(taken[1:]) < 5
 
     def test_lets_a_superuser_be_made_while_it_runs(self, colophon: Colophon) -> None:
         colophon.start()
