@@ -1,0 +1,80 @@
+"""The OpenAPI document, and the page that shows it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+async def document(stranger: httpx.AsyncClient) -> dict[str, Any]:
+    document: dict[str, Any] = (await stranger.get("/api/v1/openapi.json")).json()
+    return document
+
+
+def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+class TestTheDocument:
+    def test_gives_each_operation_a_name_that_stays(self, document: dict[str, Any]) -> None:
+        assert sorted(operation["operationId"] for operation in operations(document)) == [
+            "changeBook",
+            "changeMe",
+            "changeUser",
+            "createBook",
+            "createBooks",
+            "deleteBook",
+            "deleteUser",
+            "forgotPassword",
+            "getBook",
+            "getMe",
+            "getUser",
+            "isLive",
+            "isReady",
+            "listBooks",
+            "listUsers",
+            "login",
+            "logout",
+            "register",
+            "replaceBook",
+            "requestVerification",
+            "resetPassword",
+            "verifyEmail",
+        ]
+
+    def test_tells_that_every_error_is_a_problem_document(self, document: dict[str, Any]) -> None:
+        for operation in operations(document):
+            for status, response in operation["responses"].items():
+                if status >= "400":
+                    assert list(response["content"]) == ["application/problem+json"], operation["operationId"]
+                    assert response["description"]
+
+    def test_tells_which_operations_want_a_token(self, document: dict[str, Any]) -> None:
+        for path, methods in document["paths"].items():
+            if path.startswith("/api/v1/books"):
+                for operation in methods.values():
+                    assert operation["security"] == [{"Password": []}]
+                    assert "401" in operation["responses"]
+        assert document["components"]["securitySchemes"]["Password"]["flows"]["password"]["tokenUrl"] == (
+            "/api/v1/auth/login"
+        )
+
+    def test_shows_an_example_of_each_field_of_a_book(self, document: dict[str, Any]) -> None:
+        for schema in ("Book", "BookDraft", "BookChange"):
+            for field in document["components"]["schemas"][schema]["properties"].values():
+                assert field["examples"]
+
+
+class TestThePage:
+    async def test_needs_no_file_from_anywhere_else(self, stranger: httpx.AsyncClient) -> None:
+        page = await stranger.get("/docs")
+        assert page.headers["content-type"].startswith("text/html")
+        assert "://" not in page.text
+        files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert {file.rpartition(".")[2] for file in files} == {"css", "js", "png"}
+        for file in files:
+            assert (await stranger.get(file)).status_code == 200
