@@ -471,13 +471,19 @@ def _stop_what_is_left(cluster: Path, folder: Path) -> None:
 
 def _processes_in(cluster: Path) -> list[psutil.Process]:
     # Where the folder was deleted under a running server, Linux says so after the name.
-    names = {str(cluster.resolve()), f"{cluster.resolve()} (deleted)"}
+    names = {str(cluster), str(cluster.resolve()), f"{cluster.resolve()} (deleted)"}
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cwd() in names and process.name() == "postgres":
+            if process.name() == "postgres" and _works_in(names, process):
                 found.append(process)
     return found
+
+
+def _works_in(names: set[str], process: psutil.Process) -> bool:
+    # The server itself has the folder on its command line, which everybody may read. The working directory, which tells
+    # of its workers too, is hidden from a container's root where they run as somebody else.
+    return not names.isdisjoint(process.cmdline()) or process.cwd() in names
 
 
 def _url_of_neighbour(cluster: Path) -> str | None:
