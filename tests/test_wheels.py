@@ -123,7 +123,7 @@ def applying(lines: list[str], extras: set[str]) -> Iterator[Requirement]:
 def link(dependency: Distribution, folder: Path) -> None:
     """Puts what was installed for a distribution into the folder, as links."""
     for file in dependency.files or ():
-        if file.parts[0] == ".." or file.suffix == ".pyc":
+        if file.parts[0] == "..":
             continue
         place = folder / file
         place.parent.mkdir(parents=True, exist_ok=True)
