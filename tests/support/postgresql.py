@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import psycopg
+from book_db.tables import Base
 from psycopg import sql
 
 from support.server import Server, run
@@ -42,6 +43,8 @@ _SCHEMA = """
         (SELECT count(*) FROM pg_attribute WHERE NOT attisdropped),
         (SELECT count(*) FROM pg_trigger)
 """
+
+_EMPTY = f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"
 
 
 def _schema_of(connection: psycopg.Connection) -> tuple[object, ...] | None:
@@ -96,7 +99,7 @@ class PostgreSQLServer(Server):
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             if unchanged := _schema_of(connection) == self._schema:
-                connection.execute("TRUNCATE books, event_log, outbox, sessions, users RESTART IDENTITY")
+                connection.execute(_EMPTY.encode())
         if unchanged:
             self._returned.append(name)
         else:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -49,11 +50,27 @@ A_ROW_OF_EACH = {
         INSERT INTO users (id, email, hashed_password) VALUES (gen_random_uuid(), 'ada@example.org', 'x');
         INSERT INTO sessions (id, user_id, expires_at) SELECT gen_random_uuid(), id, now() FROM users
     """,
+    "0003": "",
+    "0004": """
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, books) VALUES (gen_random_uuid(), 'k', 'f', '[]')
+    """,
+    "0005": """
+        INSERT INTO refresh_tokens (hash, session_id) SELECT 'h', id FROM sessions;
+        INSERT INTO api_tokens (id, user_id, name, hash, scopes, expires_at)
+        SELECT gen_random_uuid(), id, 'backup', 'h', '{books:read}', now() FROM users
+    """,
+    "0006": """
+        INSERT INTO oauth_accounts (id, user_id, provider, account_id, account_email)
+        SELECT gen_random_uuid(), id, 'github', '1', email FROM users
+    """,
 }
 """For each revision, a row in every table that it made."""
 
+MADE_BY_THE_CLIMB = {"title_words", "author_words", "words_version"}
+"""Columns that are filled in where a release before has left them empty."""
 
-def rows_of(url: str, statement: str) -> list[tuple[object, ...]]:
+
+def rows_of(url: str, statement: str) -> list[tuple[Any, ...]]:
     engine = create_engine(driver_url(url))
     try:
         with engine.begin() as connection:
@@ -67,7 +84,7 @@ def structure_of(url: str) -> list[tuple[object, ...]]:
     return [row for row in rows_of(url, STRUCTURE) if row[0] != "alembic_version"]
 
 
-def contents_of(url: str) -> dict[str, list[tuple[object, ...]]]:
+def contents_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     tables = rows_of(
         url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
     )
@@ -109,12 +126,16 @@ class TestRows:
     def test_that_were_there_before_a_climb_are_there_after_it(self, empty_database_url: str, revision: str) -> None:
         migrations.upgrade(empty_database_url, revision)
         for each in REVISIONS[: REVISIONS.index(revision) + 1]:
-            rows_of(empty_database_url, A_ROW_OF_EACH[each])
+            if A_ROW_OF_EACH[each]:
+                rows_of(empty_database_url, A_ROW_OF_EACH[each])
         before = contents_of(empty_database_url)
         assert all(len(rows) == 1 for rows in before.values())
         migrations.upgrade(empty_database_url)
         after = contents_of(empty_database_url)
-        assert {table: after[table] for table in before} == before
+        for table, [[row]] in before.items():
+            [[row_now]] = after[table]
+            for column in row.keys() - MADE_BY_THE_CLIMB:
+                assert row_now[column] == row[column], (table, column)
 
     async def test_that_were_there_before_a_climb_can_be_read_and_changed_after_it(
         self, empty_database_url: str, actor: UUID

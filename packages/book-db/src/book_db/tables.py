@@ -1,15 +1,36 @@
 """The tables. Hot paths write Core statements on them; only users are ever loaded as objects."""
 
 from datetime import date, datetime
+from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, MetaData, Text, Uuid, func, text
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX
 
 EVENT_KINDS = ("created", "updated", "deleted")
+
+SORTED_LENGTH: Final = 200
+"""Characters by which titles and authors are sorted: an index takes no entry longer than a third of a page."""
+
+_CODE_POINTS: Final = Text(collation="C")
+"""Sorted by code point, which is the same on every machine and stays so when its libraries are updated."""
 
 
 class Base(DeclarativeBase):
@@ -44,15 +65,28 @@ class BookRow(Base):
         CheckConstraint(f"char_length(author) BETWEEN 1 AND {AUTHOR_MAX}", name="author"),
         CheckConstraint("publication_date BETWEEN '0001-01-01' AND '9999-12-31'", name="publication_date"),
         CheckConstraint("version >= 1", name="version"),
+        # One for each order that a list may be asked for; the id decides between equals.
+        Index("books_title_id_idx", text(f'"left"(title, {SORTED_LENGTH})'), "id"),
+        Index("books_author_id_idx", text(f'"left"(author, {SORTED_LENGTH})'), "id"),
+        Index("books_publication_date_id_idx", "publication_date", "id"),
+        Index("books_version_id_idx", "version", "id"),
+        Index("books_created_at_id_idx", "created_at", "id"),
+        Index("books_updated_at_id_idx", "updated_at", "id"),
+        Index("books_words_idx", text("(title_words || author_words)"), postgresql_using="gin"),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    title: Mapped[str]
-    author: Mapped[str]
+    title: Mapped[str] = mapped_column(_CODE_POINTS)
+    author: Mapped[str] = mapped_column(_CODE_POINTS)
     publication_date: Mapped[date]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    title_words: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    author_words: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """What the book is found by, as book_db.books.words makes it. NULL: nobody has made them yet."""
+    words_version: Mapped[int | None]
+    """The version whose words these are. Another one than `version`: changed by who knows nothing of words."""
 
 
 class OutboxRow(Base):
@@ -120,3 +154,64 @@ class SessionRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When the user last signed in or refreshed."""
+    user_agent: Mapped[str | None]
+    address: Mapped[str | None]
+    """Of the client that signed in, for the user to recognise it by."""
+
+
+class RefreshTokenRow(Base):
+    """A refresh token. Those of one session are a family, of which one is good at a time."""
+
+    __tablename__ = "refresh_tokens"
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """SHA-256; the token itself is known to its bearer alone."""
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    used_at: Mapped[datetime | None]
+
+
+class ApiTokenRow(Base):
+    """A token with which a program acts for a user, within its scopes."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    """SHA-256, as for refresh tokens."""
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+
+
+class OAuthAccountRow(Base):
+    """A user's account with a provider, good for signing in. The provider's tokens are not kept."""
+
+    __tablename__ = "oauth_accounts"
+    __table_args__ = (UniqueConstraint("provider", "account_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    provider: Mapped[str]
+    account_id: Mapped[str]
+    """What the provider calls the account, for ever."""
+    account_email: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class IdempotencyKeyRow(Base):
+    """A key that a user gave to a write, and what the write made. Good for a day."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    """Of what was asked for: the same key with another one is a mistake."""
+    books: Mapped[Any] = mapped_column(JSON)
+    """The books that were made, in their order."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

@@ -16,6 +16,7 @@ from sqlalchemy import Row, TextClause
 from book_db.books import pages, statements
 from book_db.books.coalescing import Coalescer
 from book_db.books.model import Book, Change, Draft, Page
+from book_db.books.words import words_of
 from book_db.cache import Cache, Found
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import BookNotFound, ConnectionLost
@@ -107,6 +108,8 @@ class Catalogue:
             titles=[draft.title for draft in drafts],
             authors=[draft.author for draft in drafts],
             dates=[draft.publication_date for draft in drafts],
+            title_words=[" ".join(words_of(draft.title)) for draft in drafts],
+            author_words=[" ".join(words_of(draft.author)) for draft in drafts],
         )
         books = sorted((_book(row) for row in rows), key=lambda book: book.id)
         for book in books:
@@ -123,6 +126,8 @@ class Catalogue:
             title=change.title,
             author=change.author,
             publication_date=change.publication_date,
+            title_words=change.title and words_of(change.title),
+            author_words=change.author and words_of(change.author),
         )
         await self._cache.put(book)
         return book

@@ -51,10 +51,12 @@ def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> 
 
 ADD: Final = _with_event(
     """
-    INSERT INTO books (title, author, publication_date)
-    SELECT title, author, publication_date
-    FROM unnest(CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]))
-        WITH ORDINALITY AS draft (title, author, publication_date, place)
+    INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
+    SELECT title, author, publication_date, string_to_array(title_words, ' '), string_to_array(author_words, ' '), 1
+    FROM unnest(
+        CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]),
+        CAST(:title_words AS text[]), CAST(:author_words AS text[])
+    ) WITH ORDINALITY AS draft (title, author, publication_date, title_words, author_words, place)
     ORDER BY place
     """,
     kind="created",
@@ -69,6 +71,10 @@ CHANGE: Final = _with_event(
         title = coalesce(:title, title),
         author = coalesce(:author, author),
         publication_date = coalesce(:publication_date, publication_date),
+        title_words = coalesce(:title_words, title_words),
+        author_words = coalesce(:author_words, author_words),
+        -- Words that another release has left behind stay behind, and are found out by that.
+        words_version = words_version + CAST(words_version = version AS integer),
         version = version + 1,
         updated_at = greatest(clock_timestamp(), updated_at)
     WHERE id = :book_id

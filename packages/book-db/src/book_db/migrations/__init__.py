@@ -4,16 +4,25 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import create_engine
 
+from book_db.books.indexing import index_books
 from book_db.database import driver_url
 
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Brings the database to a revision, ``head`` being the newest. Safe when several start at once.
 
-    All or nothing: a failure, which comes out as SQLAlchemy's DBAPIError, leaves the schema as it was.
+    All or nothing: a failure, which comes out as SQLAlchemy's DBAPIError, leaves the schema as it was. At the newest
+    schema, books are given the words that the release before did not make.
     """
     command.upgrade(_config(url), revision)
+    if revision == "head":
+        engine = create_engine(driver_url(url))
+        try:
+            index_books(engine)
+        finally:
+            engine.dispose()
 
 
 def downgrade(url: str, revision: str) -> None:
