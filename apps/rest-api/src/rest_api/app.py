@@ -8,17 +8,22 @@ from typing import Final
 from book_db.store import open_store
 from book_runtime.tokens import TokenVerifier
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
-from rest_api import docs_page, health, openapi, problems
+from rest_api import client_address, cross_origin, docs_page, health, methods, openapi, problems
 from rest_api.body_limit import BodyLimit
 from rest_api.books.endpoints import router as books
 from rest_api.observed import Observed
+from rest_api.rate_counts import Counts
+from rest_api.rate_limits import RateLimits
+from rest_api.security_headers import SecurityHeaders, headers_for
 from rest_api.settings import RestSettings
 from rest_api.users.endpoints import router as users
 from rest_api.users.keys import public_key_of
 from rest_api.users.pages import router as account_pages
 from rest_api.users.parts import open_user_parts
 from rest_api.users.sign_in import router as sign_in
+from rest_api.users.signing import derived_secret
 
 _DESCRIPTION: Final = """
 A catalogue of books. Sign in with **Authorize**, then try any operation.
@@ -36,7 +41,11 @@ def create_app(settings: RestSettings) -> FastAPI:
         private_key = settings.jwt_private_key_file.read_bytes()
         async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
             app.state.store = store
-            async with open_user_parts(store, private_key, settings) as app.state.user_parts:
+            async with (
+                open_user_parts(store, private_key, settings) as app.state.user_parts,
+                Counts.open(settings.redis_url) as counts,
+            ):
+                app.state.rate_limits = RateLimits(settings, counts, derived_secret(private_key, "rate limits"))
                 yield
 
     app = FastAPI(
@@ -49,6 +58,7 @@ def create_app(settings: RestSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    methods.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Observed)
     problems.install(app)
@@ -61,4 +71,17 @@ def create_app(settings: RestSettings) -> FastAPI:
     app.include_router(account_pages)
     app.include_router(health.router)
     openapi.install(app)
+    _wrap(app, settings)
     return app
+
+
+def _wrap(app: FastAPI, settings: RestSettings) -> None:
+    """Puts around the app what every answer needs: also that to a failure, which passes by other middleware."""
+    build = app.build_middleware_stack
+
+    def wrapped() -> ASGIApp:
+        open_to_others = cross_origin.open_to(settings.cors_origins, build())
+        with_headers = SecurityHeaders(open_to_others, headers_for(settings.public_url))
+        return client_address.behind(settings.trusted_proxies, with_headers)
+
+    app.build_middleware_stack = wrapped  # type: ignore[method-assign]  # as add_middleware, one step further out

@@ -22,6 +22,7 @@ from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordExcep
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from rest_api.rate_limits import TooManyRequests
 from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
 
 _log = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ def problem(
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of the errors with these statuses. That they are problem documents is said in openapi.py."""
-    return {status: {"description": _DESCRIPTIONS[status]} for status in statuses}
+    return {status: {"description": _DESCRIPTIONS[status], **_HEADERS.get(status, {})} for status in statuses}
 
 
 _DESCRIPTIONS: Final = {
@@ -84,7 +85,21 @@ _DESCRIPTIONS: Final = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request can be read but is not valid.",
+    429: "There were too many of these requests lately.",
     503: "The database does not answer just now. With `Retry-After`, the same may safely be asked again.",
+}
+
+
+_HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
+    429: {
+        "headers": {
+            "Retry-After": {
+                "description": "Seconds to wait before the next try.",
+                "required": True,
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        }
+    },
 }
 
 
@@ -95,6 +110,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InvalidToken, _unauthenticated)
     app.add_exception_handler(FastAPIUsersException, _account_error)
     app.add_exception_handler(BookDbError, _data_layer_error)
+    app.add_exception_handler(TooManyRequests, _too_many_requests)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -132,6 +148,11 @@ def too_large() -> Response:
     return problem(TOO_LARGE, *_PLAIN_ERRORS[TOO_LARGE])
 
 
+def not_allowed(methods: Iterable[str]) -> Response:
+    """The answer to a method that the address does not take (RFC 9110, 15.5.6)."""
+    return problem(405, *_PLAIN_ERRORS[405], headers={"Allow": ", ".join(methods)})
+
+
 async def _unauthenticated(_: Request, error: Exception) -> Response:
     return problem(401, "unauthenticated", str(error), headers={"WWW-Authenticate": "Bearer"})
 
@@ -162,6 +183,11 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
                 return problem(503, "outcome-unknown", str(error))
             return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
     return await _unforeseen(request, error)
+
+
+async def _too_many_requests(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TooManyRequests)  # what this handler is installed for
+    return problem(429, "too-many-requests", str(error), headers={"Retry-After": str(error.retry_after)})
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -55,6 +55,8 @@ async def serving(settings: RestSettings, listening: socket.socket) -> AsyncIter
             log_config=None,
             access_log=settings.access_log,
             server_header=False,
+            # client_address.py does it, and only for the proxies that are named: uvicorn trusts 127.0.0.1 unasked.
+            proxy_headers=False,
             timeout_graceful_shutdown=settings.drain_seconds,
         )
     )

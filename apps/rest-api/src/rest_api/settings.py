@@ -9,6 +9,9 @@ from book_runtime.logs import LogSettings
 from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
 from pydantic import AfterValidator, Field
 
+from rest_api.client_address import Networks
+from rest_api.cross_origin import Origins
+from rest_api.rate_limits import LimitSettings
 from rest_api.users.keys import load_private_key
 from rest_api.users.mail import SmtpServer, mailbox
 
@@ -52,7 +55,7 @@ class PublicUrl(Url):
     example = "https://books.example.org"
 
 
-class RestSettings(StoreSettings, ProcessSettings):
+class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     """The REST service."""
 
     jwt_private_key_file: Annotated[ExistingFile, AfterValidator(_holds_a_private_key)]
@@ -69,6 +72,15 @@ class RestSettings(StoreSettings, ProcessSettings):
 
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 2**20
     """The longest request body that is read."""
+
+    trusted_proxies: Networks = ""
+    """The proxies in front of this service, whose word for the address of a client is taken; without any, no one's."""
+
+    cors_origins: Origins = ""
+    """The other sites whose pages may call this service; without any, none may."""
+
+    header_seconds: Annotated[int, Field(ge=1, le=600)] = 10
+    """How long a client may take to send the headers of a request, and pause while it sends the body."""
 
     drain_seconds: Annotated[int, Field(ge=0)] = 10
     """How long requests that are running may take to finish when the service is told to stop."""

@@ -3,12 +3,13 @@
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Response, Security
+from fastapi import APIRouter, Depends, Request, Response, Security
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi_users.exceptions import UserAlreadyVerified, UserInactive, UserNotExists
 
 from rest_api.guard import GuardedRoute, JsonRoute, bearer
 from rest_api.problems import documented
+from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
 from rest_api.users.parts import CurrentUser, Parts
 from rest_api.users.problems import BadCredentials
@@ -24,18 +25,25 @@ _WRONG_CREDENTIALS: Final[Responses] = {400: {"description": "The e-mail address
 _BAD_LINK: Final[Responses] = {400: {"description": "The token is not good any more, or the request cannot be read."}}
 
 
-@_open.post("/register", status_code=201, response_model=UserRead, responses=documented(409), operation_id="register")
-async def register(new: UserCreate, parts: Parts) -> Account:
+@_open.post(
+    "/register", status_code=201, response_model=UserRead, responses=documented(409, 429), operation_id="register"
+)
+async def register(new: UserCreate, request: Request, limits: Limits, parts: Parts) -> Account:
     """Make an account. A link to confirm the address is sent to it; signing in does not wait for that."""
+    await limits.register(request, new.email)
     return await parts.manager.register(new.email, new.password)
 
 
-@router.post("/login", response_model=AccessToken, responses=_WRONG_CREDENTIALS, operation_id="login")
-async def login(credentials: Annotated[OAuth2PasswordRequestForm, Depends()], parts: Parts) -> Response:
+@router.post("/login", response_model=AccessToken, responses=_WRONG_CREDENTIALS | documented(429), operation_id="login")
+async def login(
+    credentials: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, limits: Limits, parts: Parts
+) -> Response:
     """Sign in with e-mail address (as `username`) and password (RFC 6749, section 4.3)."""
-    user = await parts.manager.authenticate(credentials)
-    if user is None:
-        raise BadCredentials
+    await limits.login(request)
+    async with limits.guessing(request, credentials.username):
+        user = await parts.manager.authenticate(credentials)
+        if user is None:
+            raise BadCredentials
     return await parts.backend.login(parts.strategy, user)
 
 
@@ -45,29 +53,46 @@ async def logout(token: Annotated[str, Depends(bearer)], user: CurrentUser, part
     return await parts.backend.logout(parts.strategy, user, token)
 
 
-@_open.post("/forgot-password", status_code=202, response_class=Response, operation_id="forgotPassword")
-async def forgot_password(known: EmailOnly, parts: Parts) -> None:
+@_open.post(
+    "/forgot-password",
+    status_code=202,
+    response_class=Response,
+    responses=documented(429),
+    operation_id="forgotPassword",
+)
+async def forgot_password(known: EmailOnly, request: Request, limits: Limits, parts: Parts) -> None:
     """Have a link sent with which a new password can be chosen. The answer is the same if nobody has the address."""
+    await limits.mail(request, known.email)
     with suppress(UserNotExists, UserInactive):
         await parts.manager.forgot_password(await parts.manager.get_by_email(known.email))
 
 
-@_open.post("/reset-password", status_code=204, responses=_BAD_LINK, operation_id="resetPassword")
-async def reset_password(new: NewPassword, parts: Parts) -> None:
+@_open.post("/reset-password", status_code=204, responses=_BAD_LINK | documented(429), operation_id="resetPassword")
+async def reset_password(new: NewPassword, request: Request, limits: Limits, parts: Parts) -> None:
     """Choose a new password with the token of the link. It works once, and ends every session."""
-    await parts.manager.reset_password(new.token, new.password)
+    await limits.link(request, new.token)
+    user = await parts.manager.reset_password(new.token, new.password)
+    await limits.forgive(request, user.email)
 
 
-@_open.post("/request-verify-token", status_code=202, response_class=Response, operation_id="requestVerification")
-async def request_verification(known: EmailOnly, parts: Parts) -> None:
+@_open.post(
+    "/request-verify-token",
+    status_code=202,
+    response_class=Response,
+    responses=documented(429),
+    operation_id="requestVerification",
+)
+async def request_verification(known: EmailOnly, request: Request, limits: Limits, parts: Parts) -> None:
     """Have a link sent that confirms the address. The answer is the same if nobody has the address."""
+    await limits.mail(request, known.email)
     with suppress(UserNotExists, UserInactive, UserAlreadyVerified):
         await parts.manager.request_verify(await parts.manager.get_by_email(known.email))
 
 
-@_open.post("/verify", response_model=UserRead, responses=_BAD_LINK | documented(409), operation_id="verifyEmail")
-async def verify_email(proof: Verification, parts: Parts) -> Account:
+@_open.post("/verify", response_model=UserRead, responses=_BAD_LINK | documented(409, 429), operation_id="verifyEmail")
+async def verify_email(proof: Verification, request: Request, limits: Limits, parts: Parts) -> Account:
     """Confirm an address with the token of the link."""
+    await limits.link(request, proof.token)
     return await parts.manager.verify(proof.token)
 
 

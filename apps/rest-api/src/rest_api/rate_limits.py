@@ -1,0 +1,179 @@
+"""How often somebody may try: to sign in, to register, to be sent a mail, to use a link, to refresh a session.
+
+Each is counted for the client's network and for the account, so that neither many accounts tried from one place nor one
+account tried from many places get far. Only the digests of both are kept.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import blake2b
+from typing import Annotated, Literal
+from unicodedata import normalize
+
+from book_runtime.settings import Settings
+from fastapi import Depends, Request
+from limits import RateLimitItem, parse_many
+from prometheus_client import Counter
+from pydantic import AfterValidator, Field
+
+from rest_api.client_address import network_of
+from rest_api.rate_counts import Counts, Exhausted
+from rest_api.users.problems import BadCredentials
+
+_REFUSED = Counter("colophon_rate_limited", "Requests that were refused because there were too many", ["limit"])
+
+
+class TooManyRequests(Exception):
+    """There were too many of these requests lately. Try again in {retry_after} seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__((TooManyRequests.__doc__ or "").format(retry_after=retry_after))
+
+
+def _checked_limit(text: str) -> str:
+    try:
+        items = parse_many(text)
+    except ValueError:
+        raise ValueError("it is not a limit") from None  # limits' own sentence repeats the value
+    if any(item.amount < 1 for item in items):
+        raise ValueError("it lets nobody through")
+    return text
+
+
+Limit = Annotated[str, AfterValidator(_checked_limit), Field(examples=["20/minute", "5/10 minutes; 20/day"])]
+"""In the notation of the library `limits`; several are told apart by semicolons, and all of them hold."""
+
+
+class LimitSettings(Settings):
+    """How much is too much. For what each of them is about, see RateLimits."""
+
+    rate_limits: Literal["on", "off"] = "on"
+    """Off: nothing is limited. For a service behind something that limits already."""
+
+    limit_login_per_address: Limit = "60/minute"
+    """Attempts to sign in from one address."""
+
+    limit_login_failures: Limit = "10/15 minutes"
+    """Wrong passwords for one account from one address."""
+
+    limit_login_failures_per_account: Limit = "100/hour"
+    """Wrong passwords for one account from everywhere."""
+
+    limit_register_per_address: Limit = "60/hour"
+    """Accounts asked for from one address."""
+
+    limit_register_per_account: Limit = "10/hour"
+    """Accounts asked for with one e-mail address."""
+
+    limit_mail_per_address: Limit = "60/hour"
+    """Mails with links asked for from one address."""
+
+    limit_mail_per_account: Limit = "5/hour"
+    """Mails with links asked for to one e-mail address."""
+
+    limit_link_per_address: Limit = "60/minute"
+    """Links of mails used from one address."""
+
+    limit_link_per_token: Limit = "10/minute"  # noqa: S105  # no secret
+    """Uses of one link."""
+
+    limit_refresh_per_address: Limit = "600/minute"
+    """Sessions refreshed from one address."""
+
+    limit_refresh_per_session: Limit = "20/minute"
+    """Refreshes of one session."""
+
+
+class RateLimits:
+    """What is called before anything that costs, tells or sends: it raises TooManyRequests, or lets through.
+
+    The address comes first: what is refused there is not counted for the account, so that one place cannot use up
+    what an account may from elsewhere.
+    """
+
+    def __init__(self, settings: LimitSettings, counts: Counts, secret: str) -> None:
+        """``secret`` makes the digests useless to those who can read Redis alone."""
+        self._counts = counts
+        self._secret = bytes.fromhex(secret)
+        self._items: dict[str, list[RateLimitItem]] = {
+            name: parse_many(getattr(settings, name)) if settings.rate_limits == "on" else []
+            for name in LimitSettings.model_fields
+            if name.startswith("limit_")
+        }
+
+    async def register(self, request: Request, email: str) -> None:
+        await self._take("limit_register_per_address", network_of(request))
+        await self._take("limit_register_per_account", _folded(email))
+
+    async def mail(self, request: Request, email: str) -> None:
+        await self._take("limit_mail_per_address", network_of(request))
+        await self._take("limit_mail_per_account", _folded(email))
+
+    async def link(self, request: Request, token: str) -> None:
+        await self._take("limit_link_per_address", network_of(request))
+        await self._take("limit_link_per_token", token)
+
+    async def refresh(self, request: Request, session: str) -> None:
+        await self._take("limit_refresh_per_address", network_of(request))
+        await self._take("limit_refresh_per_session", session)
+
+    async def login(self, request: Request) -> None:
+        await self._take("limit_login_per_address", network_of(request))
+
+    @asynccontextmanager
+    async def guessing(self, request: Request, email: str) -> AsyncIterator[None]:
+        """For the block in which a password is compared: it counts when the block raises BadCredentials.
+
+        It is counted beforehand and taken back afterwards, so that a thousand guesses at the same time are no more than
+        a thousand one after the other.
+        """
+        account = _folded(email)
+        async with AsyncExitStack() as back:
+            await back.enter_async_context(await self._take("limit_login_failures", network_of(request), account))
+            await back.enter_async_context(await self._take("limit_login_failures_per_account", account))
+            try:
+                yield
+            except BadCredentials:
+                back.pop_all()
+                raise
+
+    async def forgive(self, request: Request, email: str) -> None:
+        """Forgets the wrong passwords for an account whose owner has shown to be one by other means."""
+        account = _folded(email)
+        await self._forget("limit_login_failures", network_of(request), account)
+        await self._forget("limit_login_failures_per_account", account)
+
+    async def _take(self, limit: str, *whose: str) -> AsyncExitStack:
+        """Counts one, which is given back if the stack is closed."""
+        async with AsyncExitStack() as back:
+            for item in self._items[limit]:
+                try:
+                    taken = await self._counts.take(item, self._key(limit, whose))
+                except Exhausted as exhausted:
+                    _REFUSED.labels(limit.removeprefix("limit_")).inc()
+                    raise TooManyRequests(exhausted.seconds) from None
+                back.push_async_callback(self._counts.give_back, taken)
+            return back.pop_all()
+
+    async def _forget(self, limit: str, *whose: str) -> None:
+        for item in self._items[limit]:
+            await self._counts.forget(item, self._key(limit, whose))
+
+    def _key(self, limit: str, whose: Iterable[str]) -> str:
+        digest = blake2b("\0".join(whose).encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16)
+        return f"{limit.removeprefix('limit_')}/{digest.hexdigest()}"
+
+
+def _folded(email: str) -> str:
+    """The same for all ways to write an address that the database takes for the same, and perhaps for some more."""
+    return normalize("NFKC", email).strip().casefold()
+
+
+async def _rate_limits(request: Request) -> RateLimits:
+    limits: RateLimits = request.app.state.rate_limits
+    return limits
+
+
+Limits = Annotated[RateLimits, Depends(_rate_limits)]
+"""For endpoints."""
