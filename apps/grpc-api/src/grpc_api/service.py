@@ -47,6 +47,6 @@ def _as_much_as_fits(page: Page) -> ListBooksResponse:
         room -= message.ByteSize() + _FRAMING_MAX
         if room < 0:
             del response.books[-1]
-            response.next_page_token = pages.encode(response.books[-1].id)
+            response.next_page_token = pages.encode(page.books[len(response.books) - 1])
             break
     return response

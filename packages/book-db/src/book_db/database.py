@@ -74,12 +74,18 @@ class Database:
             await connection.execute(_PING)
 
     @asynccontextmanager
-    async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which each statement is a transaction of its own: one round trip."""
+    async def statement(self, *, prepared: bool = True) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction of its own: one round trip.
+
+        The driver prepares what is sent often, and PostgreSQL soon has one plan for all its values. Where the best plan
+        hangs on the values, ``prepared=False`` has it planned each time.
+        """
         with translated(lost=ConnectionLost):
             async with AsyncExitStack() as stack:
                 with translated(lost=NotCommitted):  # nothing was sent yet
                     connection = await stack.enter_async_context(self._autocommit.connect())
+                    if not prepared:
+                        await stack.enter_async_context(_unprepared(connection))
                 yield connection
 
     @asynccontextmanager
@@ -90,6 +96,16 @@ class Database:
                 with translated(lost=NotCommitted):
                     connection = await stack.enter_async_context(self.engine.begin())
                 yield connection
+
+
+@asynccontextmanager
+async def _unprepared(connection: AsyncConnection) -> AsyncIterator[None]:
+    driver_connection: Any = (await connection.get_raw_connection()).driver_connection
+    usual, driver_connection.prepare_threshold = driver_connection.prepare_threshold, None
+    try:
+        yield
+    finally:
+        driver_connection.prepare_threshold = usual
 
 
 @contextmanager

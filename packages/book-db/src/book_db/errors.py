@@ -20,8 +20,30 @@ class BookNotFound(BookDbError):
         super().__init__(book_id=book_id)
 
 
+class VersionMismatch(BookDbError):
+    """Book {book_id} is at version {version} now, which the condition of the request rules out."""
+
+    def __init__(self, book_id: int, version: int) -> None:
+        self.version = version
+        super().__init__(book_id=book_id, version=version)
+
+
+class IdempotencyKeyReused(BookDbError):
+    """The idempotency key was given to another request within the last 24 hours."""
+
+
 class InvalidPageToken(BookDbError):
-    """The page token is not one that this catalogue gave."""
+    """The page token is not one that this catalogue gave for these filters in this order."""
+
+
+class TooManyExports(BookDbError):
+    """{at_once} exports are running, and this service runs no more at once."""
+
+    retry_after: ClassVar[int] = 10
+    """Seconds after which asking again makes sense."""
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__(at_once=at_once)
 
 
 class EmailTaken(BookDbError):
@@ -34,6 +56,46 @@ class UserNotFound(BookDbError):
     def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
         super().__init__(user_id=user_id)
+
+
+class InsufficientScope(BookDbError):
+    """The token does not have the scope {scope}."""
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(scope=scope)
+
+
+class SessionRequired(BookDbError):
+    """This is for people who are signed in. An API token does not open it."""
+
+
+class RefreshRefused(BookDbError):
+    """The refresh token is not good any more. Sign in again."""
+
+
+class SessionNotFound(BookDbError):
+    """No session of the user has the id {session_id}."""
+
+    def __init__(self, session_id: UUID) -> None:
+        self.session_id = session_id
+        super().__init__(session_id=session_id)
+
+
+class ApiTokenNotFound(BookDbError):
+    """No API token of the user has the id {token_id}."""
+
+    def __init__(self, token_id: UUID) -> None:
+        self.token_id = token_id
+        super().__init__(token_id=token_id)
+
+
+class TooManyApiTokens(BookDbError):
+    """A user may have {most} API tokens at a time. Remove one that is not needed any more."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        super().__init__(most=most)
 
 
 class DatabaseUnavailable(BookDbError):
@@ -49,6 +111,10 @@ class NotCommitted(DatabaseUnavailable):
 
 class ConnectionLost(DatabaseUnavailable):
     """The connection to the database was lost, and whether the change was committed is not known."""
+
+
+class SafeToRepeat(DatabaseUnavailable):
+    """The connection to the database was lost. With the same key the same may be asked again: it is done once."""
 
 
 class DatabaseOverloaded(DatabaseUnavailable):

@@ -15,7 +15,7 @@ from book_db.books.model import Book, Change, Draft
 from book_db.books.pages import encode
 from book_db.database import Database
 from book_db.errors import BookNotFound, DatabaseUnavailable, InvalidPageToken
-from sqlalchemy import Select
+from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.exc import IntegrityError
 from support.data_layer import Eventually, Query, StatementsOf, a_draft
@@ -291,8 +291,8 @@ class TestPages:
         assert len((await catalogue.page(asked)).books) == given
 
     async def test_a_page_after_the_last_id_is_empty(self, catalogue: Catalogue, actor: UUID) -> None:
-        await catalogue.add(a_draft(), actor)
-        assert await catalogue.page(10, encode(2**63 - 1)) == ([], None)
+        book = await catalogue.add(a_draft(), actor)
+        assert await catalogue.page(10, encode(replace(book, id=2**63 - 1))) == ([], None)
 
     async def test_a_token_that_the_catalogue_did_not_give_is_refused(self, catalogue: Catalogue) -> None:
         with pytest.raises(InvalidPageToken):
@@ -306,13 +306,10 @@ class TestPlans:
             await catalogue.add_many([a_draft()] * 1_000, actor)
         query("ANALYZE books")
 
-    @pytest.mark.parametrize(
-        "statement", [pytest.param(statements.BY_IDS, id="by-ids"), pytest.param(statements.PAGE, id="page")]
-    )
-    async def test_reads_go_by_the_primary_key(self, many_books: None, query: Query, statement: Select[Any]) -> None:
+    async def test_look_ups_go_by_the_primary_key(self, many_books: None, query: Query) -> None:
         numbers = (f"${number}" for number in itertools.count(1))
         dialect = psycopg_dialect.PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy does not type it
-        sql = re.sub(r"%\(\w+\)s", lambda _: next(numbers), str(statement.compile(dialect=dialect)))
+        sql = re.sub(r"%\(\w+\)s", lambda _: next(numbers), str(statements.BY_IDS.compile(dialect=dialect)))
         plan = "\n".join(line for [line] in query(f"EXPLAIN (GENERIC_PLAN) {sql}"))
         assert "books_pkey" in plan
         assert "Seq Scan" not in plan

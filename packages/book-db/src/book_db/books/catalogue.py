@@ -12,14 +12,17 @@ from uuid import UUID
 
 from book_runtime.telemetry import current_traceparent
 from sqlalchemy import Row, TextClause
+from sqlalchemy.exc import IntegrityError
 
-from book_db.books import pages, statements
+from book_db.books import finding, statements
 from book_db.books.coalescing import Coalescer
-from book_db.books.model import Book, Change, Draft, Page
+from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys, is_taken
+from book_db.books.model import ANY_VERSION, Added, Book, Change, Draft, Page, Precondition
+from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
 from book_db.books.words import words_of
 from book_db.cache import Cache, Found
 from book_db.database import Database, repeat_read, repeat_write
-from book_db.errors import BookNotFound, ConnectionLost
+from book_db.errors import BookNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
 from book_db.outbox import OutboxBell
 
 PAGE_SIZE_DEFAULT: Final = 50
@@ -28,6 +31,8 @@ PAGE_SIZE_MAX: Final = 1_000
 _ID_MAX: Final = 2**63 - 1
 
 R = TypeVar("R")
+
+_Rows = Sequence[Row[*tuple[Any, ...]]]
 
 
 class Catalogue:
@@ -39,6 +44,7 @@ class Catalogue:
         self._bell = bell
         self._cached = Coalescer(cache.get)
         self._stored = Coalescer(self._fetch)
+        self._keys = IdempotencyKeys(database)
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -64,14 +70,28 @@ class Catalogue:
         return json
 
     @repeat_read
-    async def page(self, size: int = PAGE_SIZE_DEFAULT, token: str | None = None) -> Page:
-        """At most ``size`` books by ascending id, 1,000 at the very most. Raises InvalidPageToken."""
-        size = max(1, min(size, PAGE_SIZE_MAX))
-        after = pages.decode(token) if token else 0
-        async with self._database.statement() as connection:
-            rows = (await connection.execute(statements.PAGE, {"after": after, "at_most": size + 1})).all()
-        books = [_book(row) for row in rows[:size]]
-        return Page(books, pages.encode(books[-1].id) if len(rows) > size else None)
+    async def page(
+        self,
+        size: int = PAGE_SIZE_DEFAULT,
+        token: str | None = None,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+    ) -> Page:
+        """At most ``size`` books of a selection, in order, 1,000 at the very most.
+
+        Raises InvalidPageToken when the token was not given for this selection in this order.
+        """
+        return await finding.page(self._database, selection, order, max(1, min(size, PAGE_SIZE_MAX)), token)
+
+    @repeat_read
+    async def count(self, selection: Selection = EVERYTHING) -> int:
+        """How many books are in a selection. Goes through all of them."""
+        return await finding.count(self._database, selection)
+
+    @repeat_read
+    async def estimate(self, selection: Selection = EVERYTHING) -> int:
+        """About how many books are in a selection, at least one, from PostgreSQL's statistics."""
+        return await finding.estimate(self._database, selection)
 
     async def add(self, draft: Draft, actor: UUID) -> Book:
         """Puts a new book into the catalogue."""
@@ -82,17 +102,28 @@ class Catalogue:
         """Puts new books into the catalogue, all or none, and returns them in the same order."""
         return await self._to_the_end(self._add(drafts, actor))
 
-    async def replace(self, book_id: int, draft: Draft, actor: UUID) -> Book:
-        """Writes every field of a book anew. Raises BookNotFound."""
-        return await self.change(book_id, Change(draft.title, draft.author, draft.publication_date), actor)
+    async def add_once(self, drafts: Sequence[Draft], actor: UUID, key: IdempotencyKey) -> Added:
+        """As ``add_many``, but only once for each key of the actor: the second time, what was added the first time.
 
-    async def change(self, book_id: int, change: Change, actor: UUID) -> Book:
-        """Writes some fields of a book. Raises BookNotFound."""
-        return await self._to_the_end(self._change(book_id, change, actor))
+        Raises IdempotencyKeyReused when the first time it was something else. Whatever of DatabaseUnavailable it
+        raises, SafeToRepeat included, it may be called again with the same key.
+        """
+        try:
+            return await self._to_the_end(self._add_once(drafts, actor, key))
+        except ConnectionLost as error:
+            raise SafeToRepeat from error
 
-    async def remove(self, book_id: int, actor: UUID) -> None:
-        """Takes a book out of the catalogue. Raises BookNotFound."""
-        await self._to_the_end(self._remove(book_id, actor))
+    async def replace(self, book_id: int, draft: Draft, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
+        """Writes every field of a book anew. Raises BookNotFound and VersionMismatch."""
+        return await self.change(book_id, Change(draft.title, draft.author, draft.publication_date), actor, condition)
+
+    async def change(self, book_id: int, change: Change, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
+        """Writes some fields of a book. Raises BookNotFound and VersionMismatch."""
+        return await self._to_the_end(self._change(book_id, change, actor, condition))
+
+    async def remove(self, book_id: int, actor: UUID, condition: Precondition = ANY_VERSION) -> None:
+        """Takes a book out of the catalogue. Raises BookNotFound and VersionMismatch."""
+        await self._to_the_end(self._remove(book_id, actor, condition))
 
     async def _to_the_end(self, write: Coroutine[Any, Any, R]) -> R:
         # A caller that gives up between the commit and the cache must not leave the older version in the cache.
@@ -102,15 +133,19 @@ class Catalogue:
         return await asyncio.shield(task)
 
     async def _add(self, drafts: Sequence[Draft], actor: UUID) -> list[Book]:
-        rows = await self._write(
-            statements.ADD,
-            actor,
-            titles=[draft.title for draft in drafts],
-            authors=[draft.author for draft in drafts],
-            dates=[draft.publication_date for draft in drafts],
-            title_words=[" ".join(words_of(draft.title)) for draft in drafts],
-            author_words=[" ".join(words_of(draft.author)) for draft in drafts],
-        )
+        return await self._added(await self._write(statements.ADD, actor, **_values(drafts)))
+
+    async def _add_once(self, drafts: Sequence[Draft], actor: UUID, key: IdempotencyKey) -> Added:
+        if not drafts:
+            return Added([], replayed=False)
+        fingerprint = key.fingerprint(drafts)
+        while not (rows := await self._write_once(actor, key=key.name, fingerprint=fingerprint, **_values(drafts))):
+            if remembered := await self._keys.find(actor, key.name):
+                return Added(remembered.books(fingerprint, drafts), replayed=True)
+            await self._keys.forget_expired(actor, key.name)
+        return Added(await self._added(rows), replayed=False)
+
+    async def _added(self, rows: _Rows) -> list[Book]:
         books = sorted((_book(row) for row in rows), key=lambda book: book.id)
         for book in books:
             self._stored.part(book.id)
@@ -118,11 +153,12 @@ class Catalogue:
         await self._cache.fill(books, read_at=time.monotonic())
         return books
 
-    async def _change(self, book_id: int, change: Change, actor: UUID) -> Book:
+    async def _change(self, book_id: int, change: Change, actor: UUID, condition: Precondition) -> Book:
         book = await self._write_one(
             statements.CHANGE,
             book_id,
             actor,
+            condition,
             title=change.title,
             author=change.author,
             publication_date=change.publication_date,
@@ -132,25 +168,48 @@ class Catalogue:
         await self._cache.put(book)
         return book
 
-    async def _remove(self, book_id: int, actor: UUID) -> None:
-        await self._cache.bury(await self._write_one(statements.REMOVE, book_id, actor))
+    async def _remove(self, book_id: int, actor: UUID, condition: Precondition) -> None:
+        await self._cache.bury(await self._write_one(statements.REMOVE, book_id, actor, condition))
 
-    async def _write_one(self, statement: TextClause, book_id: int, actor: UUID, **values: object) -> Book:
+    async def _write_one(
+        self, statement: TextClause, book_id: int, actor: UUID, condition: Precondition, **values: object
+    ) -> Book:
         _refuse_impossible(book_id)
+        among = None if condition.among is None else list(condition.among)
+        values |= {"book_id": book_id, "among": among, "not_among": list(condition.not_among)}
         try:
-            rows = await self._write(statement, actor, book_id=book_id, **values)
+            rows = await self._write(statement, actor, **values)
         except ConnectionLost:
             # It may have been committed all the same.
             self._stored.part(book_id)
             await self._cache.forget(book_id)
             raise
         if not rows:
-            raise BookNotFound(book_id)
+            raise await self._why_not_written(book_id)
         self._stored.part(book_id)
         return _book(rows[0])
 
+    @repeat_read
+    async def _why_not_written(self, book_id: int) -> BookNotFound | VersionMismatch:
+        async with self._database.statement() as connection:
+            version = await connection.scalar(statements.VERSION, {"book_id": book_id})
+        return BookNotFound(book_id) if version is None else VersionMismatch(book_id, version)
+
+    @repeat_read  # since the key makes it as safe as a read
+    async def _write_once(self, actor: UUID, **values: object) -> _Rows:
+        """What was written; nothing where the key is known, or somebody else has just written with it."""
+        try:
+            return await self._send(statements.ADD_ONCE, actor, **values)
+        except IntegrityError as error:
+            if is_taken(error):
+                return []
+            raise
+
     @repeat_write
-    async def _write(self, statement: TextClause, actor: UUID, **values: object) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def _write(self, statement: TextClause, actor: UUID, **values: object) -> _Rows:
+        return await self._send(statement, actor, **values)
+
+    async def _send(self, statement: TextClause, actor: UUID, **values: object) -> _Rows:
         values |= {"actor": actor, "traceparent": current_traceparent()}
         async with self._database.statement() as connection:
             rows = (await connection.execute(statement, values)).all()
@@ -165,6 +224,16 @@ class Catalogue:
         books = [_book(row) for row in rows]
         await self._cache.fill(books, read_at=read_at)
         return dict.fromkeys(book_ids) | {book.id: book.to_json() for book in books}
+
+
+def _values(drafts: Sequence[Draft]) -> dict[str, object]:
+    return {
+        "titles": [draft.title for draft in drafts],
+        "authors": [draft.author for draft in drafts],
+        "dates": [draft.publication_date for draft in drafts],
+        "title_words": [" ".join(words_of(draft.title)) for draft in drafts],
+        "author_words": [" ".join(words_of(draft.author)) for draft in drafts],
+    }
 
 
 def _book(row: Row[*tuple[Any, ...]]) -> Book:

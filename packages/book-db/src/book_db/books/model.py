@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -48,8 +48,29 @@ class Change:
     publication_date: date | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold of a book's version at the moment it is written. Without either, any version will do."""
+
+    among: frozenset[int] | None = None
+    """The version is one of these; of none at all, nothing is ever written."""
+    not_among: frozenset[int] = frozenset()
+    """The version is none of these."""
+
+
+ANY_VERSION: Final = Precondition()
+
+
+class Added(NamedTuple):
+    """Books that were put into the catalogue, in the order they were given."""
+
+    books: list[Book]
+    replayed: bool
+    """Whether an earlier attempt has put them there. They are then as they were at that time."""
+
+
 class Page(NamedTuple):
-    """Some books by ascending id, and the token of the page that follows, None at the end."""
+    """Some books in order, and the token of the page that follows, None at the end."""
 
     books: list[Book]
     next_token: str | None

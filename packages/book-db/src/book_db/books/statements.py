@@ -2,7 +2,7 @@
 
 Each write is one statement, which changes ``books`` and adds to ``outbox``: PostgreSQL does both or neither. The
 outbox row is made when the book's row is locked and changed, so the order of its ids is the order of the changes.
-Every statement gives the columns of ``Book``, in the order of its fields.
+Every statement but ``VERSION`` gives the columns of ``Book``, in the order of its fields.
 """
 
 from typing import Final
@@ -12,6 +12,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
 from book_db.tables import BookRow
+
+KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"
+"""Of an idempotency key. Such a one counts for nothing, also where it has not been swept away yet."""
 
 _COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
 
@@ -27,14 +30,16 @@ _book = select(
 )
 
 BY_IDS: Final = _book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger))))
-PAGE: Final = _book.where(_books.id > bindparam("after")).order_by(_books.id).limit(bindparam("at_most"))
+VERSION: Final = select(_books.version).where(_books.id == bindparam("book_id"))
 
 
-def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> TextClause:
-    """A write that RETURNs what it wrote, with its row in the outbox."""
+def _with_event(
+    write: str, *, kind: str, at: str, version: str = "version", before: str = "", after: str = ""
+) -> TextClause:
+    """A write that RETURNs what it wrote, with its row in the outbox, and perhaps with clauses around it."""
     return text(
         f"""
-        WITH written AS ({write} RETURNING {_COLUMNS}), noted AS (
+        WITH {before} written AS ({write} RETURNING {_COLUMNS}), noted AS (
             INSERT INTO outbox (
                 kind, actor, occurred_at, traceparent,
                 book_id, title, author, publication_date, version, created_at, updated_at
@@ -43,30 +48,48 @@ def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> 
                 '{kind}', :actor, {at}, :traceparent,
                 id, title, author, publication_date, {version}, created_at, updated_at
             FROM written ORDER BY id
-        )
+        ) {after}
         SELECT id, title, author, publication_date, {version}, created_at, updated_at FROM written
         """  # noqa: S608 - put together from constants of this module alone
     )
 
 
-ADD: Final = _with_event(
-    """
+_INSERT: Final = """
     INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
     SELECT title, author, publication_date, string_to_array(title_words, ' '), string_to_array(author_words, ' '), 1
     FROM unnest(
         CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]),
         CAST(:title_words AS text[]), CAST(:author_words AS text[])
     ) WITH ORDINALITY AS draft (title, author, publication_date, title_words, author_words, place)
-    ORDER BY place
-    """,
+    """
+
+ADD: Final = _with_event(f"{_INSERT} ORDER BY place", kind="created", at="created_at")
+
+# Writes nothing when the key is known. Of two that do not know it and write at once, the second waits at the primary
+# key of idempotency_keys until the first is committed, and is then undone as a whole.
+ADD_ONCE: Final = _with_event(
+    f"{_INSERT} WHERE NOT EXISTS (SELECT FROM known) ORDER BY place",
     kind="created",
     at="created_at",
+    before=f"known AS (SELECT FROM idempotency_keys WHERE user_id = :actor AND key = :key AND NOT {KEY_EXPIRED}),",
+    after=""",
+        remembered AS (
+            INSERT INTO idempotency_keys (user_id, key, fingerprint, book_ids)
+            SELECT :actor, :key, :fingerprint, array_agg(id ORDER BY id) FROM written HAVING count(*) > 0
+        )
+    """,
 )
+
+# A writer that waited for another one is judged by what the other one left: PostgreSQL looks at the row again.
+_CONDITION: Final = """
+    (CAST(:among AS bigint[]) IS NULL OR version = ANY(CAST(:among AS bigint[])))
+    AND version <> ALL(CAST(:not_among AS bigint[]))
+"""
 
 # clock_timestamp(), since now() is when the statement began, which may be before it waited for another writer;
 # greatest(), since a clock that is put right must not make a book older than it was.
 CHANGE: Final = _with_event(
-    """
+    f"""
     UPDATE books SET
         title = coalesce(:title, title),
         author = coalesce(:author, author),
@@ -77,15 +100,15 @@ CHANGE: Final = _with_event(
         words_version = words_version + CAST(words_version = version AS integer),
         version = version + 1,
         updated_at = greatest(clock_timestamp(), updated_at)
-    WHERE id = :book_id
-    """,
+    WHERE id = :book_id AND {_CONDITION}
+    """,  # noqa: S608 - as above
     kind="updated",
     at="updated_at",
 )
 
 # A deletion is a change too and takes the next version.
 REMOVE: Final = _with_event(
-    "DELETE FROM books WHERE id = :book_id",
+    f"DELETE FROM books WHERE id = :book_id AND {_CONDITION}",  # noqa: S608 - as above
     kind="deleted",
     at="greatest(clock_timestamp(), updated_at)",
     version="version + 1",

@@ -30,15 +30,30 @@ def clean(value: str, *, at_most: int) -> str:
     Raises ValueError, with the rule that is broken, when nothing visible is left, when it is longer than
     ``at_most`` characters, or when it holds a control character, half of a surrogate pair, or marks in endless rows.
     """
-    text = value.strip()
+    text = _composed(value.strip(), at_most=at_most)
+    if all(map(_is_invisible, text)):
+        raise ValueError("must not be blank")
+    return text
+
+
+def clean_beginning(value: str, *, at_most: int) -> str:
+    """The same for what a text begins with, which may end in a blank, and may show nothing, since more follows.
+
+    Raises ValueError as ``clean`` does, and when nothing is left.
+    """
+    beginning = _composed(value.lstrip(), at_most=at_most)
+    if not beginning:
+        raise ValueError("must not be blank")
+    return beginning
+
+
+def _composed(text: str, *, at_most: int) -> str:
     if forbidden := _FORBIDDEN.search(text):
         raise ValueError(f"must not contain the character U+{ord(forbidden[0]):04X}")
     if len(text) > at_most * _COMPOSED_MAX:
         raise ValueError(f"must have at most {at_most:,} characters")
     _refuse_rows_of_marks(text)
     text = unicodedata.normalize("NFC", text)
-    if all(map(_is_invisible, text)):
-        raise ValueError("must not be blank")
     if len(text) > at_most:
         raise ValueError(f"must have at most {at_most:,} characters, this has {len(text):,}")
     return text

@@ -1,0 +1,124 @@
+"""Idempotency keys: what users call their requests, so that one that is sent again is not done again.
+
+What the IETF's draft-ietf-httpapi-idempotency-key-header calls for, without HTTP. A key is written by the very
+statement that adds the books (``statements.ADD_ONCE``); here is what stands around it.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+import structlog
+from psycopg.errors import UniqueViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from book_db.books.model import Book, Draft
+from book_db.books.statements import KEY_EXPIRED
+from book_db.database import Database, repeat_read
+from book_db.errors import DatabaseUnavailable, IdempotencyKeyReused
+
+_log = structlog.get_logger(__name__)
+
+_PAUSE: Final = 600.0
+"""Seconds between two sweeps, more or less. An expired key counts for nothing long before it is swept away."""
+
+_AT_ONCE: Final = 1_000
+
+_FIND: Final = text(
+    f"SELECT fingerprint, book_ids, created_at FROM idempotency_keys"  # noqa: S608 - of constants alone
+    f" WHERE user_id = :actor AND key = :key AND NOT {KEY_EXPIRED}"
+)
+_FORGET: Final = text(
+    f"DELETE FROM idempotency_keys WHERE user_id = :actor AND key = :key AND {KEY_EXPIRED}"  # noqa: S608 - as above
+)
+_SWEEP: Final = text(
+    f"""
+    DELETE FROM idempotency_keys WHERE (user_id, key) IN (
+        SELECT user_id, key FROM idempotency_keys WHERE {KEY_EXPIRED}
+        ORDER BY created_at LIMIT :at_most FOR UPDATE SKIP LOCKED
+    )
+    """  # noqa: S608 - as above
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What a user calls a request. The same key with the same request, within 24 hours, is done once.
+
+    ``operation`` tells apart requests that send the same but are answered in other forms.
+    """
+
+    name: str
+    operation: str
+
+    def fingerprint(self, drafts: Sequence[Draft]) -> bytes:
+        """What tells the request from others."""
+        return sha256(msgspec.json.encode((self.operation, drafts))).digest()
+
+
+class Remembered(NamedTuple):
+    """What was done for a key."""
+
+    fingerprint: bytes
+    book_ids: list[int]
+    created_at: datetime
+
+    def books(self, fingerprint: bytes, drafts: Sequence[Draft]) -> list[Book]:
+        """The books as they were when they were added: of these drafts, or IdempotencyKeyReused is raised."""
+        if fingerprint != self.fingerprint:
+            raise IdempotencyKeyReused
+        return [
+            Book(book_id, draft.title, draft.author, draft.publication_date, 1, self.created_at, self.created_at)
+            for book_id, draft in zip(self.book_ids, drafts, strict=True)
+        ]
+
+
+class IdempotencyKeys:
+    """The keys that were given within the last 24 hours. Each user has keys of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @repeat_read
+    async def find(self, actor: UUID, key: str) -> Remembered | None:
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_FIND, {"actor": actor, "key": key})).one_or_none()
+            return None if row is None else Remembered(*row)
+
+    @repeat_read  # which does no harm either
+    async def forget_expired(self, actor: UUID, key: str) -> None:
+        """Makes room for the key, if it is one that has expired and was not swept away yet."""
+        async with self._database.statement() as connection:
+            await connection.execute(_FORGET, {"actor": actor, "key": key})
+
+    async def sweep(self) -> int:
+        """Deletes every key that has expired, some at a time, and tells how many. Several may sweep at once."""
+        swept, just_now = 0, _AT_ONCE
+        while just_now == _AT_ONCE:
+            async with self._database.statement() as connection:
+                just_now = (await connection.execute(_SWEEP, {"at_most": _AT_ONCE})).rowcount
+            swept += just_now
+        return swept
+
+    async def keep_swept(self) -> None:
+        """Sweeps now and then, until it is cancelled."""
+        while True:
+            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
+            try:
+                swept = await self.sweep()
+            except (DatabaseUnavailable, SQLAlchemyError) as error:
+                _log.warning("idempotency keys could not be swept, the next sweep makes up for it", cause=repr(error))
+            else:
+                _log.debug("idempotency keys swept", count=swept)
+
+
+def is_taken(error: IntegrityError) -> bool:
+    """Whether a write was undone because somebody else has just written with the same key."""
+    return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == "idempotency_keys_pkey"
