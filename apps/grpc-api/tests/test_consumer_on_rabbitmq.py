@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import aio_pika
+import pytest
 from book_contracts import events
 from book_db.database import Database
 from book_db.event_log import EventLog
@@ -138,6 +139,16 @@ class TestOutages:
             assert log.printed == [1]
             own_postgresql.start()
             await log.has(1, 2, 3)
+
+    async def test_events_wait_for_a_database_that_is_not_set_up_yet(
+        self, empty_database_url: str, amqp_url: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async with consuming(empty_database_url, amqp_url) as log:
+            await log.publish([a_message(1), a_message(2)])
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(upgrade, empty_database_url)
+            await log.has(1, 2)
+        assert "has not got the schema" in capsys.readouterr().out
 
     async def test_consuming_goes_on_after_the_broker_was_restarted(
         self, database_url: str, own_rabbitmq: RabbitMQServer

@@ -11,7 +11,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Change
 from book_db.cache import NoCache
 from book_db.database import Database, repeat_write
-from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted
+from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
 from book_db.outbox import OutboxBell
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +38,16 @@ class TestADatabaseThatIsAway:
             await database.ping()
         assert "refused" in str(failure.value.__cause__)
         assert "secret" not in f"{failure.value} {failure.value.__cause__}"
+
+
+class TestADatabaseThatIsNotSetUp:
+    async def test_is_one_that_does_not_answer_just_now(self, empty_database_url: str, actor: UUID) -> None:
+        database = Database.open(empty_database_url)
+        bell = OutboxBell(database)
+        with pytest.raises(SchemaNotThere):
+            await Catalogue(database, NoCache(), bell).add(a_draft(), actor)
+        await bell.close()
+        await database.close()
 
 
 @pytest.fixture
@@ -248,9 +258,9 @@ class TestATransaction:
 
     async def test_what_is_wrong_with_a_statement_comes_through(self, database: Database) -> None:
         """Not every failure is one of the database's."""
-        with pytest.raises(DBAPIError, match="nowhere"):
+        with pytest.raises(DBAPIError, match="division by zero"):
             async with database.statement() as connection:
-                await connection.execute(text("SELECT * FROM nowhere"))
+                await connection.execute(text("SELECT 1/0"))
 
 
 class TestAConnection:

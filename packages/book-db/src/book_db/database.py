@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 import psycopg
 from book_runtime.retry import retry
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -14,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted
+from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
 from book_db.notices import Notices
 
 # PostgreSQL reports these before a commit and never after: the statement had no effect.
@@ -118,6 +119,9 @@ def translated(*, lost: type[DatabaseUnavailable]) -> Iterator[None]:
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.OperationalError):
             raise _meaning(error.orig, lost) from error
+        # What works on a database before it is set up waits, as it does for one that is not there at all.
+        if isinstance(error.orig, UndefinedTable | UndefinedColumn):
+            raise SchemaNotThere from error
         raise
     except psycopg.OperationalError as error:
         raise _meaning(error, lost) from error

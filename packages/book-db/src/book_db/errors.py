@@ -98,6 +98,18 @@ class TooManyApiTokens(BookDbError):
         super().__init__(most=most)
 
 
+class LinkNotFound(BookDbError):
+    """No account of the user with a provider has the id {link_id}."""
+
+    def __init__(self, link_id: UUID) -> None:
+        self.link_id = link_id
+        super().__init__(link_id=link_id)
+
+
+class Overtaken(BookDbError):
+    """Someone else was first, or what was found is so no more: look again."""
+
+
 class DatabaseUnavailable(BookDbError):
     """The database does not answer just now."""
 
@@ -119,3 +131,7 @@ class SafeToRepeat(DatabaseUnavailable):
 
 class DatabaseOverloaded(DatabaseUnavailable):
     """The database has too much to do just now: it was waited for too long, and nothing was changed."""
+
+
+class SchemaNotThere(DatabaseUnavailable):
+    """The database has not got the schema of this release yet."""
