@@ -14,7 +14,9 @@ from book_runtime.broker.amqp import AmqpPublisher
 from book_runtime.process import PortTaken, run_until, stopping
 
 from rest_api.app import create_app
+from rest_api.http_protocol import bounded
 from rest_api.relay.relay import Relay
+from rest_api.security_headers import headers_for
 from rest_api.settings import RelaySettings, RestSettings
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +54,8 @@ async def serving(settings: RestSettings, listening: socket.socket) -> AsyncIter
     server = _Server(
         uvicorn.Config(
             create_app(settings),
+            http=bounded(settings.header_seconds, headers_for(settings.public_url)),
+            ws="none",
             log_config=None,
             access_log=settings.access_log,
             server_header=False,
