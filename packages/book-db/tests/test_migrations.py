@@ -52,7 +52,7 @@ A_ROW_OF_EACH = {
     """,
     "0003": "",
     "0004": """
-        INSERT INTO idempotency_keys (user_id, key, fingerprint, books) VALUES (gen_random_uuid(), 'k', 'f', '[]')
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, book_ids) VALUES (gen_random_uuid(), 'k', 'f', '{1}')
     """,
     "0005": """
         INSERT INTO refresh_tokens (hash, session_id) SELECT 'h', id FROM sessions;

@@ -1,7 +1,7 @@
 """The tables. Hot paths write Core statements on them; only users are ever loaded as objects."""
 
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
@@ -19,7 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON, TIMESTAMP
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX
@@ -212,6 +212,6 @@ class IdempotencyKeyRow(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     """Of what was asked for: the same key with another one is a mistake."""
-    books: Mapped[Any] = mapped_column(JSON)
-    """The books that were made, in their order."""
+    book_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    """The books that were made, in their order. The rest of them is in the request that has this fingerprint."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

@@ -138,10 +138,10 @@ class Catalogue:
     async def _add_once(self, drafts: Sequence[Draft], actor: UUID, key: IdempotencyKey) -> Added:
         if not drafts:
             return Added([], replayed=False)
-        fingerprint = key.fingerprint(drafts)
-        while not (rows := await self._write_once(actor, key=key.name, fingerprint=fingerprint, **_values(drafts))):
+        values = {"key": key.name, "fingerprint": key.fingerprint(drafts)} | _values(drafts)
+        while not (rows := await self._write_once(actor, **values)):
             if remembered := await self._keys.find(actor, key.name):
-                return Added(remembered.books(fingerprint, drafts), replayed=True)
+                return Added(remembered.books(key, drafts), replayed=True)
             await self._keys.forget_expired(actor, key.name)
         return Added(await self._added(rows), replayed=False)
 
@@ -213,7 +213,8 @@ class Catalogue:
         values |= {"actor": actor, "traceparent": current_traceparent()}
         async with self._database.statement() as connection:
             rows = (await connection.execute(statement, values)).all()
-        self._bell.ring()
+        if rows:
+            self._bell.ring()
         return rows
 
     @repeat_read

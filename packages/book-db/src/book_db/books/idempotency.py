@@ -70,9 +70,9 @@ class Remembered(NamedTuple):
     book_ids: list[int]
     created_at: datetime
 
-    def books(self, fingerprint: bytes, drafts: Sequence[Draft]) -> list[Book]:
-        """The books as they were when they were added: of these drafts, or IdempotencyKeyReused is raised."""
-        if fingerprint != self.fingerprint:
+    def books(self, key: IdempotencyKey, drafts: Sequence[Draft]) -> list[Book]:
+        """The books as they were when they were added. Raises IdempotencyKeyReused if they were not of these drafts."""
+        if key.fingerprint(drafts) != self.fingerprint:
             raise IdempotencyKeyReused
         return [
             Book(book_id, draft.title, draft.author, draft.publication_date, 1, self.created_at, self.created_at)

@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
-        sa.Column("books", postgresql.JSON(), nullable=False),
+        sa.Column("book_ids", sa.ARRAY(sa.BigInteger()), nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "key", name=op.f("idempotency_keys_pkey")),
     )
