@@ -51,7 +51,7 @@ def sign_in(store: Store, signer: Signer) -> Callable[[], Awaitable[SignedIn]]:
 
     async def sign_in() -> SignedIn:
         user = await store.users.add({"email": f"{uuid4()}@example.org", "hashed_password": "unused"})
-        session_id = await store.sessions.begin(user.id, 600)
+        session_id = (await store.sessions.begin(user.id, 600)).session_id
         return SignedIn(user.id, session_id, signer.sign(user.id, session_id))
 
     return sign_in

@@ -62,7 +62,7 @@ async def token(store: Store, signer: TokenSigner) -> str:
     """The access token of a user who has just signed in."""
     user = await store.users.add({"email": f"{uuid4().hex}@example.org", "hashed_password": "none fits"})
     session = await store.sessions.begin(user.id, 3_600)
-    return signer.sign(user.id, session, 3_600)
+    return signer.sign(user.id, session.session_id, 3_600)
 
 
 @pytest.fixture

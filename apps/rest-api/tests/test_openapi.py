@@ -56,9 +56,10 @@ class TestTheDocument:
     def test_tells_which_operations_want_a_token(self, document: dict[str, Any]) -> None:
         for path, methods in document["paths"].items():
             if path.startswith("/api/v1/books"):
-                for operation in methods.values():
-                    assert operation["security"] == [{"Password": []}]
-                    assert "401" in operation["responses"]
+                for method, operation in methods.items():
+                    scope = "books:read" if method == "get" else "books:write"
+                    assert operation["security"] == [{"Password": []}, {"ApiToken": [scope]}]
+                    assert operation["responses"].keys() >= {"401", "403"}
         assert document["components"]["securitySchemes"]["Password"]["flows"]["password"]["tokenUrl"] == (
             "/api/v1/auth/login"
         )

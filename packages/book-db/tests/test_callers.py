@@ -10,10 +10,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from book_db import callers as callers_module
-from book_db.callers import Caller, Callers
+from book_db.api_tokens import ApiTokens
+from book_db.callers import ALL_SCOPES, Caller, Callers
 from book_db.database import Database
+from book_db.sessions import Sessions
 from book_db.tables import User
-from book_db.users import Sessions, Users
+from book_db.users import Users
 from book_runtime.tokens import Claims, InvalidToken, TokenVerifier
 from structlog.testing import capture_logs
 from support.data_layer import Eventually, Query, StatementsOf
@@ -70,7 +72,7 @@ async def user(users: Users) -> User:
 
 @pytest.fixture
 async def session_id(sessions: Sessions, user: User) -> UUID:
-    return await sessions.begin(user.id, 3600)
+    return (await sessions.begin(user.id, 3600)).session_id
 
 
 @pytest.fixture
@@ -79,8 +81,10 @@ def token(user: User, session_id: UUID) -> str:
 
 
 @pytest.fixture
-async def callers(verifier: PlainTokens, sessions: Sessions, database_url: str) -> AsyncIterator[Callers]:
-    callers = Callers(verifier, sessions)
+async def callers(
+    verifier: PlainTokens, sessions: Sessions, database: Database, database_url: str
+) -> AsyncIterator[Callers]:
+    callers = Callers(verifier, sessions, ApiTokens(database))
     async with hearing(callers, database_url):
         yield callers
 
@@ -88,7 +92,7 @@ async def callers(verifier: PlainTokens, sessions: Sessions, database_url: str) 
 @pytest.fixture
 async def other_process(verifier: PlainTokens, database_url: str) -> AsyncIterator[Callers]:
     database = Database.open(database_url)
-    callers = Callers(verifier, Sessions(database))
+    callers = Callers(verifier, Sessions(database), ApiTokens(database))
     async with hearing(callers, database_url):
         yield callers
     await database.close()
@@ -108,7 +112,7 @@ class TestIdentify:
     async def test_tells_the_user_and_the_session(
         self, callers: Callers, token: str, user: User, session_id: UUID
     ) -> None:
-        assert await callers.identify(token) == Caller(user.id, session_id)
+        assert await callers.identify(token) == Caller(user.id, session_id, ALL_SCOPES)
 
     async def test_remembers_the_answer(
         self, callers: Callers, token: str, database: Database, statements_of: StatementsOf
@@ -178,7 +182,7 @@ class TestIdentify:
     ) -> None:
         monkeypatch.setattr(callers_module, "_MOST_REMEMBERED", 10)
         for _ in range(25):
-            await callers.identify(f"{user.id} {await sessions.begin(user.id, 60)}")
+            await callers.identify(f"{user.id} {(await sessions.begin(user.id, 60)).session_id}")
         assert 0 < len(callers._remembered) <= 10
         assert sum(map(len, callers._tokens.values())) <= 10
 
@@ -196,7 +200,7 @@ class TestACallerWhoIsOut:
         end: Ending,
     ) -> None:
         """When the change is answered, before PostgreSQL has told of it: here it never does."""
-        callers = Callers(verifier, sessions)
+        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
         callers._begin_to_hear()
         await callers.identify(token)
         assert list(callers._remembered) == [token]
@@ -228,7 +232,7 @@ class TestACallerWhoIsOut:
         self, callers: Callers, users: Users, sessions: Sessions, token: str
     ) -> None:
         other = await users.add({"email": "grace@example.org", "hashed_password": "x"})
-        others_token = f"{other.id} {await sessions.begin(other.id, 60)}"
+        others_token = f"{other.id} {(await sessions.begin(other.id, 60)).session_id}"
         await callers.identify(token)
         await callers.identify(others_token)
         await sessions.end_all(other.id)
@@ -257,7 +261,7 @@ class TestACallerWhoIsOut:
 
 class TestWhileItCannotHear:
     async def test_nothing_is_remembered(self, verifier: PlainTokens, sessions: Sessions, token: str) -> None:
-        callers = Callers(verifier, sessions)
+        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
         await callers.identify(token)
         assert callers._remembered == {}
 
@@ -283,7 +287,7 @@ class TestWhileItCannotHear:
         self, verifier: PlainTokens, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("book_db.notifications._RECONNECT_AFTER", 0.01)
-        callers = Callers(verifier, sessions)
+        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
         listening = asyncio.create_task(callers.listener("postgresql://postgres@127.0.0.1:1/books").run())
         with capture_logs() as logs:
             await asyncio.sleep(0.3)

@@ -1,14 +1,19 @@
-"""Who is calling: the access token in a call's metadata."""
+"""Who is calling: the token in a call's metadata."""
 
-from book_db.callers import Caller, Callers
+from book_db.callers import READ_BOOKS, Caller, Callers
 
 from grpc_api.errors import MissingToken
 from grpc_api.metadata import Metadata, first
 
 
 async def identify(metadata: Metadata, callers: Callers) -> Caller:
-    """The caller. Raises MissingToken, or InvalidToken when it is not a good one."""
-    return await callers.identify(_bearer_token(metadata))
+    """The caller, who may read books.
+
+    Raises MissingToken, InvalidToken when it is not a good one, and InsufficientScope.
+    """
+    caller = await callers.identify(_bearer_token(metadata))
+    caller.demand(READ_BOOKS)
+    return caller
 
 
 def _bearer_token(metadata: Metadata) -> str:

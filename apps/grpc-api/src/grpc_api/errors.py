@@ -5,7 +5,7 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from book_db.errors import BookNotFound, DatabaseUnavailable, InvalidPageToken
+from book_db.errors import BookNotFound, DatabaseUnavailable, InsufficientScope, InvalidPageToken
 from book_runtime.tokens import InvalidToken
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -76,6 +76,11 @@ def _(error: MissingToken, _method: str) -> Status:
 @status_of.register
 def _(error: InvalidToken, _method: str) -> Status:
     return _status(codes.UNAUTHENTICATED, str(error), _info("ACCESS_TOKEN_INVALID"))
+
+
+@status_of.register
+def _(error: InsufficientScope, _method: str) -> Status:
+    return _status(codes.PERMISSION_DENIED, str(error), _info("INSUFFICIENT_SCOPE", scope=error.scope))
 
 
 @status_of.register

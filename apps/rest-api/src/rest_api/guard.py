@@ -1,19 +1,42 @@
-"""What happens before a route reads its body: who is calling, and is it JSON."""
+"""What happens before a route reads its body: who is calling, may they, and is it JSON."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final
 
-from book_db.callers import Caller, Callers
+from book_db.callers import READ_BOOKS, WRITE_BOOKS, Caller, Callers
 from book_runtime.tokens import InvalidToken
-from fastapi import Request, Response
+from fastapi import Request, Response, Security
+from fastapi.params import Depends
 from fastapi.routing import APIRoute
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from starlette.exceptions import HTTPException
 
-LOGIN_PATH: Final = "/api/v1/auth/login"
+from rest_api.problems import SAFE, documented
 
-bearer = OAuth2PasswordBearer(tokenUrl=LOGIN_PATH, auto_error=False, scheme_name="Password")
+LOGIN_PATH: Final = "/api/v1/auth/login"
+REFRESH_PATH: Final = "/api/v1/auth/refresh"
+
+bearer = OAuth2PasswordBearer(
+    tokenUrl=LOGIN_PATH,
+    refreshUrl=REFRESH_PATH,
+    auto_error=False,
+    scheme_name="Password",
+    description="The access token that signing in gives. It opens everything that the user may do.",
+)
 """Says in OpenAPI how to sign in. The token itself is read by GuardedRoute, before the body is."""
+
+
+class _ApiToken(HTTPBearer):
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]  # GuardedRoute has read it already
+        return None
+
+
+api_token = _ApiToken(
+    scheme_name="ApiToken",
+    description="A token that a user has made for a program (`POST /api/v1/users/me/tokens`). It opens books alone, "
+    "within its scopes: `books:read`, `books:write`.",
+)
+"""Says in OpenAPI that a program's token will do."""
 
 
 class JsonRoute(APIRoute):
@@ -32,26 +55,70 @@ class JsonRoute(APIRoute):
 
 
 class GuardedRoute(JsonRoute):
-    """A route for those who are signed in.
+    """A route to books: for those who are signed in, and for programs whose token has the scope that the method needs.
 
     FastAPI reads and parses a body before it asks a dependency: a stranger could make it parse anything, and would be
     told 422 instead of 401. Here the caller comes first, the body's media type second, the body third.
     """
 
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        methods: set[str] | list[str] | None = None,
+        dependencies: Sequence[Depends] | None = None,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            path,
+            endpoint,
+            methods=methods,
+            dependencies=[*self._schemes(methods or ["GET"]), *(dependencies or ())],
+            responses=documented(401, 403) | (responses or {}),
+            **options,
+        )
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        admit = self._doorkeeper()
 
         async def guarded(request: Request) -> Response:
-            request.state.caller = await _identify(request)
+            request.state.caller = caller = await _identify(request)
+            admit(caller)
             return await handle(request)
 
         return guarded
+
+    def _schemes(self, methods: Collection[str]) -> list[Depends]:
+        """What OpenAPI says of the tokens that open this route."""
+        return [Security(bearer), Security(api_token, scopes=[_scope_of(methods)])]
+
+    def _doorkeeper(self) -> Callable[[Caller], object]:
+        """Is called with the caller, and raises what keeps them out."""
+        scope = _scope_of(self.methods or ())
+        return lambda caller: caller.demand(scope)
+
+
+class SessionRoute(GuardedRoute):
+    """A route for those who are signed in, and for no program: with one token nobody shall make another."""
+
+    def _schemes(self, methods: Collection[str]) -> list[Depends]:
+        return [Security(bearer)]
+
+    def _doorkeeper(self) -> Callable[[Caller], object]:
+        return Caller.session
 
 
 def caller_of(request: Request) -> Caller:
     """The caller of a guarded route."""
     caller: Caller = request.state.caller
     return caller
+
+
+def _scope_of(methods: Collection[str]) -> str:
+    return READ_BOOKS if SAFE.issuperset(methods) else WRITE_BOOKS
 
 
 async def _identify(request: Request) -> Caller:

@@ -8,11 +8,17 @@ from uuid import uuid4
 import msgspec
 import structlog
 from book_db.errors import (
+    ApiTokenNotFound,
     BookDbError,
     BookNotFound,
     ConnectionLost,
     DatabaseUnavailable,
+    InsufficientScope,
     InvalidPageToken,
+    RefreshRefused,
+    SessionNotFound,
+    SessionRequired,
+    TooManyApiTokens,
     UserNotFound,
 )
 from book_runtime.tokens import InvalidToken
@@ -27,7 +33,7 @@ from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
 
 _log = structlog.get_logger(__name__)
 
-_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods that change nothing (RFC 9110, 9.2.1)."""
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -79,7 +85,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _DESCRIPTIONS: Final = {
     400: "The request cannot be read.",
     401: "The access token is missing, expired or revoked.",
-    403: "The user may not do this.",
+    403: "The user, or the program with its token, may not do this.",
     404: "There is no such thing.",
     409: "Another user has this e-mail address, or it is confirmed already.",
     413: "The body is too large.",
@@ -109,6 +115,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(InvalidToken, _unauthenticated)
     app.add_exception_handler(FastAPIUsersException, _account_error)
+    app.add_exception_handler(InsufficientScope, _insufficient_scope)
+    app.add_exception_handler(SessionRequired, _insufficient_scope)
     app.add_exception_handler(BookDbError, _data_layer_error)
     app.add_exception_handler(TooManyRequests, _too_many_requests)
     app.add_exception_handler(Exception, _unforeseen)
@@ -169,25 +177,41 @@ async def _account_error(request: Request, error: Exception) -> Response:
 
 async def _data_layer_error(request: Request, error: Exception) -> Response:
     match error:
-        case BookNotFound():
-            return problem(404, "book-not-found", str(error))
+        case BookDbError() if type(error) in _SAID_BY_THE_DATA_LAYER:
+            return problem(*_SAID_BY_THE_DATA_LAYER[type(error)], str(error))
         case InvalidPageToken():
             violation = {"parameter": "page_token", "detail": str(error)}
             return problem(422, "invalid", "The request is not valid.", errors=[violation])
-        case UserNotFound():
-            return problem(404, "user-not-found", str(error))
         case DatabaseUnavailable():
             _log.warning("the database does not answer", path=request.url.path, cause=repr(error.__cause__))
-            if isinstance(error, ConnectionLost) and request.method not in _SAFE:
+            if isinstance(error, ConnectionLost) and request.method not in SAFE:
                 # Without Retry-After: who sends a create again may create twice.
                 return problem(503, "outcome-unknown", str(error))
             return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
     return await _unforeseen(request, error)
 
 
+_SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
+    BookNotFound: (404, "book-not-found"),
+    UserNotFound: (404, "user-not-found"),
+    SessionNotFound: (404, "session-not-found"),
+    ApiTokenNotFound: (404, "api-token-not-found"),
+    TooManyApiTokens: (409, "too-many-api-tokens"),
+    # 400 and not 401, as RFC 6749, section 5.2, has it for a grant that is not good.
+    RefreshRefused: (400, "bad-refresh-token"),
+}
+
+
 async def _too_many_requests(_: Request, error: Exception) -> Response:
     assert isinstance(error, TooManyRequests)  # what this handler is installed for
     return problem(429, "too-many-requests", str(error), headers={"Retry-After": str(error.retry_after)})
+
+
+async def _insufficient_scope(_: Request, error: Exception) -> Response:
+    # RFC 6750, section 3.1
+    missing = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
+    challenge = f'Bearer error="insufficient_scope"{missing}'
+    return problem(403, "insufficient-scope", str(error), headers={"WWW-Authenticate": challenge})
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Who is calling: from an access token to a user whose session is live."""
+"""Who is calling: from a token to a user whose session is live, or whose program it is."""
 
 import time
 from collections import defaultdict
@@ -8,9 +8,18 @@ from uuid import UUID
 
 from book_runtime.tokens import InvalidToken, TokenVerifier
 
+from book_db.api_tokens import ApiTokens, GoodToken
 from book_db.books.coalescing import Coalescer
+from book_db.caller_changes import CALLERS_CHANGED
+from book_db.errors import InsufficientScope, SessionRequired
 from book_db.notifications import Listener
-from book_db.users import CALLERS_CHANGED, Sessions
+from book_db.secret_tokens import API_TOKEN, digest, is_whole
+from book_db.sessions import Sessions
+
+READ_BOOKS: Final = "books:read"
+WRITE_BOOKS: Final = "books:write"
+ALL_SCOPES: Final = frozenset((READ_BOOKS, WRITE_BOOKS))
+"""What may be done to books. Whoever is signed in may do all of it."""
 
 _REMEMBERED_FOR: Final = 5.0
 """Seconds. What bounds a notification that was lost on its way."""
@@ -19,10 +28,23 @@ _MOST_REMEMBERED: Final = 50_000
 
 
 class Caller(NamedTuple):
-    """The user who calls, and the sign-in the call belongs to."""
+    """In whose name the call is, and what it may do."""
 
     user_id: UUID
-    session_id: UUID
+    session_id: UUID | None
+    """The sign-in the call belongs to; none when a program calls with a token of its own."""
+    scopes: frozenset[str]
+
+    def demand(self, scope: str) -> None:
+        """Raises InsufficientScope."""
+        if scope not in self.scopes:
+            raise InsufficientScope(scope)
+
+    def session(self) -> UUID:
+        """The sign-in. Raises SessionRequired when there is none."""
+        if self.session_id is None:
+            raise SessionRequired
+        return self.session_id
 
 
 class _Memory(NamedTuple):
@@ -37,10 +59,12 @@ class Callers:
     user's sessions or rights have changed. While it cannot tell, nothing is remembered.
     """
 
-    def __init__(self, verifier: TokenVerifier, sessions: Sessions) -> None:
+    def __init__(self, verifier: TokenVerifier, sessions: Sessions, api_tokens: ApiTokens) -> None:
         self._verifier = verifier
         self._sessions = sessions
-        self._live = Coalescer(self._look_up)
+        self._api_tokens = api_tokens
+        self._live = Coalescer(self._look_up_sessions)
+        self._good = Coalescer(self._look_up_api_tokens)
         self._remembered: dict[str, _Memory] = {}
         self._tokens: defaultdict[str, set[str]] = defaultdict(set)
         self._changes = 0
@@ -55,16 +79,12 @@ class Callers:
         memory = self._remembered.get(token)
         if memory is not None and time.monotonic() < memory.until:
             return memory.caller
-        claims = self._verifier.verify(token)
         changes = self._changes
-        user_id = await self._live.load(claims.session)
-        if user_id is None or user_id != claims.subject:
-            raise InvalidToken("its session has ended")
-        caller = Caller(user_id, claims.session)
+        memory = await (self._program(token) if token.startswith(API_TOKEN) else self._person(token))
         # What changed during the look-up may have changed this caller.
         if self._hearing and changes == self._changes:
-            self._remember(token, caller, claims.expires.timestamp() - time.time())
-        return caller
+            self._remember(token, memory)
+        return memory.caller
 
     def forget(self, user_id: str) -> None:
         """Forgets what is remembered of a user."""
@@ -85,16 +105,38 @@ class Callers:
         self._hearing = False
         self._forget_all()
 
-    def _remember(self, token: str, caller: Caller, seconds_left: float) -> None:
+    async def _person(self, token: str) -> _Memory:
+        claims = self._verifier.verify(token)
+        until = time.monotonic() + min(_REMEMBERED_FOR, claims.expires.timestamp() - time.time())
+        user_id = await self._live.load(claims.session)
+        if user_id is None or user_id != claims.subject:
+            raise InvalidToken("its session has ended")
+        return _Memory(Caller(user_id, claims.session, ALL_SCOPES), until)
+
+    async def _program(self, token: str) -> _Memory:
+        if not is_whole(token, API_TOKEN):
+            raise InvalidToken("it is malformed")
+        asked_at = time.monotonic()
+        found = await self._good.load(digest(token))
+        if found is None:
+            raise InvalidToken("it was removed or has expired")
+        until = asked_at + min(_REMEMBERED_FOR, found.seconds_left)
+        return _Memory(Caller(found.user_id, None, found.scopes), until)
+
+    def _remember(self, token: str, memory: _Memory) -> None:
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._forget_all()
-        self._remembered[token] = _Memory(caller, time.monotonic() + min(_REMEMBERED_FOR, seconds_left))
-        self._tokens[str(caller.user_id)].add(token)
+        self._remembered[token] = memory
+        self._tokens[str(memory.caller.user_id)].add(token)
 
     def _forget_all(self) -> None:
         self._remembered.clear()
         self._tokens.clear()
 
-    async def _look_up(self, session_ids: Collection[UUID]) -> dict[UUID, UUID | None]:
+    async def _look_up_sessions(self, session_ids: Collection[UUID]) -> dict[UUID, UUID | None]:
         live = await self._sessions.live(session_ids)
         return {session_id: live.get(session_id) for session_id in session_ids}
+
+    async def _look_up_api_tokens(self, hashes: Collection[bytes]) -> dict[bytes, GoodToken | None]:
+        good = await self._api_tokens.good(hashes)
+        return {each: good.get(each) for each in hashes}

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from book_runtime.tokens import TokenVerifier
 
+from book_db.api_tokens import ApiTokens
 from book_db.books.catalogue import Catalogue
 from book_db.cache import Cache, open_cache
 from book_db.callers import Callers
 from book_db.database import Database
 from book_db.outbox import OutboxBell
+from book_db.sessions import Sessions
 from book_db.settings import StoreSettings
-from book_db.users import Sessions, Users
+from book_db.users import Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Store:
     catalogue: Catalogue
     users: Users
     sessions: Sessions
+    api_tokens: ApiTokens
     callers: Callers
 
 
@@ -40,11 +43,11 @@ async def open_store(settings: StoreSettings, verifier: TokenVerifier, *, name: 
         closing.push_async_callback(bell.close)
         catalogue = Catalogue(database, cache, bell)
         closing.push_async_callback(catalogue.close)
-        sessions = Sessions(database)
-        callers = Callers(verifier, sessions)
+        sessions, api_tokens = Sessions(database), ApiTokens(database)
+        callers = Callers(verifier, sessions, api_tokens)
         hearing = asyncio.create_task(callers.listener(settings.database_url).run())
         closing.push_async_callback(_cancel, hearing)
-        yield Store(database, cache, catalogue, Users(database), sessions, callers)
+        yield Store(database, cache, catalogue, Users(database), sessions, api_tokens, callers)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

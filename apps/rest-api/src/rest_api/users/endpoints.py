@@ -1,8 +1,8 @@
 """Users: the endpoints under /users."""
 
-from fastapi import APIRouter, Request, Security
+from fastapi import APIRouter, Request
 
-from rest_api.guard import GuardedRoute, bearer, caller_of
+from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.users import page_tokens
 from rest_api.users.accounts import Account
@@ -18,10 +18,10 @@ from rest_api.users.schemas import (
     UserUpdateBySuperuser,
 )
 
-router = APIRouter(tags=["users"], dependencies=[Security(bearer)], responses=documented(401, 503))
-_oneself = APIRouter(prefix="/users/me", route_class=GuardedRoute)
+router = APIRouter(tags=["users"], responses=documented(503))
+_oneself = APIRouter(prefix="/users/me", route_class=SessionRoute)
 _everyone = APIRouter(
-    prefix="/users", route_class=GuardedRoute, dependencies=[require_superuser], responses=documented(403, 422)
+    prefix="/users", route_class=SessionRoute, dependencies=[require_superuser], responses=documented(422)
 )
 
 _WRITES = documented(400, 409, 413, 415, 422)

@@ -3,11 +3,11 @@
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi_users.exceptions import UserAlreadyVerified, UserInactive, UserNotExists
 
-from rest_api.guard import GuardedRoute, JsonRoute, bearer
+from rest_api.guard import JsonRoute, SessionRoute, bearer
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
@@ -19,7 +19,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 422, 503))
 _open = APIRouter(route_class=JsonRoute, responses=documented(400, 415))
-_guarded = APIRouter(route_class=GuardedRoute, dependencies=[Security(bearer)], responses=documented(401))
+_guarded = APIRouter(route_class=SessionRoute)
 
 _WRONG_CREDENTIALS: Final[Responses] = {400: {"description": "The e-mail address or the password is wrong."}}
 _BAD_LINK: Final[Responses] = {400: {"description": "The token is not good any more, or the request cannot be read."}}

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from book_db.callers import Callers
 from book_db.errors import UserNotFound
-from book_db.users import Sessions
+from book_db.sessions import Sessions
 from book_runtime.tokens import InvalidToken
 from fastapi import Response
 from fastapi_users.authentication import BearerTransport, Strategy
@@ -28,12 +28,10 @@ class SessionStrategy(Strategy[Account, UUID]):
 
     async def write_token(self, user: Account) -> str:
         try:
-            session_id = await self._sessions.begin(
-                user.id, self._lifetime_seconds, hashed_password=user.hashed_password
-            )
+            sign_in = await self._sessions.begin(user.id, self._lifetime_seconds, hashed_password=user.hashed_password)
         except UserNotFound as error:  # or changed, since the password was found right
             raise BadCredentials from error
-        return self._signer.sign(user.id, session_id, self._lifetime_seconds)
+        return self._signer.sign(user.id, sign_in.session_id, self._lifetime_seconds)
 
     async def read_token(self, token: str | None, user_manager: BaseUserManager[Account, UUID]) -> Account | None:
         try:
@@ -44,7 +42,7 @@ class SessionStrategy(Strategy[Account, UUID]):
 
     async def destroy_token(self, token: str, user: Account) -> None:
         caller = await self._callers.identify(token)
-        await self._sessions.end(caller.session_id)
+        await self._sessions.end(caller.session())
         # PostgreSQL tells every process; this one need not wait for it.
         self._callers.forget(str(user.id))
 
