@@ -31,6 +31,7 @@ Password = Annotated[
             "format": "password",
             "minLength": passwords.MIN_LENGTH,
             "maxLength": passwords.MAX_LENGTH,
+            "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$",
         },
     ),
 ]
