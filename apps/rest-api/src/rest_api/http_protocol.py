@@ -70,10 +70,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         if len(self.headers) > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_head_too_long())
             raise _Refused
+        self._in_head = False
         super().on_headers_complete()
         self._since = self.loop.time()
 
@@ -93,6 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if not self._refused:
+            self._in_head = True  # of something that is none
             self._refuse(problem(400, "not-http", "This is not HTTP as this service reads it."))
 
     @property
@@ -114,10 +115,8 @@ class BoundedProtocol(HttpToolsProtocol):
         left = self._since + self._patience - now
         if left > 0:
             self._watch = self.loop.call_later(left, self._look)
-        elif self._in_head and not self._is_busy:
-            self._refuse(problem(408, "too-slow", f"The headers did not come within {self._patience:g} seconds."))
         else:
-            self.transport.close()
+            self._refuse(problem(408, "too-slow", f"The headers did not come within {self._patience:g} seconds."))
 
     @property
     def _waits_for_client(self) -> bool:
@@ -126,9 +125,9 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle.more_body and not self.flow.read_paused and self.cycle.scope["path"] not in _STREAMS
 
     def _refuse(self, answer: Response) -> None:
-        """Answers and closes, or closes in the middle of another answer."""
+        """Answers and closes; where nothing was asked, or something else is being answered, it only closes."""
         self._refused = True
-        if self._is_busy:
+        if self._is_busy or not self._in_head:
             self.transport.close()
             return
         headers = [*self.server_state.default_headers, *self._security_headers, *answer.raw_headers]

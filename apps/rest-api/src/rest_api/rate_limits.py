@@ -63,7 +63,7 @@ class LimitSettings(Settings):
     limit_register_per_address: Limit = "60/hour"
     """Accounts asked for from one address."""
 
-    limit_register_per_account: Limit = "10/hour"
+    limit_register_per_account: Limit = "20/hour"
     """Accounts asked for with one e-mail address."""
 
     limit_mail_per_address: Limit = "60/hour"

@@ -1,0 +1,215 @@
+"""What reaches the service below HTTP frameworks: bytes on a socket, sent by whoever likes."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from rest_api.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS
+from rest_api.serving import listen, serving
+from rest_api.settings import RestSettings
+
+pytestmark = pytest.mark.usefixtures("port")
+
+PATIENCE = 1
+
+
+@pytest.fixture
+async def port(rest_settings: RestSettings) -> AsyncIterator[int]:
+    """Of the service as uvicorn serves it, which loses its patience after a second."""
+    settings = rest_settings.model_copy(update={"header_seconds": PATIENCE})
+    with listen("127.0.0.1", 0, "REST_PORT") as listening:
+        async with serving(settings, listening):
+            yield listening.getsockname()[1]
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def problem(self) -> Any:
+        assert self.headers["content-type"] == "application/problem+json"
+        return json.loads(self.body)
+
+
+class Wire:
+    """A connection on which a test sends what it wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def to(cls, port: int) -> "Wire":
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        with suppress(ConnectionError):  # a service that has heard enough
+            await self._writer.drain()
+
+    async def answer(self) -> Answer:
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status, *lines = head.rstrip().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        body = await self._reader.readexactly(int(headers["content-length"]))
+        return Answer(int(status.split()[1]), headers, body)
+
+    async def is_closed(self, within: float) -> bool:
+        """Whether the service ends the connection, with nothing more to say."""
+        try:
+            async with asyncio.timeout(within):
+                return await self._reader.read(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.fixture
+async def wire(port: int) -> AsyncIterator[Wire]:
+    wire = await Wire.to(port)
+    yield wire
+    wire.close()
+
+
+LIVE = b"GET /healthz/live HTTP/1.1\r\nHost: colophon\r\n"
+
+
+class TestAHead:
+    @pytest.mark.parametrize(
+        "request_line",
+        [
+            pytest.param(b"GET /healthz/live HTTP/1.1\r\n", id="many-headers"),
+            pytest.param(b"GET /nowhere?" + b"x" * 20_000 + b" HTTP/1.1\r\n", id="and-a-long-address"),
+        ],
+    )
+    async def test_as_large_as_is_allowed_is_read(self, wire: Wire, request_line: bytes) -> None:
+        room = MAX_HEAD_BYTES - len(request_line) - 20
+        headers = b"".join(b"X-%02d: %s\r\n" % (n, b"x" * (room // 60 - 8)) for n in range(60))
+        await wire.send(request_line + headers + b"\r\n")
+        assert (await wire.answer()).status in (200, 404)
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            pytest.param(LIVE + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", id="long-header"),
+            pytest.param(LIVE + b"x" * MAX_HEAD_BYTES + b": x\r\n\r\n", id="long-name"),
+            pytest.param(LIVE + b"X: " + b"x" * 2_000_000, id="header-without-end"),
+            pytest.param(LIVE + b"X: x\r\n" * (MAX_HEADERS + 1) + b"\r\n", id="too-many-headers"),
+            pytest.param(LIVE + b"Xxxx: xxxx\r\n" * 100_000 + b"\r\n", id="far-too-many-headers"),
+            pytest.param(b"GET /" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n", id="long-address"),
+            pytest.param(b"GET /" + b"x" * 2_000_000, id="address-without-end"),
+        ],
+    )
+    async def test_larger_than_that_is_refused_with_a_problem_document(self, wire: Wire, head: bytes) -> None:
+        await wire.send(head)
+        answer = await wire.answer()
+        assert answer.status == 431
+        assert answer.problem["type"] == "urn:colophon:header-too-large"
+        assert answer.headers["connection"] == "close"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert await wire.is_closed(within=5)
+
+    async def test_that_is_refused_after_a_good_one_does_not_hurt_the_next_client(self, wire: Wire, port: int) -> None:
+        await wire.send(LIVE + b"\r\n")
+        assert (await wire.answer()).status == 200
+        await wire.send(LIVE + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n")
+        assert (await wire.answer()).status == 431
+        other = await Wire.to(port)
+        await other.send(LIVE + b"\r\n")
+        assert (await other.answer()).status == 200
+        other.close()
+
+    async def test_that_is_no_http_is_refused_with_a_problem_document(self, wire: Wire) -> None:
+        await wire.send(b"\x16\x03\x01 is how TLS begins\r\n\r\n")
+        answer = await wire.answer()
+        assert (answer.status, answer.problem["type"]) == (400, "urn:colophon:not-http")
+        assert answer.headers["content-security-policy"]
+        assert await wire.is_closed(within=5)
+
+    async def test_may_come_in_the_same_packet_as_the_body_before_it(self, wire: Wire) -> None:
+        body = b"x" * 60_000
+        first = b"POST /nowhere HTTP/1.1\r\nHost: c\r\nContent-Length: %d\r\n\r\n" % len(body)
+        await wire.send(first + body + LIVE)
+        assert (await wire.answer()).status == 404
+        await wire.send(b"\r\n")
+        assert (await wire.answer()).status == 200
+
+    async def test_asks_in_vain_for_another_protocol(self, wire: Wire) -> None:
+        await wire.send(LIVE + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert (await wire.answer()).status == 200
+
+
+class TestAfterTheBody:
+    async def test_trailers_without_end_close_the_connection(self, wire: Wire) -> None:
+        await wire.send(b"POST /api/v1/books HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ")
+        for _ in range(20):
+            await wire.send(b"x" * 100_000)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            assert (await wire.answer()).status in (401, 431)
+        assert await wire.is_closed(within=5)
+
+
+class TestPatience:
+    """Slowloris: connections that are held open by sending next to nothing."""
+
+    async def test_ends_where_no_byte_comes(self, wire: Wire) -> None:
+        assert await wire.is_closed(within=PATIENCE + 4)
+
+    async def test_ends_where_a_head_drips_in(self, wire: Wire) -> None:
+        began = time.perf_counter()
+        dripping = asyncio.create_task(_drip(wire, LIVE + b"X: " + b"x" * 1_000))
+        answer = await wire.answer()
+        took = time.perf_counter() - began
+        dripping.cancel()
+        assert (answer.status, answer.problem["type"]) == (408, "urn:colophon:too-slow")
+        assert PATIENCE * 0.9 < took < PATIENCE + 4
+
+    async def test_ends_where_empty_lines_drip_in_after_a_request(self, wire: Wire) -> None:
+        await wire.send(LIVE + b"\r\n")
+        assert (await wire.answer()).status == 200
+        dripping = asyncio.create_task(_drip(wire, b"\n" * 1_000))
+        assert await wire.is_closed(within=PATIENCE + 4)
+        dripping.cancel()
+
+    async def test_ends_where_a_body_pauses(self, wire: Wire) -> None:
+        await wire.send(
+            b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000\r\n\r\n{"
+        )
+        assert await wire.is_closed(within=PATIENCE + 4)
+
+    async def test_does_not_end_where_a_body_goes_on(self, wire: Wire) -> None:
+        body = json.dumps({"email": "nobody@example.org"}).encode()
+        await wire.send(
+            b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        )
+        for start in range(0, len(body), 9):
+            await wire.send(body[start : start + 9])
+            await asyncio.sleep(PATIENCE / 2.5)
+        assert (await wire.answer()).status == 202
+
+    async def test_is_new_for_each_request_of_a_connection(self, wire: Wire) -> None:
+        for _ in range(4):
+            await wire.send(LIVE)
+            await asyncio.sleep(PATIENCE / 2.5)
+            await wire.send(b"\r\n")
+            assert (await wire.answer()).status == 200
+
+
+async def _drip(wire: Wire, data: bytes) -> None:
+    for byte in data:
+        await wire.send(bytes([byte]))
+        await asyncio.sleep(0.05)
