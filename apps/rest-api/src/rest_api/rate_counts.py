@@ -127,12 +127,15 @@ class Counts:
             self._returning = asyncio.create_task(self._return())
 
     async def _return(self) -> None:
-        assert self._redis is not None  # it was left
         await asyncio.sleep(_PAUSE)
-        await retry(times=sys.maxsize, delay=_PAUSE, exceptions=RedisError)(self._redis.ping)()
+        await retry(times=sys.maxsize, delay=_PAUSE, exceptions=RedisError)(self._ask)()
         self._returning = None
         _log.info("redis answers again, rate limits are counted there")
         _SHARED.labels("redis").set(1)
+
+    async def _ask(self) -> None:
+        assert self._redis is not None  # it was left
+        await self._redis.ping()
 
 
 def _storage(redis: Redis) -> RedisStorage:

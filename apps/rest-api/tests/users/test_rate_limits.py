@@ -1,0 +1,298 @@
+"""How often somebody may try."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import redis as redis_client
+from book_runtime.settings import SettingsError, load
+from rest_api.app import create_app
+from rest_api.rate_limits import LimitSettings
+from rest_api.settings import RestSettings
+from structlog.testing import capture_logs
+from support.mailbox import Mailbox
+from support.people import PASSWORD, Person, log_in
+from support.redis import RedisServer
+
+Serve = Callable[..., AbstractAsyncContextManager[Callable[..., httpx.AsyncClient]]]
+
+pytestmark = pytest.mark.usefixtures("quick_hashing")
+
+
+@pytest.fixture
+def serve(rest_settings: RestSettings) -> Serve:
+    """Serves with other settings, and gives clients with other addresses."""
+
+    @asynccontextmanager
+    async def serving(**settings: object) -> AsyncIterator[Callable[..., httpx.AsyncClient]]:
+        app = create_app(rest_settings.model_copy(update=settings))
+
+        def client(address: str = "192.0.2.1") -> httpx.AsyncClient:
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))
+            return httpx.AsyncClient(transport=transport, base_url="http://colophon")
+
+        async with app.router.lifespan_context(app):
+            yield client
+
+    return serving
+
+
+def is_refused(answer: httpx.Response) -> bool:
+    """Whether it says so in full, or else lets through."""
+    if answer.status_code != 429:
+        return False
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:colophon:too-many-requests"
+    assert int(answer.headers["retry-after"]) >= 1
+    return True
+
+
+async def refusals(calls: int, call: Callable[[], Any]) -> list[bool]:
+    return [is_refused(await call()) for _ in range(calls)]
+
+
+TOKEN = "x" * 40
+NOBODY = "nobody@example.org"
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "login": ("login", {"data": {"username": NOBODY, "password": PASSWORD}}),
+    "register": ("register", {"json": {"email": NOBODY, "password": PASSWORD}}),
+    "forgot-password": ("mail", {"json": {"email": NOBODY}}),
+    "request-verify-token": ("mail", {"json": {"email": NOBODY}}),
+    "reset-password": ("link", {"json": {"token": TOKEN, "password": PASSWORD}}),
+    "verify": ("link", {"json": {"token": TOKEN}}),
+}
+each_endpoint = pytest.mark.parametrize("endpoint", [pytest.param(name, id=name) for name in CALLS])
+
+
+class TestPerAddress:
+    @each_endpoint
+    async def test_the_fourth_of_three_is_refused_and_other_addresses_are_not(
+        self, serve: Serve, endpoint: str
+    ) -> None:
+        limit, call = CALLS[endpoint]
+        async with (
+            serve(**{f"limit_{limit}_per_address": "3/minute"}) as client,
+            client() as here,
+            client("192.0.2.2") as there,
+        ):
+            path = f"/api/v1/auth/{endpoint}"
+            assert await refusals(5, lambda: here.post(path, **call)) == [False] * 3 + [True] * 2
+            assert not is_refused(await there.post(path, **call))
+
+    async def test_all_of_an_ipv6_site_are_one(self, serve: Serve) -> None:
+        async with serve(limit_login_per_address="3/minute") as client:
+            for host, refused in ((1, False), (2, False), (0xFFFF, False), (0xABCD, True)):
+                async with client(f"2001:db8:1:2::{host:x}") as here:
+                    assert is_refused(await log_in(here, NOBODY, PASSWORD)) is refused
+            async with client("2001:db8:1:3::1") as neighbour:
+                assert not is_refused(await log_in(neighbour, NOBODY, PASSWORD))
+
+    async def test_a_forged_forwarded_for_is_no_other_address(self, serve: Serve) -> None:
+        async with serve(limit_login_per_address="3/minute") as client, client() as here:
+            answers = []
+            for n in range(4):
+                here.headers["X-Forwarded-For"] = f"198.51.100.{n}"
+                answers.append(is_refused(await log_in(here, NOBODY, PASSWORD)))
+            assert answers == [False, False, False, True]
+
+    @pytest.mark.parametrize("peer", ["10.1.2.3", "::ffff:10.1.2.3"])
+    async def test_behind_a_trusted_proxy_the_last_hop_counts(self, serve: Serve, peer: str) -> None:
+        async with (
+            serve(limit_login_per_address="3/minute", trusted_proxies="10.0.0.0/8") as client,
+            client(peer) as here,
+        ):
+            answers = []
+            for n in range(4):
+                here.headers["X-Forwarded-For"] = f"203.0.113.{n}, 198.51.100.7, 10.9.9.9"
+                answers.append(is_refused(await log_in(here, NOBODY, PASSWORD)))
+            assert answers == [False, False, False, True]
+            here.headers["X-Forwarded-For"] = "198.51.100.8"
+            assert not is_refused(await log_in(here, NOBODY, PASSWORD))
+
+
+class TestPerAccount:
+    @each_endpoint
+    async def test_the_fourth_of_three_is_refused_from_wherever_it_comes(self, serve: Serve, endpoint: str) -> None:
+        limit, call = CALLS[endpoint]
+        name = {"login": "login_failures_per_account", "link": "link_per_token"}.get(limit, f"{limit}_per_account")
+        answers = []
+        async with serve(**{f"limit_{name}": "3/minute"}) as client:
+            for n in range(5):
+                async with client(f"192.0.2.{n}") as here:
+                    answers.append(is_refused(await here.post(f"/api/v1/auth/{endpoint}", **call)))
+        assert answers == [False] * 3 + [True] * 2
+
+    async def test_however_it_is_written(self, serve: Serve) -> None:
+        async with serve(limit_mail_per_account="2/minute") as client, client() as here:
+            answers = [
+                is_refused(await here.post("/api/v1/auth/forgot-password", json={"email": email}))
+                for email in ("ada@example.org", "ADA@Example.org", "Ada@EXAMPLE.ORG")
+            ]
+        assert answers == [False, False, True]
+
+    async def test_no_more_mails_are_sent_than_are_let_through(self, serve: Serve, mailbox: Mailbox) -> None:
+        async with serve(limit_mail_per_account="2/minute") as client, client() as here:
+            person = await Person.register(here)
+            await refusals(6, lambda: here.post("/api/v1/auth/forgot-password", json={"email": person.email}))
+        assert [each["Subject"] for each in mailbox.messages].count("Choose a new password") == 2
+
+
+class TestLogin:
+    async def test_counts_failures_of_an_account_alone(self, serve: Serve) -> None:
+        async with serve(limit_login_failures="3/minute") as client, client() as here:
+            person = await Person.register(here)
+            assert await refusals(9, lambda: log_in(here, person.email, PASSWORD)) == [False] * 9
+            assert (
+                await refusals(5, lambda: log_in(here, person.email, "wrong " + PASSWORD)) == [False] * 3 + [True] * 2
+            )
+            # Now the right one is refused as well, before it is looked at: a guesser learns nothing from it.
+            assert is_refused(await log_in(here, person.email, PASSWORD))
+
+    async def test_a_stranger_elsewhere_does_not_lock_the_owner_out(self, serve: Serve) -> None:
+        async with (
+            serve(limit_login_failures="3/minute", limit_login_failures_per_account="5/minute") as client,
+            client() as here,
+            client("198.51.100.1") as strangers,
+        ):
+            person = await Person.register(here)
+            answers = await refusals(50, lambda: log_in(strangers, person.email, "wrong " + PASSWORD))
+            assert answers == [False] * 3 + [True] * 47
+            assert (await log_in(here, person.email, PASSWORD)).status_code == 200
+
+    async def test_a_hundred_guesses_at_once_are_no_more_than_one_after_the_other(self, serve: Serve) -> None:
+        async with (
+            serve(limit_login_failures="10/minute", limit_login_per_address="1000/minute") as client,
+            client() as here,
+        ):
+            person = await Person.register(here)
+            guesses = [log_in(here, person.email, f"wrong password {n}") for n in range(100)]
+            let_through = [answer for answer in await asyncio.gather(*guesses) if not is_refused(answer)]
+        print(f"100 guesses at once, 10 allowed: {len(let_through)} were compared")
+        assert len(let_through) == 10
+
+    async def test_is_open_again_when_the_password_is_reset(self, serve: Serve, mailbox: Mailbox) -> None:
+        async with (
+            serve(limit_login_failures="2/hour", limit_login_failures_per_account="2/hour") as client,
+            client() as here,
+        ):
+            person = await Person.register(here)
+            await refusals(3, lambda: log_in(here, person.email, "wrong " + PASSWORD))
+            assert is_refused(await log_in(here, person.email, PASSWORD))
+            await here.post("/api/v1/auth/forgot-password", json={"email": person.email})
+            token = await mailbox.reset_token(person.email)
+            changed = await here.post("/api/v1/auth/reset-password", json={"token": token, "password": PASSWORD * 2})
+            assert changed.status_code == 204
+            assert (await log_in(here, person.email, PASSWORD * 2)).status_code == 200
+
+    @pytest.mark.parametrize("known", [pytest.param(True, id="known"), pytest.param(False, id="unknown")])
+    async def test_is_refused_alike_for_known_and_unknown_accounts(self, serve: Serve, known: bool) -> None:
+        async with serve(limit_login_failures="3/minute") as client, client() as here:
+            email = (await Person.register(here)).email if known else NOBODY
+            assert await refusals(4, lambda: log_in(here, email, "wrong " + PASSWORD)) == [False] * 3 + [True]
+
+    async def test_is_let_through_again_after_the_seconds_it_was_told(self, serve: Serve) -> None:
+        async with serve(limit_login_per_address="1/2 seconds") as client, client() as here:
+            await log_in(here, NOBODY, PASSWORD)
+            answer = await log_in(here, NOBODY, PASSWORD)
+            assert is_refused(answer)
+            await asyncio.sleep(int(answer.headers["retry-after"]))
+            assert not is_refused(await log_in(here, NOBODY, PASSWORD))
+
+
+class TestTheSwitch:
+    async def test_off_lets_everything_through(self, serve: Serve) -> None:
+        async with serve(rate_limits="off", limit_login_per_address="1/hour") as client, client() as here:
+            assert await refusals(5, lambda: log_in(here, NOBODY, PASSWORD)) == [False] * 5
+
+
+class TestSettings:
+    def test_all_that_are_no_limits_are_told_at_once(self) -> None:
+        with pytest.raises(SettingsError) as refused:
+            load(
+                LimitSettings,
+                limit_login_per_address="often",
+                limit_mail_per_account="0/hour",
+                limit_refresh_per_address="5/fortnight",
+                rate_limits="maybe",
+            )
+        assert {each.variable for each in refused.value.problems} == {
+            "LIMIT_LOGIN_PER_ADDRESS",
+            "LIMIT_MAIL_PER_ACCOUNT",
+            "LIMIT_REFRESH_PER_ADDRESS",
+            "RATE_LIMITS",
+        }
+        assert "LIMIT_MAIL_PER_ACCOUNT: it lets nobody through" in str(refused.value)
+        assert "for example 20/minute" in str(refused.value)
+        assert "often" not in str(refused.value)
+
+    @pytest.mark.parametrize("proxies", ["10.0.0.1/8", "proxy.example.org", "*", "10.0.0.0/33"])
+    def test_proxies_are_addresses_and_networks(
+        self, database_url: str, rest_settings: RestSettings, proxies: str
+    ) -> None:
+        with pytest.raises(SettingsError, match="TRUSTED_PROXIES: it must be addresses"):
+            load(RestSettings, **rest_settings.model_dump() | {"trusted_proxies": proxies})
+
+
+class TestInRedis:
+    async def test_processes_count_together_and_keep_no_address_and_no_name(self, serve: Serve, redis_url: str) -> None:
+        settings = {"redis_url": redis_url, "limit_login_per_address": "4/minute"}
+        async with serve(**settings) as one, serve(**settings) as other, one() as here, other() as there:
+            both = [is_refused(await log_in(each, NOBODY, PASSWORD)) for each in (here, there) * 3]
+        assert both == [False] * 4 + [True] * 2
+        with redis_client.Redis.from_url(redis_url, decode_responses=True) as asking:
+            keys = asking.keys()
+        assert keys
+        assert all(key.startswith("colophon:limit:") for key in keys)
+        assert not any("192.0.2" in key or "nobody" in key for key in keys)
+
+    async def test_a_count_is_gone_with_its_window(self, serve: Serve, redis_url: str) -> None:
+        async with serve(redis_url=redis_url, limit_login_per_address="1/2 seconds") as client, client() as here:
+            await log_in(here, NOBODY, PASSWORD)
+            answer = await log_in(here, NOBODY, PASSWORD)
+            assert is_refused(answer)
+            await asyncio.sleep(int(answer.headers["retry-after"]))
+            assert not is_refused(await log_in(here, NOBODY, PASSWORD))
+
+    async def test_while_it_is_away_each_process_counts_and_says_so_once(
+        self, serve: Serve, own_redis: RedisServer
+    ) -> None:
+        own_redis.stop()
+        with capture_logs() as lines:
+            async with serve(redis_url=own_redis.url, limit_login_per_address="3/minute") as client, client() as here:
+                began = time.perf_counter()
+                assert await refusals(5, lambda: log_in(here, NOBODY, PASSWORD)) == [False] * 3 + [True] * 2
+                took = time.perf_counter() - began
+                own_redis.start()
+                await _until(lambda: any("counted there" in line["event"] for line in lines))
+                assert not is_refused(await log_in(here, NOBODY, PASSWORD))
+        print(f"five attempts with Redis away took {took:.3f} s")
+        assert took < 2
+        assert [line["event"] for line in lines if "count" in line["event"]] == [
+            "redis does not answer, this process counts towards rate limits by itself",
+            "redis answers again, rate limits are counted there",
+        ]
+
+    async def test_one_that_hangs_delays_no_request_for_long(self, serve: Serve, own_redis: RedisServer) -> None:
+        async with serve(redis_url=own_redis.url) as client, client() as here:
+            await log_in(here, NOBODY, PASSWORD)
+            own_redis.freeze()
+            try:
+                took = []
+                for _ in range(4):
+                    began = time.perf_counter()
+                    assert (await log_in(here, NOBODY, PASSWORD)).status_code == 400
+                    took.append(time.perf_counter() - began)
+            finally:
+                own_redis.thaw()
+        print("with a Redis that hangs:", " ".join(f"{seconds:.3f}" for seconds in took), "s")
+        assert max(took) < 2
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():
+            await asyncio.sleep(0.05)
