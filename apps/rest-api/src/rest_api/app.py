@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
+from book_db.books.idempotency import IdempotencyKeys
 from book_db.store import open_store
 from book_runtime.tokens import TokenVerifier
 from fastapi import APIRouter, FastAPI
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 from rest_api import client_address, cross_origin, docs_page, health, methods, openapi, problems
 from rest_api.body_limit import BodyLimit
 from rest_api.books.endpoints import router as books
+from rest_api.books.finding import router as finding
 from rest_api.observed import Observed
 from rest_api.rate_counts import Counts
 from rest_api.rate_limits import RateLimits
@@ -44,6 +46,7 @@ def create_app(settings: RestSettings) -> FastAPI:
             async with (
                 open_user_parts(store, private_key, settings) as app.state.user_parts,
                 Counts.open(settings.redis_url) as counts,
+                IdempotencyKeys(store.database).kept_swept(),
             ):
                 app.state.rate_limits = RateLimits(settings, counts, derived_secret(private_key, "rate limits"))
                 yield
@@ -58,6 +61,7 @@ def create_app(settings: RestSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.require_if_match = settings.require_if_match
     methods.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Observed)
@@ -66,6 +70,7 @@ def create_app(settings: RestSettings) -> FastAPI:
     api = APIRouter(prefix="/api/v1")
     api.include_router(sign_in)
     api.include_router(users)
+    api.include_router(finding)
     api.include_router(books)
     app.include_router(api)
     app.include_router(account_pages)

@@ -12,8 +12,6 @@ from book_db.migrations import upgrade
 from book_db.store import Store
 from book_db.tables import OutboxRow
 from book_runtime.settings import load
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
 from sqlalchemy import select
@@ -296,39 +294,6 @@ class TestDeleteBook:
             assert_problem(await again, 404, "book-not-found")
         assert (await created(client))["id"] > book["id"]
         assert (await events_of(store))[:2] == [("created", book["id"], 1), ("deleted", book["id"], 2)]
-
-
-class TestListBooks:
-    async def test_an_empty_catalogue_has_one_empty_page(self, client: httpx.AsyncClient) -> None:
-        assert (await client.get(BOOKS)).json() == {"books": [], "next_page_token": None}
-
-    async def test_pages_through_every_book_once(self, client: httpx.AsyncClient) -> None:
-        books = [a_book(title=f"Volume {number}") for number in range(25)]
-        added = (await client.post(f"{BOOKS}/batch", json={"books": books})).json()["books"]
-        seen: list[dict[str, Any]] = []
-        sizes = []
-        parameters: dict[str, Any] = {"page_size": 10}
-        while True:
-            page = (await client.get(BOOKS, params=parameters)).json()
-            seen += page["books"]
-            sizes.append(len(page["books"]))
-            if page["next_page_token"] is None:
-                break
-            parameters["page_token"] = page["next_page_token"]
-        assert seen == added
-        assert sizes == [10, 10, 5]
-
-    @pytest.mark.parametrize("page_size", ["0", "-1", "1001", "ten", "1e1", str(INT64_MAX + 1), ""])
-    async def test_refuses_a_page_size_out_of_bounds(self, client: httpx.AsyncClient, page_size: str) -> None:
-        problem = assert_problem(await client.get(BOOKS, params={"page_size": page_size}), 422, "invalid")
-        assert problem["errors"][0]["parameter"] == "page_size"
-
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
-    @given(token=st.text(min_size=1, max_size=150))
-    async def test_refuses_a_page_token_that_it_did_not_give(self, client: httpx.AsyncClient, token: str) -> None:
-        answer = await client.get(BOOKS, params={"page_token": token})
-        problem = assert_problem(answer, 422, "invalid")
-        assert problem["errors"][0]["parameter"] == "page_token"
 
 
 class TestEveryEndpoint:

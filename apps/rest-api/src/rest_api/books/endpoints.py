@@ -1,23 +1,16 @@
 """Books: the endpoints. Each reads what was sent, calls the catalogue once, and says what came of it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from book_db.books.catalogue import Catalogue
+from book_db.books.model import Added, Draft
 from fastapi import APIRouter, Request, Response, Security
 
-from rest_api.books.schemas import (
-    DEFAULT_PAGE_SIZE,
-    Book,
-    BookChange,
-    BookDraft,
-    BookDrafts,
-    BookId,
-    BookPage,
-    Books,
-    PageSize,
-    PageToken,
-)
+from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
+from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, condition_of, etag_of, is_known
+from rest_api.books.schemas import Book, BookChange, BookDraft, BookDrafts, BookId, Books
 from rest_api.guard import GuardedRoute, bearer, caller_of
 from rest_api.problems import documented
 
@@ -30,11 +23,13 @@ router = APIRouter(
 )
 
 _WRITES: Final = documented(400, 413, 415, 422)
+_CONDITIONAL: Final = documented(400, 404, 412, 422, 428)
 _ETAG: Final = {"ETag": {"description": "The version, quoted.", "schema": {"type": "string"}, "example": '"1"'}}
 _CREATED: Final[dict[int | str, dict[str, Any]]] = {
     201: {
         "headers": {
             **_ETAG,
+            **REPLAYED_HEADER,
             "Location": {
                 "description": "Where the book is.",
                 "schema": {"type": "string"},
@@ -43,62 +38,92 @@ _CREATED: Final[dict[int | str, dict[str, Any]]] = {
         }
     }
 }
+_CREATED_MANY: Final[dict[int | str, dict[str, Any]]] = {201: {"headers": REPLAYED_HEADER}}
 _WITH_ETAG: Final[dict[int | str, dict[str, Any]]] = {200: {"headers": _ETAG}}
+_NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "The copy with the ETag of `If-None-Match` is still good.", "headers": _ETAG}
+}
 
 
-@router.post("", status_code=201, response_model=Book, responses=_CREATED | _WRITES, operation_id="createBook")
+@router.post(
+    "",
+    status_code=201,
+    response_model=Book,
+    responses=_CREATED | _WRITES,
+    operation_id="createBook",
+    openapi_extra=FOR_CREATES,
+)
 async def create_book(draft: BookDraft, request: Request) -> Response:
     """Put a new book into the catalogue."""
-    book = await _catalogue(request).add(draft.to_draft(), caller_of(request).user_id)
+    [book], replayed = await _add([draft.to_draft()], request, "createBook")
     location = request.app.url_path_for("get_book", book_id=book.id)
-    return _json(book.to_json(), 201, ETag=_etag(book.version), Location=location)
+    headers = {"ETag": etag_of(book.version), "Location": location} | (REPLAYED if replayed else {})
+    return _json(book.to_json(), headers, 201)
 
 
-@router.post("/batch", status_code=201, response_model=Books, responses=_WRITES, operation_id="createBooks")
+@router.post(
+    "/batch",
+    status_code=201,
+    response_model=Books,
+    responses=_CREATED_MANY | _WRITES,
+    operation_id="createBooks",
+    openapi_extra=FOR_CREATES,
+)
 async def create_books(drafts: BookDrafts, request: Request) -> Response:
     """Put up to 1,000 new books into the catalogue, all or none. They come back in the order they were sent in."""
-    books = await _catalogue(request).add_many([draft.to_draft() for draft in drafts.books], caller_of(request).user_id)
-    return _json(b'{"books":' + msgspec.json.encode(books) + b"}", 201)
+    books, replayed = await _add([draft.to_draft() for draft in drafts.books], request, "createBooks")
+    return _json(b'{"books":' + msgspec.json.encode(books) + b"}", REPLAYED if replayed else {}, 201)
 
 
-@router.get("", response_model=BookPage, responses=documented(422), operation_id="listBooks")
-async def list_books(
-    request: Request, page_size: PageSize = DEFAULT_PAGE_SIZE, page_token: PageToken = None
-) -> Response:
-    """Page through the catalogue, by ascending id."""
-    page = await _catalogue(request).page(page_size, page_token)
-    return _json(msgspec.json.encode({"books": page.books, "next_page_token": page.next_token}))
-
-
-@router.get("/{book_id}", response_model=Book, responses=_WITH_ETAG | documented(404, 422), operation_id="getBook")
+@router.get(
+    "/{book_id}",
+    response_model=Book,
+    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 422),
+    operation_id="getBook",
+    openapi_extra=FOR_READS,
+)
 async def get_book(book_id: BookId, request: Request) -> Response:
     """Read one book."""
     book = await _catalogue(request).get_json(book_id)
-    return _json(book, ETag=_etag(msgspec.json.decode(book, type=_Versioned).version))
+    version = msgspec.json.decode(book, type=_Versioned).version
+    headers = {"ETag": etag_of(version), **CACHING}
+    return Response(None, 304, headers) if is_known(request, version) else _json(book, headers)
 
 
 @router.put(
-    "/{book_id}", response_model=Book, responses=_WITH_ETAG | documented(404) | _WRITES, operation_id="replaceBook"
+    "/{book_id}",
+    response_model=Book,
+    responses=_WITH_ETAG | _CONDITIONAL | _WRITES,
+    operation_id="replaceBook",
+    openapi_extra=FOR_WRITES,
 )
 async def replace_book(book_id: BookId, draft: BookDraft, request: Request) -> Response:
     """Write every field of a book anew."""
-    book = await _catalogue(request).replace(book_id, draft.to_draft(), caller_of(request).user_id)
-    return _json(book.to_json(), ETag=_etag(book.version))
+    actor, condition = caller_of(request).user_id, condition_of(request)
+    book = await _catalogue(request).replace(book_id, draft.to_draft(), actor, condition)
+    return _json(book.to_json(), {"ETag": etag_of(book.version)})
 
 
 @router.patch(
-    "/{book_id}", response_model=Book, responses=_WITH_ETAG | documented(404) | _WRITES, operation_id="changeBook"
+    "/{book_id}",
+    response_model=Book,
+    responses=_WITH_ETAG | _CONDITIONAL | _WRITES,
+    operation_id="changeBook",
+    openapi_extra=FOR_WRITES,
 )
 async def change_book(book_id: BookId, change: BookChange, request: Request) -> Response:
     """Write some fields of a book and leave the others."""
-    book = await _catalogue(request).change(book_id, change.to_change(), caller_of(request).user_id)
-    return _json(book.to_json(), ETag=_etag(book.version))
+    actor, condition = caller_of(request).user_id, condition_of(request)
+    book = await _catalogue(request).change(book_id, change.to_change(), actor, condition)
+    return _json(book.to_json(), {"ETag": etag_of(book.version)})
 
 
-@router.delete("/{book_id}", status_code=204, responses=documented(404, 422), operation_id="deleteBook")
+@router.delete(
+    "/{book_id}", status_code=204, responses=_CONDITIONAL, operation_id="deleteBook", openapi_extra=FOR_WRITES
+)
 async def delete_book(book_id: BookId, request: Request) -> None:
     """Take a book out of the catalogue. Its id is never given again."""
-    await _catalogue(request).remove(book_id, caller_of(request).user_id)
+    await _catalogue(request).remove(book_id, caller_of(request).user_id, condition_of(request))
 
 
 class _Versioned(msgspec.Struct):
@@ -110,9 +135,13 @@ def _catalogue(request: Request) -> Catalogue:
     return catalogue
 
 
-def _etag(version: int) -> str:
-    return f'"{version}"'
+async def _add(drafts: Sequence[Draft], request: Request, operation: str) -> Added:
+    catalogue, actor = _catalogue(request), caller_of(request).user_id
+    key = key_of(request, operation)
+    if key is not None:
+        return await catalogue.add_once(drafts, actor, key)
+    return Added(await catalogue.add_many(drafts, actor), replayed=False)
 
 
-def _json(content: bytes, status: int = 200, **headers: str) -> Response:
+def _json(content: bytes, headers: Mapping[str, str], status: int = 200) -> Response:
     return Response(content, status, headers, media_type="application/json")

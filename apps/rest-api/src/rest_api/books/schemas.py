@@ -5,15 +5,13 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from book_db.books.model import Change, Draft
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
-from fastapi import Path, Query
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 INT64_MAX: Final = 2**63 - 1
 BATCH_MAX: Final = 1_000
-PAGE_TOKEN_MAX: Final = 100
 
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -32,9 +30,13 @@ def _iso_date(value: object) -> date:
         raise ValueError(f"is not a day of the calendar: {error}") from error
 
 
+# What is left after trimming begins and ends with something else than a blank, and holds no control characters.
+_TEXT: Final = r"^\s*[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?\s*$"
+
+
 def _text(at_most: int) -> dict[str, Any]:
     # Said in the schema and checked after trimming, so not by pydantic itself.
-    return {"minLength": 1, "maxLength": at_most}
+    return {"minLength": 1, "maxLength": at_most, "pattern": _TEXT}
 
 
 Title = Annotated[
@@ -60,12 +62,6 @@ PublicationDate = Annotated[
 ]
 
 BookId = Annotated[int, Path(ge=1, le=INT64_MAX, description="The book's number.", examples=[42])]
-PageSize = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="How many books at most.")]
-PageToken = Annotated[
-    str | None,
-    Query(max_length=PAGE_TOKEN_MAX, description="`next_page_token` of the page before; none for the first."),
-]
-DEFAULT_PAGE_SIZE: Final = PAGE_SIZE_DEFAULT
 
 
 class _Input(BaseModel):
@@ -124,10 +120,3 @@ class Books(BaseModel):
     """Books that were written together."""
 
     books: list[Book]
-
-
-class BookPage(BaseModel):
-    """A page of the catalogue, by ascending id."""
-
-    books: list[Book]
-    next_page_token: str | None = Field(description="Ask for the next page with it; null at the end.")

@@ -37,14 +37,11 @@ def clean(value: str, *, at_most: int) -> str:
 
 
 def clean_beginning(value: str, *, at_most: int) -> str:
-    """The same for what a text begins with, which may end in a blank, and may show nothing, since more follows.
+    """The same for what a text begins with: more is to follow, so it may end in a blank, and may be one, or empty.
 
-    Raises ValueError as ``clean`` does, and when nothing is left.
+    Raises ValueError, with the rule that is broken, as ``clean`` does.
     """
-    beginning = _composed(value.lstrip(), at_most=at_most)
-    if not beginning:
-        raise ValueError("must not be blank")
-    return beginning
+    return _composed(value.lstrip(), at_most=at_most)
 
 
 def _composed(text: str, *, at_most: int) -> str:
