@@ -22,6 +22,8 @@ from rest_api.security_headers import SecurityHeaders, headers_for
 from rest_api.settings import RestSettings
 from rest_api.users.endpoints import router as users
 from rest_api.users.keys import public_key_of
+from rest_api.users.oauth.endpoints import router_for as sign_in_with_providers
+from rest_api.users.oauth.sign_in import open_sign_ins
 from rest_api.users.pages import router as account_pages
 from rest_api.users.parts import open_user_parts
 from rest_api.users.sign_in import router as sign_in
@@ -45,6 +47,7 @@ def create_app(settings: RestSettings) -> FastAPI:
             app.state.store = store
             async with (
                 open_user_parts(store, private_key, settings) as app.state.user_parts,
+                open_sign_ins(app.state.user_parts, private_key, settings) as app.state.sign_ins,
                 Counts.open(settings.redis_url) as counts,
                 IdempotencyKeys(store.database).kept_swept(),
             ):
@@ -69,6 +72,7 @@ def create_app(settings: RestSettings) -> FastAPI:
     docs_page.install(app)
     api = APIRouter(prefix="/api/v1")
     api.include_router(sign_in)
+    api.include_router(sign_in_with_providers(settings))
     api.include_router(users)
     api.include_router(finding)
     api.include_router(books)

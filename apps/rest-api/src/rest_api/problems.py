@@ -13,13 +13,16 @@ from book_db.errors import (
     BookNotFound,
     ConnectionLost,
     DatabaseUnavailable,
+    IdempotencyKeyReused,
     InsufficientScope,
     InvalidPageToken,
+    LinkNotFound,
     RefreshRefused,
     SessionNotFound,
     SessionRequired,
     TooManyApiTokens,
     UserNotFound,
+    VersionMismatch,
 )
 from book_runtime.tokens import InvalidToken
 from fastapi import FastAPI, Request, Response
@@ -28,7 +31,10 @@ from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordExcep
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from rest_api.books.preconditions import etag_of
+from rest_api.books.problems import MalformedHeader, PreconditionRequired
 from rest_api.rate_limits import TooManyRequests
+from rest_api.users.oauth.problems import SignInFailed
 from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
 
 _log = structlog.get_logger(__name__)
@@ -88,15 +94,22 @@ _DESCRIPTIONS: Final = {
     403: "The user, or the program with its token, may not do this.",
     404: "There is no such thing.",
     409: "Another user has this e-mail address, or it is confirmed already.",
+    412: "The book is at another version than the request allows; `ETag` says at which.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request can be read but is not valid.",
+    428: "The request must say with `If-Match` which version it is about; only with `REQUIRE_IF_MATCH`.",
     429: "There were too many of these requests lately.",
     503: "The database does not answer just now. With `Retry-After`, the same may safely be asked again.",
 }
 
 
 _HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
+    412: {
+        "headers": {
+            "ETag": {"description": "The version that the book is at.", "required": True, "schema": {"type": "string"}}
+        }
+    },
     429: {
         "headers": {
             "Retry-After": {
@@ -117,6 +130,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FastAPIUsersException, _account_error)
     app.add_exception_handler(InsufficientScope, _insufficient_scope)
     app.add_exception_handler(SessionRequired, _insufficient_scope)
+    app.add_exception_handler(MalformedHeader, _malformed_header)
+    app.add_exception_handler(PreconditionRequired, _precondition_required)
     app.add_exception_handler(BookDbError, _data_layer_error)
     app.add_exception_handler(TooManyRequests, _too_many_requests)
     app.add_exception_handler(Exception, _unforeseen)
@@ -170,6 +185,8 @@ async def _account_error(request: Request, error: Exception) -> Response:
         case InvalidPasswordException(reason=reason):
             violation = {"pointer": "/password", "detail": reason}
             return problem(422, "invalid", "The request is not valid.", errors=[violation])
+        case SignInFailed():
+            return problem(error.status, error.slug, str(error))
         case FastAPIUsersException() if type(error) in USER_PROBLEMS:
             return problem(*USER_PROBLEMS[type(error)])
     return await _unforeseen(request, error)
@@ -179,6 +196,8 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
     match error:
         case BookDbError() if type(error) in _SAID_BY_THE_DATA_LAYER:
             return problem(*_SAID_BY_THE_DATA_LAYER[type(error)], str(error))
+        case VersionMismatch(version=version):
+            return problem(412, "precondition-failed", str(error), headers={"ETag": etag_of(version)})
         case InvalidPageToken():
             violation = {"parameter": "page_token", "detail": str(error)}
             return problem(422, "invalid", "The request is not valid.", errors=[violation])
@@ -194,7 +213,9 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
 _SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
     BookNotFound: (404, "book-not-found"),
     UserNotFound: (404, "user-not-found"),
+    IdempotencyKeyReused: (422, "idempotency-key-reused"),
     SessionNotFound: (404, "session-not-found"),
+    LinkNotFound: (404, "login-not-found"),
     ApiTokenNotFound: (404, "api-token-not-found"),
     TooManyApiTokens: (409, "too-many-api-tokens"),
     # 400 and not 401, as RFC 6749, section 5.2, has it for a grant that is not good.
@@ -212,6 +233,17 @@ async def _insufficient_scope(_: Request, error: Exception) -> Response:
     missing = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
     challenge = f'Bearer error="insufficient_scope"{missing}'
     return problem(403, "insufficient-scope", str(error), headers={"WWW-Authenticate": challenge})
+
+
+async def _malformed_header(_: Request, error: Exception) -> Response:
+    assert isinstance(error, MalformedHeader)  # what this handler is installed for
+    return problem(
+        400, "malformed-header", str(error), errors=[{"parameter": error.name, "detail": error.detail}]
+    )
+
+
+async def _precondition_required(_: Request, error: Exception) -> Response:
+    return problem(428, "precondition-required", str(error))
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated
 from book_db.settings import DatabaseSettings, StoreSettings
 from book_runtime.logs import LogSettings
 from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from rest_api.client_address import Networks
 from rest_api.cross_origin import Origins
@@ -73,6 +73,9 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 2**20
     """The longest request body that is read."""
 
+    require_if_match: bool = False
+    """Whether a book is changed or deleted only with If-Match, which says what version of it was seen."""
+
     trusted_proxies: Networks = ""
     """The proxies in front of this service, whose word for the address of a client is taken; without any, no one's."""
 
@@ -96,6 +99,26 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
 
     mail_from: Annotated[str, AfterValidator(_checked_sender)] = "colophon@localhost"
     """The sender of mails."""
+
+    github_client_id: str | None = None
+    """What GitHub calls this service; without it nobody signs in with GitHub."""
+
+    github_client_secret: SecretStr | None = None
+    """What GitHub gave with GITHUB_CLIENT_ID."""
+
+    google_client_id: str | None = None
+    """What Google calls this service; without it nobody signs in with Google."""
+
+    google_client_secret: SecretStr | None = None
+    """What Google gave with GOOGLE_CLIENT_ID."""
+
+    @field_validator("github_client_secret", "google_client_secret")
+    @classmethod
+    def _comes_with_an_id(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        client_id = str(info.field_name).replace("secret", "id")
+        if (secret is None) != (info.data[client_id] is None):
+            raise ValueError(f"must be set if {client_id.upper()} is, and only then")
+        return secret
 
 
 class RelaySettings(DatabaseSettings, ProcessSettings):

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate
 from rest_api.guard import GuardedRoute, bearer
 from rest_api.problems import documented
@@ -235,8 +236,8 @@ async def list_books(request: Request, listing: Annotated[Listing, Query()]) -> 
         "next_page_token": page.next_token,
         "total": await _total(catalogue, selection, listing, page),
     }
-    headers = {"Link": f'<{_next(request, page.next_token)}>; rel="next"'} if page.next_token else None
-    return Response(msgspec.json.encode(answer), headers=headers, media_type="application/json")
+    headers = {"Link": f'<{_next(request, page.next_token)}>; rel="next"'} if page.next_token else {}
+    return Response(msgspec.json.encode(answer), headers=CACHING | headers, media_type="application/json")
 
 
 async def _total(catalogue: Catalogue, selection: Selection, listing: Listing, page: Page) -> int | None:

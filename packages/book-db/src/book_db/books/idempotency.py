@@ -6,7 +6,8 @@ statement that adds the books (``statements.ADD_ONCE``); here is what stands aro
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -17,7 +18,7 @@ import msgspec
 import structlog
 from psycopg.errors import UniqueViolation
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from book_db.books.model import Book, Draft
 from book_db.books.statements import KEY_EXPIRED
@@ -25,9 +26,6 @@ from book_db.database import Database, repeat_read
 from book_db.errors import DatabaseUnavailable, IdempotencyKeyReused
 
 _log = structlog.get_logger(__name__)
-
-_PAUSE: Final = 600.0
-"""Seconds between two sweeps, more or less. An expired key counts for nothing long before it is swept away."""
 
 _AT_ONCE: Final = 1_000
 
@@ -107,14 +105,26 @@ class IdempotencyKeys:
             swept += just_now
         return swept
 
-    async def keep_swept(self) -> None:
-        """Sweeps now and then, until it is cancelled."""
+    @asynccontextmanager
+    async def kept_swept(self, *, pause: float = 600) -> AsyncIterator[None]:
+        """Sweeps every ``pause`` seconds, more or less, for the length of the block.
+
+        An expired key counts for nothing long before, so there is no hurry.
+        """
+        sweeping = asyncio.create_task(self._sweep_again_and_again(pause))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
+
+    async def _sweep_again_and_again(self, pause: float) -> None:
         while True:
-            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
             try:
                 swept = await self.sweep()
-            except (DatabaseUnavailable, SQLAlchemyError) as error:
-                _log.warning("idempotency keys could not be swept, the next sweep makes up for it", cause=repr(error))
+            except DatabaseUnavailable as error:
+                _log.warning("idempotency keys were not swept, the next sweep makes up for it", cause=repr(error))
             else:
                 _log.debug("idempotency keys swept", count=swept)
 
