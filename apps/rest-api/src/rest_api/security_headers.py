@@ -1,5 +1,6 @@
 """What browsers are told about every answer, errors included."""
 
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,17 +30,22 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, headers: Headers) -> None:
         self._app = app
         self._headers = headers
+        self._names = frozenset(name for name, _ in headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Plain functions that hand awaitables on: two coroutines less for each message.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
 
-        async def sending(message: Message) -> None:
+        def sending(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                present = message.get("headers", ())
-                names = {name for name, _ in present}
-                message["headers"] = [*present, *(each for each in self._headers if each[0] not in names)]
-            await send(message)
+                present = dict(message.get("headers", ()))
+                # Only pages have a policy of their own.
+                more = self._headers if self._names.isdisjoint(present) else self._all_but(present)
+                message["headers"] = [*message.get("headers", ()), *more]
+            return send(message)
 
-        await self._app(scope, receive, sending)
+        return self._app(scope, receive, sending)
+
+    def _all_but(self, present: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        return [header for header in self._headers if header[0] not in present]
