@@ -67,8 +67,11 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     rest_port: Port = 8000
     """The TCP port to listen on."""
 
-    access_token_seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+    access_token_seconds: Annotated[int, Field(ge=60, le=86_400)] = 900
     """How long an access token is good."""
+
+    refresh_token_seconds: Annotated[int, Field(ge=3_600, le=31_536_000)] = 2_592_000
+    """How long a refresh token is good, and how long a session lives that is not refreshed."""
 
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 2**20
     """The longest request body that is read."""
@@ -116,7 +119,7 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     @classmethod
     def _comes_with_an_id(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         client_id = str(info.field_name).replace("secret", "id")
-        if (secret is None) != (info.data[client_id] is None):
+        if (secret is None) != (info.data.get(client_id) is None):
             raise ValueError(f"must be set if {client_id.upper()} is, and only then")
         return secret
 

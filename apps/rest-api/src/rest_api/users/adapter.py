@@ -7,6 +7,7 @@ from uuid import UUID
 
 from book_db.callers import Callers
 from book_db.errors import EmailTaken, UserNotFound
+from book_db.oauth_accounts import OAuthAccounts, ProviderAccount
 from book_db.users import Users
 from fastapi_users.db import BaseUserDatabase
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
@@ -18,9 +19,10 @@ from rest_api.users.addresses import normalised
 class UserDatabase(BaseUserDatabase[Account, UUID]):
     """Users by id and by e-mail. Whoever may no longer sign in is out when the call returns."""
 
-    def __init__(self, users: Users, callers: Callers) -> None:
+    def __init__(self, users: Users, callers: Callers, oauth_accounts: OAuthAccounts) -> None:
         self._users = users
         self._callers = callers
+        self._oauth_accounts = oauth_accounts
 
     async def get(self, id: UUID) -> Account | None:  # noqa: A002  # fastapi-users names it so
         return await self._users.get(id)
@@ -30,6 +32,9 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
             return await self._users.by_email(normalised(email))
         except ValueError:  # nobody has an address that is none
             return None
+
+    async def get_by_oauth_account(self, oauth: str, account_id: str) -> Account | None:
+        return await self._oauth_accounts.user_of(oauth, account_id)
 
     async def create(self, create_dict: dict[str, Any]) -> Account:
         with _in_words_of_fastapi_users():
@@ -53,6 +58,18 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
     async def delete(self, user: Account) -> None:
         await self._users.remove(user.id)
         self._callers.forget(str(user.id))
+
+    async def create_with_oauth_account(self, account: ProviderAccount, hashed_password: str) -> Account:
+        """A new user, whose address the provider has verified. Raises Overtaken."""
+        values = {"hashed_password": hashed_password, "is_verified": True}
+        return await self._oauth_accounts.add_user(values, account)
+
+    async def link_oauth_account(self, user: Account, account: ProviderAccount) -> None:
+        """Raises Overtaken."""
+        await self._oauth_accounts.link(user.id, account)
+
+    async def note_oauth_address(self, account: ProviderAccount) -> None:
+        await self._oauth_accounts.note_address(account)
 
 
 @contextmanager

@@ -1,12 +1,16 @@
 """What happens to accounts."""
 
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import jwt
+from book_db.errors import Overtaken
+from book_db.oauth_accounts import ProviderAccount
+from book_runtime.retry import retry
 from fastapi import Request
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi_users import BaseUserManager, UUIDIDMixin
@@ -22,8 +26,10 @@ from fastapi_users.jwt import decode_jwt, generate_jwt
 from rest_api.users import passwords
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
+from rest_api.users.addresses import normalised
 from rest_api.users.letters import Letters
 from rest_api.users.mail import Post
+from rest_api.users.oauth.problems import AccountInactive, EmailNotConfirmed, NoVerifiedEmail, UnusableEmail
 from rest_api.users.passwords import Passwords
 
 _HOUR: Final = 3_600
@@ -115,6 +121,51 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         await self.on_after_reset_password(changed, request)
         return changed
 
+    # Whoever was overtaken finds what the other one has made.
+    @retry(times=4, delay=0, exceptions=Overtaken)
+    async def oauth_callback(  # noqa: PLR0917  # as fastapi-users has it
+        self,
+        oauth_name: str,
+        access_token: str,
+        account_id: str,
+        account_email: str,
+        expires_at: int | None = None,
+        refresh_token: str | None = None,
+        request: Request | None = None,
+        *,
+        associate_by_email: bool = False,
+        is_verified_by_default: bool = False,
+    ) -> Account:
+        """The user whom this account with a provider belongs to; a new one, if need be. The tokens are not kept.
+
+        ``account_email`` is an address that the provider has verified, or empty. Raises SignInFailed.
+        """
+        account = ProviderAccount(oauth_name, account_id, account_email)
+        user = await self.user_db.get_by_oauth_account(oauth_name, account_id)
+        if user is None:
+            return await self._user_of_address(account)
+        if not user.is_active:
+            raise AccountInactive(oauth_name)
+        if account_email:
+            await self.user_db.note_oauth_address(account)
+        return user
+
+    async def _user_of_address(self, account: ProviderAccount) -> Account:
+        """The user with the account's address, to whom it is linked by that."""
+        account = account._replace(email=_usable(account))
+        user = await self.user_db.get_by_email(account.email)
+        if user is None:
+            # Known to nobody: whoever wants a password has one chosen by mail.
+            nobodys_password = await self._passwords.hash(secrets.token_urlsafe())
+            return await self.user_db.create_with_oauth_account(account, nobodys_password)
+        if not user.is_active:
+            raise AccountInactive(account.provider)
+        # Whoever made it may have no right to the address, and has waited for its owner to move in.
+        if not user.is_verified:
+            raise EmailNotConfirmed(account.provider)
+        await self.user_db.link_oauth_account(user, account)
+        return user
+
     async def on_after_request_verify(
         self,
         user: Account,
@@ -156,3 +207,13 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         """Changes with the password, so that a link is good once, and with the address that the link was sent to."""
         facts = f"{user.hashed_password}\n{user.email}".encode()
         return hmac.digest(str(self.reset_password_token_secret).encode(), facts, "sha256").hex()
+
+
+def _usable(account: ProviderAccount) -> str:
+    """The account's address in the form in which it is stored."""
+    if not account.email:
+        raise NoVerifiedEmail(account.provider)
+    try:
+        return normalised(account.email)
+    except ValueError as error:
+        raise UnusableEmail(account.provider) from error

@@ -4,25 +4,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
-from uuid import UUID
 
+from book_db.api_tokens import ApiTokens
+from book_db.oauth_accounts import OAuthAccounts
+from book_db.sessions import Sessions
 from book_db.store import Store
 from book_db.users import Users
 from book_runtime.tokens import InvalidToken
 from fastapi import Depends, Request
-from fastapi_users.authentication import AuthenticationBackend
 
 from rest_api.guard import caller_of
 from rest_api.settings import RestSettings
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
+from rest_api.users.clients import client_of
 from rest_api.users.letters import Letters
 from rest_api.users.mail import LogMailer, Mailer, Post, SmtpMailer, SmtpServer
 from rest_api.users.manager import TokenSecrets, UserManager
 from rest_api.users.passwords import Passwords
 from rest_api.users.problems import NotSuperuser
 from rest_api.users.signing import TokenSigner, derived_secret
-from rest_api.users.strategy import SessionStrategy, TokenTransport
+from rest_api.users.strategy import Lifetimes, SessionBackend, SessionStrategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +32,38 @@ class UserParts:
     """Stands in `app.state.user_parts`."""
 
     users: Users
+    sessions: Sessions
+    api_tokens: ApiTokens
+    oauth_accounts: OAuthAccounts
     manager: UserManager
     strategy: SessionStrategy
-    backend: AuthenticationBackend[Account, UUID]
+    backend: SessionBackend
+
+    def strategy_of(self, request: Request) -> SessionStrategy:
+        """The strategy that knows where the request comes from."""
+        return self.strategy.of(client_of(request))
 
 
 @asynccontextmanager
 async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSettings) -> AsyncIterator[UserParts]:
     """Builds the parts for the length of the block, and lets mails that are under way leave at its end."""
-    seconds = settings.access_token_seconds
-    strategy = SessionStrategy(store.sessions, store.callers, TokenSigner(private_key_pem), seconds)
+    lifetimes = Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds)
+    strategy = SessionStrategy(store.sessions, store.callers, TokenSigner(private_key_pem), lifetimes)
     secrets = TokenSecrets(
         reset=derived_secret(private_key_pem, "password reset"),
         verification=derived_secret(private_key_pem, "e-mail verification"),
     )
     async with Post(_mailer(settings)) as post, Passwords() as passwords:
-        database = UserDatabase(store.users, store.callers)
+        oauth_accounts = OAuthAccounts(store.database)
+        database = UserDatabase(store.users, store.callers, oauth_accounts)
         yield UserParts(
             users=store.users,
+            sessions=store.sessions,
+            api_tokens=store.api_tokens,
+            oauth_accounts=oauth_accounts,
             manager=UserManager(database, passwords, secrets, post, Letters(settings.public_url)),
             strategy=strategy,
-            backend=AuthenticationBackend("password", TokenTransport(seconds), lambda: strategy),
+            backend=SessionBackend(_strategy),
         )
 
 
@@ -66,6 +79,10 @@ async def _parts(request: Request) -> UserParts:
 
 
 Parts = Annotated[UserParts, Depends(_parts)]
+
+
+async def _strategy(request: Request) -> SessionStrategy:
+    return (await _parts(request)).strategy_of(request)
 
 
 async def _current_user(request: Request, parts: Parts) -> Account:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
+from book_db.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -104,12 +105,27 @@ class UserPage(BaseModel):
     next_page_token: str | None = Field(description="Ask for the next page with it; null at the end.")
 
 
-class AccessToken(BaseModel):
+class Tokens(BaseModel):
     """A sign-in (RFC 6749, section 5.1)."""
 
     access_token: str = Field(description="To be sent along as `Authorization: Bearer ...`.")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # no secret
-    expires_in: int = Field(description="Seconds.", examples=[3600])
+    expires_in: int = Field(description="Seconds for which the access token is good.", examples=[900])
+    refresh_token: str = Field(
+        description="Good once, for new tokens of the same session.", examples=["colophon_refresh_..."]
+    )
+    refresh_expires_in: int = Field(
+        description="Seconds for which the refresh token is good, and the session lives without it.",
+        examples=[2_592_000],
+    )
+
+
+class Refresh(_Input):
+    """What a session is refreshed with."""
+
+    refresh_token: str = Field(
+        max_length=SECRET_TOKEN_MAX, description="The one that came last.", examples=["colophon_refresh_..."]
+    )
 
 
 class EmailOnly(_Input):

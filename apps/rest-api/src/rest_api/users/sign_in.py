@@ -13,7 +13,8 @@ from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
 from rest_api.users.parts import CurrentUser, Parts
 from rest_api.users.problems import BadCredentials
-from rest_api.users.schemas import AccessToken, EmailOnly, NewPassword, UserCreate, UserRead, Verification
+from rest_api.users.schemas import EmailOnly, NewPassword, Refresh, Tokens, UserCreate, UserRead, Verification
+from rest_api.users.strategy import answer
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -22,6 +23,9 @@ _open = APIRouter(route_class=JsonRoute, responses=documented(400, 415))
 _guarded = APIRouter(route_class=SessionRoute)
 
 _WRONG_CREDENTIALS: Final[Responses] = {400: {"description": "The e-mail address or the password is wrong."}}
+_BAD_REFRESH_TOKEN: Final[Responses] = {
+    400: {"description": "The refresh token is not good any more, or the request cannot be read."}
+}
 _BAD_LINK: Final[Responses] = {400: {"description": "The token is not good any more, or the request cannot be read."}}
 
 
@@ -34,7 +38,7 @@ async def register(new: UserCreate, request: Request, limits: Limits, parts: Par
     return await parts.manager.register(new.email, new.password)
 
 
-@router.post("/login", response_model=AccessToken, responses=_WRONG_CREDENTIALS | documented(429), operation_id="login")
+@router.post("/login", response_model=Tokens, responses=_WRONG_CREDENTIALS | documented(429), operation_id="login")
 async def login(
     credentials: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, limits: Limits, parts: Parts
 ) -> Response:
@@ -44,12 +48,23 @@ async def login(
         user = await parts.manager.authenticate(credentials)
         if user is None:
             raise BadCredentials
-    return await parts.backend.login(parts.strategy, user)
+    return await parts.backend.login(parts.strategy_of(request), user)
+
+
+@_open.post("/refresh", response_model=Tokens, responses=_BAD_REFRESH_TOKEN | documented(429), operation_id="refresh")
+async def refresh(known: Refresh, request: Request, limits: Limits, parts: Parts) -> Response:
+    """Get new tokens for the session that a refresh token belongs to (RFC 6749, section 6).
+
+    A refresh token is good once. One that comes a second time ends its session at once: somebody has stolen it.
+    """
+    token = known.refresh_token
+    await limits.refresh(request, str(await parts.sessions.of_refresh_token(token) or token))
+    return answer(await parts.strategy.refresh(token))
 
 
 @_guarded.post("/logout", status_code=204, operation_id="logout")
 async def logout(token: Annotated[str, Depends(bearer)], user: CurrentUser, parts: Parts) -> Response:
-    """Sign out. The access token is good for nothing from then on."""
+    """Sign out. The access token and the refresh token are good for nothing from then on."""
     return await parts.backend.logout(parts.strategy, user, token)
 
 

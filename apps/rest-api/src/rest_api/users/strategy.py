@@ -1,64 +1,109 @@
-"""How a user stays signed in: an access token that names a session."""
+"""How a user stays signed in: an access token that names a session, and a refresh token that lets it live on."""
 
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from book_db.callers import Callers
 from book_db.errors import UserNotFound
-from book_db.sessions import Sessions
+from book_db.sessions import Client, Sessions, SignIn
 from book_runtime.tokens import InvalidToken
-from fastapi import Response
-from fastapi_users.authentication import BearerTransport, Strategy
+from fastapi import Request, Response
+from fastapi_users.authentication import AuthenticationBackend, BearerTransport, Strategy
 from fastapi_users.manager import BaseUserManager
 
 from rest_api.guard import bearer
 from rest_api.users.accounts import Account
 from rest_api.users.problems import BadCredentials
-from rest_api.users.schemas import AccessToken
+from rest_api.users.schemas import Tokens
 from rest_api.users.signing import TokenSigner
 
 
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """In seconds."""
+
+    access: int
+    """Of an access token."""
+    refresh: int
+    """Of a refresh token, and with it of a session that is not refreshed."""
+
+
+@dataclass(frozen=True)
 class SessionStrategy(Strategy[Account, UUID]):
-    """Signs tokens for sessions. The token is good as long as its session is."""
+    """Signs tokens for sessions. A token is good as long as its session is, and no longer than its lifetime."""
 
-    def __init__(self, sessions: Sessions, callers: Callers, signer: TokenSigner, lifetime_seconds: int) -> None:
-        self._sessions = sessions
-        self._callers = callers
-        self._signer = signer
-        self._lifetime_seconds = lifetime_seconds
+    sessions: Sessions
+    callers: Callers
+    signer: TokenSigner
+    lifetimes: Lifetimes
+    client: Client = field(default_factory=Client)
+    """Where the sign-ins come from that this begins."""
 
-    async def write_token(self, user: Account) -> str:
+    def of(self, client: Client) -> "SessionStrategy":
+        """The same for another client."""
+        return replace(self, client=client)
+
+    async def begin(self, user: Account) -> Tokens:
+        """Signs in a user who was found to be the one. Raises BadCredentials if the user was changed meanwhile."""
         try:
-            sign_in = await self._sessions.begin(user.id, self._lifetime_seconds, hashed_password=user.hashed_password)
+            return self._tokens(
+                await self.sessions.begin(
+                    user.id, self.lifetimes.refresh, hashed_password=user.hashed_password, client=self.client
+                )
+            )
         except UserNotFound as error:  # or changed, since the password was found right
             raise BadCredentials from error
-        return self._signer.sign(user.id, sign_in.session_id, self._lifetime_seconds)
+
+    async def refresh(self, token: str) -> Tokens:
+        """New tokens of the same session. Raises RefreshRefused."""
+        return self._tokens(await self.sessions.refresh(token, self.lifetimes.refresh))
+
+    async def write_token(self, user: Account) -> str:
+        return (await self.begin(user)).access_token
 
     async def read_token(self, token: str | None, user_manager: BaseUserManager[Account, UUID]) -> Account | None:
         try:
-            caller = await self._callers.identify(token or "")
+            caller = await self.callers.identify(token or "")
         except InvalidToken:
             return None
         return await user_manager.user_db.get(caller.user_id)
 
     async def destroy_token(self, token: str, user: Account) -> None:
-        caller = await self._callers.identify(token)
-        await self._sessions.end(caller.session())
-        # PostgreSQL tells every process; this one need not wait for it.
-        self._callers.forget(str(user.id))
+        caller = await self.callers.identify(token)
+        await self.sessions.end(caller.session())
+
+    def _tokens(self, sign_in: SignIn) -> Tokens:
+        return Tokens(
+            access_token=self.signer.sign(sign_in.user_id, sign_in.session_id, self.lifetimes.access),
+            expires_in=self.lifetimes.access,
+            refresh_token=sign_in.refresh_token,
+            refresh_expires_in=self.lifetimes.refresh,
+        )
 
 
-class TokenTransport(BearerTransport):
-    """Gives the token as RFC 6749, section 5.1, asks: with its lifetime, and not to be stored on its way."""
+class SessionBackend(AuthenticationBackend[Account, UUID]):
+    """Answers a sign-in with both tokens, where fastapi-users knows of one. Its OAuth routers sign in with it too."""
 
+    def __init__(self, strategy_of: Callable[[Request], Coroutine[None, None, SessionStrategy]]) -> None:
+        super().__init__("password", _Transport(), strategy_of)
+
+    async def login(self, strategy: Strategy[Account, UUID], user: Account) -> Response:
+        assert isinstance(strategy, SessionStrategy)  # what strategy_of gives
+        return answer(await strategy.begin(user))
+
+
+class _Transport(BearerTransport):
     scheme = bearer
 
-    def __init__(self, lifetime_seconds: int) -> None:
-        self._lifetime_seconds = lifetime_seconds
+    def __init__(self) -> None:
+        """Not the library's, which makes a scheme of its own."""
 
-    async def get_login_response(self, token: str) -> Response:
-        answer = AccessToken(access_token=token, expires_in=self._lifetime_seconds)
-        return Response(
-            answer.model_dump_json(),
-            media_type="application/json",
-            headers={"Cache-Control": "no-store"},
-        )
+
+def answer(tokens: Tokens) -> Response:
+    """As RFC 6749, section 5.1, asks: not to be stored on its way."""
+    return Response(
+        tokens.model_dump_json(),
+        media_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
