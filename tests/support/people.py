@@ -17,6 +17,7 @@ class Person:
         self.email = email
         self.password = password
         self.token = ""
+        self.refresh_token = ""
 
     @classmethod
     async def register(cls, client: httpx.AsyncClient, email: str | None = None, password: str = PASSWORD) -> "Person":
@@ -27,18 +28,29 @@ class Person:
         return cls(client, UUID(answer.json()["id"]), answer.json()["email"], password)
 
     async def sign_in(self) -> str:
-        """Begins a session, and returns its token; those of earlier sessions stay good."""
-        answer = await log_in(self._client, self.email, self.password)
-        assert answer.status_code == 200, answer.text
-        self.token = answer.json()["access_token"]
-        return self.token
+        """Begins a session, and returns its access token; those of earlier sessions stay good."""
+        return self._keep(await log_in(self._client, self.email, self.password))
+
+    async def refresh(self) -> str:
+        """Exchanges the newest refresh token, and returns the new access token."""
+        return self._keep(await refresh(self._client, self.refresh_token))
 
     async def call(self, method: str, path: str, *, token: str | None = None, **options: Any) -> httpx.Response:
         """Calls the API with the newest token, or with another one."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
         return await self._client.request(method, f"/api/v1{path}", headers=headers, **options)
 
+    def _keep(self, answer: httpx.Response) -> str:
+        assert answer.status_code == 200, answer.text
+        self.token, self.refresh_token = answer.json()["access_token"], answer.json()["refresh_token"]
+        return self.token
+
 
 async def log_in(client: httpx.AsyncClient, username: str, password: str) -> httpx.Response:
     """What the service answers to these credentials."""
     return await client.post("/api/v1/auth/login", data={"username": username, "password": password})
+
+
+async def refresh(client: httpx.AsyncClient, refresh_token: str) -> httpx.Response:
+    """What the service answers to this refresh token."""
+    return await client.post("/api/v1/auth/refresh", json={"refresh_token": refresh_token})

@@ -39,6 +39,7 @@ class TestTheDocument:
             "listUsers",
             "login",
             "logout",
+            "refresh",
             "register",
             "replaceBook",
             "requestVerification",

@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 from book_db.database import Database
 from book_db.errors import EmailTaken, UserNotFound
+from book_db.sessions import Sessions
 from book_db.tables import User
-from book_db.users import Sessions, Users
+from book_db.users import Users
 from sqlalchemy.exc import IntegrityError
 from support.data_layer import Query
 
@@ -79,38 +80,38 @@ class TestUsers:
 
 class TestSessions:
     async def test_a_session_is_live_until_it_ends(self, sessions: Sessions, user: User) -> None:
-        session_id = await sessions.begin(user.id, 60)
+        session_id = (await sessions.begin(user.id, 60)).session_id
         assert await sessions.live([session_id, uuid4()]) == {session_id: user.id}
         await sessions.end(session_id)
         assert await sessions.live([session_id]) == {}
 
     async def test_one_that_ends_leaves_the_others(self, sessions: Sessions, user: User) -> None:
-        ended, kept = [await sessions.begin(user.id, 60) for _ in range(2)]
+        ended, kept = [(await sessions.begin(user.id, 60)).session_id for _ in range(2)]
         await sessions.end(ended)
         assert set(await sessions.live([ended, kept])) == {kept}
 
     async def test_all_of_a_user_can_be_ended(self, sessions: Sessions, user: User) -> None:
-        ids = [await sessions.begin(user.id, 60) for _ in range(3)]
+        ids = [(await sessions.begin(user.id, 60)).session_id for _ in range(3)]
         await sessions.end_all(user.id)
         assert await sessions.live(ids) == {}
 
     async def test_a_change_can_end_all_but_the_one_it_came_from(
         self, users: Users, sessions: Sessions, user: User
     ) -> None:
-        other, own = [await sessions.begin(user.id, 60) for _ in range(2)]
+        other, own = [(await sessions.begin(user.id, 60)).session_id for _ in range(2)]
         await users.change(user.id, {"hashed_password": "y"}, sign_out=True, keep=own)
         assert set(await sessions.live([other, own])) == {own}
 
     async def test_one_that_has_expired_is_not_live_and_is_swept_at_the_next_sign_in(
         self, sessions: Sessions, user: User, query: Query
     ) -> None:
-        expired = await sessions.begin(user.id, 0)
+        expired = (await sessions.begin(user.id, 0)).session_id
         assert await sessions.live([expired]) == {}
-        current = await sessions.begin(user.id, 60)
+        current = (await sessions.begin(user.id, 60)).session_id
         assert query("SELECT id FROM sessions") == [(current,)]
 
     async def test_of_a_user_who_is_not_active_none_is_live(self, users: Users, sessions: Sessions, user: User) -> None:
-        session_id = await sessions.begin(user.id, 60)
+        session_id = (await sessions.begin(user.id, 60)).session_id
         await users.change(user.id, {"is_active": False})
         assert await sessions.live([session_id]) == {}
 
@@ -126,7 +127,7 @@ class TestSessions:
     async def test_ending_one_that_is_over_or_never_was_changes_nothing(
         self, sessions: Sessions, user: User, query: Query
     ) -> None:
-        session_id = await sessions.begin(user.id, 60)
+        session_id = (await sessions.begin(user.id, 60)).session_id
         await sessions.end(session_id)
         [[ended_at]] = query("SELECT ended_at FROM sessions")
         await sessions.end(session_id)

@@ -113,8 +113,10 @@ class TestLogin:
         answer = await log_in(stranger, ada.email, PASSWORD)
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"
-        assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
-        assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
+        assert answer.json().keys() == {
+            *("access_token", "token_type", "expires_in", "refresh_token", "refresh_expires_in")
+        }
+        assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 900)
 
     async def test_takes_the_address_in_any_case(self, ada: Person, stranger: httpx.AsyncClient) -> None:
         assert (await log_in(stranger, ada.email.upper(), PASSWORD)).status_code == 200

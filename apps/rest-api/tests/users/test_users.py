@@ -174,7 +174,16 @@ class TestOpenApi:
             for operation in methods.values()
         }
         assert set(operations) == {
-            *("register", "login", "logout", "forgotPassword", "resetPassword", "requestVerification", "verifyEmail"),
+            *(
+                "register",
+                "login",
+                "refresh",
+                "logout",
+                "forgotPassword",
+                "resetPassword",
+                "requestVerification",
+                "verifyEmail",
+            ),
             *("getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"),
         }
         assert all(operation["summary"] and operation["description"] for operation in operations.values())

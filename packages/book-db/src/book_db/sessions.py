@@ -14,7 +14,7 @@ from book_db.caller_changes import CALLERS_CHANGED, changing_callers, tell, tell
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import RefreshRefused, SessionNotFound, UserNotFound
 from book_db.secret_tokens import REFRESH_TOKEN, digest, is_whole, new_token
-from book_db.tables import SessionRow, User
+from book_db.tables import RefreshTokenRow, SessionRow, User
 
 _log = structlog.get_logger(__name__)
 
@@ -152,6 +152,16 @@ class Sessions:
             _log.warning("a used refresh token came again: its session was ended", session=found.id, user=found.user_id)
             raise RefreshRefused
         return SignIn(found.user_id, found.id, next_token)
+
+    @repeat_read
+    async def of_refresh_token(self, token: str) -> UUID | None:
+        """The session that the token belongs to, live or not."""
+        if not is_whole(token, REFRESH_TOKEN):
+            return None
+        query = select(RefreshTokenRow.session_id).where(RefreshTokenRow.hash == digest(token))
+        async with self._database.statement() as connection:
+            session_id: UUID | None = await connection.scalar(query)
+            return session_id
 
     @repeat_read
     async def of(self, user_id: UUID) -> list[Session]:
