@@ -114,8 +114,10 @@ class RateLimits:
         await self._take("limit_link_per_address", network_of(request))
         await self._take("limit_link_per_token", token)
 
-    async def refresh(self, request: Request, session: str) -> None:
+    async def refresh_from(self, request: Request) -> None:
         await self._take("limit_refresh_per_address", network_of(request))
+
+    async def refresh_of(self, session: str) -> None:
         await self._take("limit_refresh_per_session", session)
 
     async def login(self, request: Request) -> None:

@@ -58,7 +58,8 @@ async def refresh(known: Refresh, request: Request, limits: Limits, parts: Parts
     A refresh token is good once. One that comes a second time ends its session at once: somebody has stolen it.
     """
     token = known.refresh_token
-    await limits.refresh(request, str(await parts.sessions.of_refresh_token(token) or token))
+    await limits.refresh_from(request)
+    await limits.refresh_of(str(await parts.sessions.of_refresh_token(token) or token))
     return answer(await parts.strategy.refresh(token))
 
 
