@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
+from book_db.books.exporting import Exports
 from book_db.books.idempotency import IdempotencyKeys
 from book_db.store import open_store
 from book_runtime.tokens import TokenVerifier
@@ -15,6 +16,9 @@ from rest_api import client_address, cross_origin, docs_page, health, methods, o
 from rest_api.body_limit import BodyLimit
 from rest_api.books.endpoints import router as books
 from rest_api.books.finding import router as finding
+from rest_api.books.streams.exporting import router as exporting
+from rest_api.books.streams.importing import IMPORT_PATH
+from rest_api.books.streams.importing import router as importing
 from rest_api.observed import Observed
 from rest_api.rate_counts import Counts
 from rest_api.rate_limits import RateLimits
@@ -45,6 +49,7 @@ def create_app(settings: RestSettings) -> FastAPI:
         private_key = settings.jwt_private_key_file.read_bytes()
         async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
             app.state.store = store
+            app.state.exports = Exports(settings.database_url, at_once=settings.max_exports)
             async with (
                 open_user_parts(store, private_key, settings) as app.state.user_parts,
                 open_sign_ins(app.state.user_parts, private_key, settings) as app.state.sign_ins,
@@ -66,7 +71,9 @@ def create_app(settings: RestSettings) -> FastAPI:
     )
     app.state.require_if_match = settings.require_if_match
     methods.install(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_body_bytes, exceptions={IMPORT_PATH: settings.max_import_bytes}
+    )
     app.add_middleware(Observed)
     problems.install(app)
     docs_page.install(app)
@@ -75,6 +82,8 @@ def create_app(settings: RestSettings) -> FastAPI:
     api.include_router(sign_in_with_providers(settings))
     api.include_router(users)
     api.include_router(finding)
+    api.include_router(exporting)
+    api.include_router(importing)
     api.include_router(books)
     app.include_router(api)
     app.include_router(account_pages)

@@ -1,5 +1,7 @@
 """No more of a body is read than the service takes."""
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,32 +12,37 @@ class BodyLimit:
     """ASGI middleware. Starlette's own does the same but answers in plain text; here it is a problem document.
 
     A body that says it is too long is refused before any of it is read; one that does not say so is cut off.
+    ``exceptions`` are the limits of the addresses that have another one.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, exceptions: Mapping[str, int]) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._exceptions = exceptions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif _declared_length(scope) > self._max_bytes:
+            return
+        max_bytes = self._exceptions.get(scope["path"], self._max_bytes)
+        if _declared_length(scope) > max_bytes:
             await too_large()(scope, receive, send)
         else:
-            await self._app(scope, self._counting(receive), send)
+            await self._app(scope, _counting(receive, max_bytes), send)
 
-    def _counting(self, receive: Receive) -> Receive:
-        left = self._max_bytes
 
-        async def receive_within_limit() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise HTTPException(TOO_LARGE)
-            return message
+def _counting(receive: Receive, max_bytes: int) -> Receive:
+    left = max_bytes
 
-        return receive_within_limit
+    async def receive_within_limit() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(TOO_LARGE, "The body is longer than this service reads.")
+        return message
+
+    return receive_within_limit
 
 
 def _declared_length(scope: Scope) -> int:

@@ -3,11 +3,21 @@
 from typing import Any, Final
 
 from fastapi import FastAPI
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from rest_api.books.streams.schemas import BookLine, ImportedLine, ImportSummary, RefusedLine
 from rest_api.problems import MEDIA_TYPE, Problem
 
 _REFERENCE: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_BESIDES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
+    (Problem, "serialization"),
+    (BookLine, "validation"),
+    (ImportedLine, "serialization"),
+    (RefusedLine, "serialization"),
+    (ImportSummary, "serialization"),
+]
+"""What no operation has as its own body, but refers to."""
 _OF_FASTAPI: Final = ("HTTPValidationError", "ValidationError")
 
 
@@ -19,9 +29,7 @@ def install(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = generate()
             schemas = document["components"]["schemas"]
-            schemas |= models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")[1][
-                "$defs"
-            ]
+            schemas |= models_json_schema(_BESIDES, ref_template="#/components/schemas/{model}")[1]["$defs"]
             for name in _OF_FASTAPI:
                 schemas.pop(name, None)
             for response in _error_responses(document):

@@ -21,6 +21,7 @@ from book_db.errors import (
     SessionNotFound,
     SessionRequired,
     TooManyApiTokens,
+    TooManyExports,
     UserNotFound,
     VersionMismatch,
 )
@@ -28,11 +29,12 @@ from book_runtime.tokens import InvalidToken
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_users.exceptions import FastAPIUsersException, InvalidPasswordException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from rest_api.books.preconditions import etag_of
 from rest_api.books.problems import MalformedHeader, PreconditionRequired
+from rest_api.books.streams.problems import StreamError
 from rest_api.rate_limits import TooManyRequests
 from rest_api.users.oauth.problems import SignInFailed
 from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
@@ -70,8 +72,9 @@ def problem(
     *,
     errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> Response:
-    """A response that carries a problem document."""
+    """A response that carries a problem document. ``members`` are those that this type has besides the usual ones."""
     document: dict[str, object] = {
         "type": f"urn:colophon:{slug}",
         "title": HTTPStatus(status).phrase,
@@ -80,6 +83,7 @@ def problem(
     }
     if errors:
         document["errors"] = errors
+    document |= members or {}
     return Response(msgspec.json.encode(document), status, headers, MEDIA_TYPE)
 
 
@@ -93,6 +97,7 @@ _DESCRIPTIONS: Final = {
     401: "The access token is missing, expired or revoked.",
     403: "The user, or the program with its token, may not do this.",
     404: "There is no such thing.",
+    406: "`Accept` allows none of the forms that there are.",
     409: "Another user has this e-mail address, or it is confirmed already.",
     412: "The book is at another version than the request allows; `ETag` says at which.",
     413: "The body is too large.",
@@ -132,6 +137,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SessionRequired, _insufficient_scope)
     app.add_exception_handler(MalformedHeader, _malformed_header)
     app.add_exception_handler(PreconditionRequired, _precondition_required)
+    app.add_exception_handler(StreamError, _stream_error)
     app.add_exception_handler(BookDbError, _data_layer_error)
     app.add_exception_handler(TooManyRequests, _too_many_requests)
     app.add_exception_handler(Exception, _unforeseen)
@@ -201,13 +207,19 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
         case InvalidPageToken():
             violation = {"parameter": "page_token", "detail": str(error)}
             return problem(422, "invalid", "The request is not valid.", errors=[violation])
+        case TooManyExports():
+            return problem(503, "too-many-exports", str(error), headers={"Retry-After": str(error.retry_after)})
         case DatabaseUnavailable():
-            _log.warning("the database does not answer", path=request.url.path, cause=repr(error.__cause__))
-            if isinstance(error, ConnectionLost) and request.method not in SAFE:
-                # Without Retry-After: who sends a create again may create twice.
-                return problem(503, "outcome-unknown", str(error))
-            return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
+            return _unavailable(request, error)
     return await _unforeseen(request, error)
+
+
+def _unavailable(request: Request, error: DatabaseUnavailable) -> Response:
+    _log.warning("the database does not answer", path=request.url.path, cause=repr(error.__cause__))
+    if isinstance(error, ConnectionLost) and request.method not in SAFE:
+        # Without Retry-After: who sends a create again may create twice.
+        return problem(503, "outcome-unknown", str(error))
+    return problem(503, "unavailable", str(error), headers={"Retry-After": str(error.retry_after)})
 
 
 _SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
@@ -221,6 +233,13 @@ _SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
     # 400 and not 401, as RFC 6749, section 5.2, has it for a grant that is not good.
     RefreshRefused: (400, "bad-refresh-token"),
 }
+
+
+async def _stream_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StreamError)  # what this handler is installed for
+    return problem(
+        error.status, error.slug, str(error), errors=error.errors, headers=error.headers, members=error.members
+    )
 
 
 async def _too_many_requests(_: Request, error: Exception) -> Response:
@@ -250,6 +269,12 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     reference = uuid4().hex
     _log.error("a request failed", path=request.url.path, reference=reference, exc_info=error)
     return problem(500, "internal", f"Something went wrong here. The reference for the operators is {reference}.")
+
+
+def violations_of(error: ValidationError) -> list[dict[str, str]]:
+    """What is wrong with a document that was validated by itself, in the words for a body."""
+    errors = error.errors(include_url=False, include_input=False)
+    return [_violation({**each, "loc": ("body", *each["loc"])}) for each in errors]
 
 
 def _violation(error: Mapping[str, Any]) -> dict[str, str]:

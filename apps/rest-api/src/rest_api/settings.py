@@ -76,6 +76,12 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     max_body_bytes: Annotated[int, Field(ge=1_024)] = 8 * 2**20
     """The longest request body that is read."""
 
+    max_import_bytes: Annotated[int, Field(ge=1_024)] = 2**30
+    """The longest upload of books that is read, which is never in memory as a whole."""
+
+    max_exports: Annotated[int, Field(ge=1, le=100)] = 4
+    """How many exports may run at once; each has a connection to the database of its own."""
+
     require_if_match: bool = False
     """Whether a book is changed or deleted only with If-Match, which says what version of it was seen."""
 
