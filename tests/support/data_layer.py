@@ -1,12 +1,13 @@
 """What the tests of the data layer have in common: makers of data, and the types of their fixtures."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from typing import Any
 
 from book_db.books.model import Draft
 from book_db.database import Database
+from sqlalchemy import event
 
 Query = Callable[..., list[tuple[Any, ...]]]
 """Sends SQL past the data layer and returns the rows."""
@@ -23,3 +24,18 @@ def a_draft(
 ) -> Draft:
     """A book to be added, of which a test says only what matters."""
     return Draft(title, author, publication_date)
+
+
+@contextmanager
+def statements_sent_to(database: Database) -> Iterator[list[str]]:
+    """Gathers the SQL that is sent in the block."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(database.engine.sync_engine, "before_cursor_execute", note)

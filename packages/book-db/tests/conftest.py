@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,8 +12,7 @@ from book_db.cache import NoCache, RedisCache
 from book_db.database import Database
 from book_db.outbox import OutboxBell
 from hypothesis import settings
-from sqlalchemy import event
-from support.data_layer import Eventually, Query, StatementsOf
+from support.data_layer import Eventually, Query, StatementsOf, statements_sent_to
 
 # How long an example takes says more of what else runs on the machine than of the code.
 settings.register_profile("book-db", deadline=None)
@@ -73,19 +71,7 @@ def query(database_url: str) -> Iterator[Query]:
 @pytest.fixture
 def statements_of() -> StatementsOf:
     """`with statements_of(database) as statements:` gathers the SQL that is sent in the block."""
-
-    @contextmanager
-    def gathering(database: Database) -> Iterator[list[str]]:
-        sent: list[str] = []
-
-        def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-            sent.append(statement)
-
-        event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-        yield sent
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
-
-    return gathering
+    return statements_sent_to
 
 
 @pytest.fixture
