@@ -63,6 +63,16 @@ A_ROW_OF_EACH = {
         INSERT INTO oauth_accounts (id, user_id, provider, account_id, account_email)
         SELECT gen_random_uuid(), id, 'github', '1', email FROM users
     """,
+    "0007": """
+        INSERT INTO parked_events (
+            event_id, reason, kind, actor, occurred_at, book_id, title, author, publication_date, version,
+            created_at, updated_at
+        )
+        SELECT
+            event_id, 'too long', kind, actor, occurred_at, book_id, title, author, publication_date, version,
+            created_at, updated_at
+        FROM outbox
+    """,
 }
 """For each revision, a row in every table that it made."""
 

@@ -9,6 +9,7 @@ from book_runtime.settings import SettingsError, load
 from sqlalchemy.exc import OperationalError
 
 from rest_api import probe, serving
+from rest_api.relay import parking
 from rest_api.settings import ProcessSettings, RelaySettings, RestSettings, SetupSettings
 from rest_api.users.keys import UnusableKeys, make_key_pair
 from rest_api.users.superuser import create_superuser_command
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Colophon over REST, and the relay that publishes every change.",
 )
 app.command("create-superuser")(create_superuser_command)
+app.add_typer(parking.commands, name="parked")
 
 
 @app.command()

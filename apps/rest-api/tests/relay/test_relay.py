@@ -1,28 +1,31 @@
 """The relay between a real PostgreSQL and a real RabbitMQ."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from book_contracts import BookEvent
 from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Draft
+from book_db.books.model import Change, Draft
 from book_db.cache import NoCache
 from book_db.database import Database
 from book_db.outbox import Outbox, OutboxBell
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
+from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed
+from book_runtime.broker.seam import NotConfirmed, Undeliverable
 from prometheus_client import REGISTRY
-from rest_api.relay import backlog
+from rest_api.relay import backlog, parking
+from rest_api.relay.events import _KINDS
 from rest_api.relay.relay import Relay, relay_once
 from support.rabbitmq import RabbitMQServer
+from typer.testing import CliRunner, Result
 
-ACTOR = uuid4()
+ACTOR = UUID("8f7cbd8e-6f2a-4c59-8a3b-5a2f1a0b7d11")
 A_DRAFT = Draft("Middlemarch", "George Eliot", date(1871, 12, 1))
 TOPOLOGY = Topology(
     exchange=EXCHANGE,
@@ -203,6 +206,119 @@ class TestRelay:
             await none_waits(outbox)
         firsts = list(dict.fromkeys(heard.versions))
         assert firsts == [(book.id, version) for version in range(1, 22)]
+
+
+class TestAnEventThatCannotBePublished:
+    """It is parked, and those behind it go on."""
+
+    async def test_since_the_consumer_can_never_handle_it(self, catalogue: Catalogue, outbox: Outbox) -> None:
+        books = await catalogue.add_many([A_DRAFT] * 3, ACTOR)
+        heard = Heard()
+
+        async def refuse_the_second(messages: Sequence[Message]) -> None:
+            for message in messages:
+                if (book := BookEvent.parse(message.body).book) and book.id == books[1].id:
+                    raise Undeliverable("no shelf is that long", message)
+            await heard(messages)
+
+        broker = LocalBroker()
+        async with broker.consuming(refuse_the_second), outbox.lead() as lead:
+            assert await relay_once(lead, broker) == 3
+            assert await relay_once(lead, broker) == 0
+        assert heard.versions == [(books[0].id, 1), (books[2].id, 1)]
+        [parked] = await outbox.parked.all()
+        assert (parked.book_id, parked.version, parked.reason) == (books[1].id, 1, "no shelf is that long")
+        assert (await outbox.waiting())[0] == 0
+
+    async def test_since_this_release_has_no_message_for_it(
+        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        book = await catalogue.add(A_DRAFT, ACTOR)
+        await catalogue.change(book.id, Change(title="Emma"), ACTOR)
+        await catalogue.remove(book.id, ACTOR)
+        heard = Heard()
+        with monkeypatch.context() as patch:
+            patch.delitem(_KINDS, "updated")
+            async with (
+                AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
+                AmqpPublisher(amqp_url, EXCHANGE) as publisher,
+                running(Relay(outbox, publisher).run()),
+            ):
+                await heard.count(2)
+                await none_waits(outbox)
+        assert heard.versions == [(book.id, 1), (book.id, 3)]
+        assert [parked.reason for parked in await outbox.parked.all()] == [
+            repr(ValueError("this release knows no event of the kind 'updated'"))
+        ]
+
+    async def test_stays_parked_while_the_others_wait_for_the_broker(
+        self, catalogue: Catalogue, outbox: Outbox
+    ) -> None:
+        await catalogue.add_many([A_DRAFT] * 3, ACTOR)
+
+        class Picky(Refusing):
+            async def publish(self, messages: Sequence[Message]) -> None:
+                reasons = {message.id: "connection lost" for message in messages}
+                raise NotConfirmed(reasons, hopeless=[messages[0].id])
+
+        async with outbox.lead() as lead:
+            with pytest.raises(NotConfirmed):
+                await relay_once(lead, Picky())
+        assert ((await outbox.waiting())[0], await outbox.parked.count()) == (2, 1)
+
+
+class TestParkedEvents:
+    @pytest.fixture
+    async def parked(self, catalogue: Catalogue, outbox: Outbox) -> list[UUID]:
+        """The ids of three events that are parked, the first and the second of one book."""
+        book, _ = await catalogue.add_many([A_DRAFT] * 2, ACTOR)
+        await catalogue.change(book.id, Change(title="Emma"), ACTOR)
+        async with outbox.lead() as lead:
+            events = await lead.claim(3)
+            for event in reversed(events):
+                await lead.park(event, "too long")
+        return [event.id for event in events]
+
+    @pytest.fixture
+    def command(self, database_url: str) -> Callable[..., Result]:
+        def run(*arguments: str) -> Result:
+            return CliRunner().invoke(parking.commands, arguments, env={"DATABASE_URL": database_url})
+
+        return run
+
+    async def test_are_listed_with_their_reasons(
+        self, parked: list[UUID], command: Callable[..., Result], outbox: Outbox
+    ) -> None:
+        said = (await asyncio.to_thread(command, "list")).output
+        assert all(f"{event_id}  " in said for event_id in parked)
+        assert said.count("too long") == 3
+        async with running(backlog.watch(outbox)), asyncio.timeout(5):
+            while REGISTRY.get_sample_value("colophon_outbox_parked") != 3:
+                await asyncio.sleep(0.01)
+
+    async def test_are_sent_again_in_the_order_of_their_books(
+        self, parked: list[UUID], command: Callable[..., Result], outbox: Outbox
+    ) -> None:
+        assert (await asyncio.to_thread(command, "send-again", "--all")).output == "3 will be sent again.\n"
+        async with outbox.lead() as lead:
+            assert [event.id for event in await lead.claim(10)] == parked
+        assert await outbox.parked.count() == 0
+
+    async def test_are_dropped_by_name(
+        self, parked: list[UUID], command: Callable[..., Result], outbox: Outbox
+    ) -> None:
+        said = await asyncio.to_thread(command, "drop", str(parked[0]), str(uuid4()))
+        assert said.stdout == "1 dropped.\n"
+        assert said.stderr == "1 of them are not parked.\n"
+        assert {event.event_id for event in await outbox.parked.all()} == set(parked[1:])
+
+    @pytest.mark.parametrize(
+        "arguments", [pytest.param((), id="neither"), pytest.param(("--all", str(ACTOR)), id="both")]
+    )
+    def test_must_be_named_or_be_all(self, command: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+        refused = command("drop", *arguments)
+        assert refused.exit_code == 2
+        assert "name events, or say --all" in refused.stderr
 
 
 class TestTheBacklog:

@@ -17,6 +17,7 @@ from sqlalchemy.types import BigInteger
 from book_db.books.model import Book
 from book_db.database import Database, repeat_read, translated
 from book_db.errors import ConnectionLost, DatabaseUnavailable
+from book_db.parked_events import PARK, ParkedEvents
 from book_db.tables import OutboxRow
 
 _CHANNEL: Final = "outbox"
@@ -63,6 +64,11 @@ class OutboxLead:
         with translated(lost=ConnectionLost):
             await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
 
+    async def park(self, event: Event, reason: str) -> None:
+        """Sets an event aside that can never be published as it is."""
+        with translated(lost=ConnectionLost):
+            await self._connection.execute(PARK, {"position": event.position, "reason": reason})
+
     async def wait(self, seconds: float) -> None:
         """Until the bell rings, or until so many seconds have passed. All that rang before counts as one."""
         with translated(lost=ConnectionLost):
@@ -77,6 +83,7 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.parked: Final = ParkedEvents(database)
 
     @asynccontextmanager
     async def lead(self, *, stand_by: float = 1) -> AsyncIterator[OutboxLead]:

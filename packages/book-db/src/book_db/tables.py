@@ -89,14 +89,9 @@ class BookRow(Base):
     """The version whose words these are. Another one than `version`: changed by who knows nothing of words."""
 
 
-class OutboxRow(Base):
-    """An event that the broker has not confirmed yet. Ascending ids are the order of the events of one book."""
+class _Event:
+    """What is kept of an event until the broker has it."""
 
-    __tablename__ = "outbox"
-    __table_args__ = (_kind_is_known(),)
-
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    event_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
     kind: Mapped[str]
     actor: Mapped[UUID]
     occurred_at: Mapped[datetime]
@@ -108,6 +103,26 @@ class OutboxRow(Base):
     version: Mapped[int]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class OutboxRow(_Event, Base):
+    """An event that the broker has not confirmed yet. Ascending ids are the order of the events of one book."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (_kind_is_known(),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
+
+
+class ParkedEventRow(_Event, Base):
+    """An event that could not be published and never will be as it is: out of the way of those behind it."""
+
+    __tablename__ = "parked_events"
+
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    parked_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    reason: Mapped[str]
 
 
 class EventLogRow(Base):

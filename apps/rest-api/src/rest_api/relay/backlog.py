@@ -10,6 +10,7 @@ from book_db.outbox import Outbox
 from prometheus_client import Gauge
 
 _WAITING: Final = Gauge("colophon_outbox_waiting", "Events that the broker has not confirmed yet")
+_PARKED: Final = Gauge("colophon_outbox_parked", "Events set aside, since they cannot be published as they are")
 _AGE: Final = Gauge("colophon_outbox_oldest_age_seconds", "How long the oldest of them has waited")
 
 _LOOK_EVERY: Final = 5.0
@@ -23,4 +24,5 @@ async def watch(outbox: Outbox) -> None:
             waiting, since = await outbox.waiting()
             _WAITING.set(waiting)
             _AGE.set((datetime.now(UTC) - since).total_seconds() if since else 0)
+            _PARKED.set(await outbox.parked.count())
         await asyncio.sleep(_LOOK_EVERY)

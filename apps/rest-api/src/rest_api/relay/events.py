@@ -18,8 +18,11 @@ _KINDS: Final = {
 
 
 def message_of(event: Event) -> Message:
-    """The message that tells of an event. Its id is the event's, on every delivery."""
-    type_, kind = _KINDS[event.kind]
+    """The message that tells of an event. Its id is the event's, on every delivery.
+
+    Raises ValueError when the contract has no place for the event.
+    """
+    type_, kind = _kind_of(event)
     body = book_event_pb2.BookEvent(
         id=str(event.id), kind=kind, time=_timestamp(event.occurred_at), actor=str(event.actor), book=_book(event.book)
     )
@@ -32,6 +35,13 @@ def message_of(event: Event) -> Message:
         timestamp=event.occurred_at,
         headers=_cloud_event(event, type_) | ({"traceparent": event.traceparent} if event.traceparent else {}),
     )
+
+
+def _kind_of(event: Event) -> tuple[str, book_event_pb2.BookEventKind.ValueType]:
+    try:
+        return _KINDS[event.kind]
+    except KeyError:
+        raise ValueError(f"this release knows no event of the kind {event.kind!r}") from None
 
 
 def _cloud_event(event: Event, type_: str) -> dict[str, str]:

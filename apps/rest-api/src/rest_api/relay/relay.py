@@ -1,12 +1,14 @@
 """The relay: claim, publish, forget."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
 from book_db.errors import DatabaseUnavailable
-from book_db.outbox import Outbox, OutboxLead
+from book_db.outbox import Event, Outbox, OutboxLead
+from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Publisher
 from prometheus_client import Counter, Gauge
 
@@ -86,12 +88,41 @@ class Relay:
 async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
     """Brings one batch to the broker and returns how many events it had.
 
-    Raises NotConfirmed, or DatabaseUnavailable, and then the whole batch is still in the outbox.
+    An event that can never be published is parked, so that it does not stand in the way of the others. Raises
+    NotConfirmed, or DatabaseUnavailable, and then everything else of the batch is still in the outbox.
     """
     events = await lead.claim(_BATCH)
-    if events:
-        await publisher.publish([message_of(event) for event in events])
-        # Confirm before forgetting: a crash here repeats, never loses.
-        await lead.forget(events)
-        _RELAYED.inc(len(events))
+    messages, hopeless = _messages_of(events)
+    try:
+        await publisher.publish(messages)
+    except NotConfirmed as error:
+        hopeless |= {event_id: error.reasons[event_id] for event_id in error.hopeless}
+        if error.ids - error.hopeless:
+            await _park(lead, events, hopeless)
+            raise
+    await _park(lead, events, hopeless)
+    published = [event for event in events if str(event.id) not in hopeless]
+    # Confirm before forgetting: a crash here repeats, never loses.
+    await lead.forget(published)
+    _RELAYED.inc(len(published))
     return len(events)
+
+
+def _messages_of(events: Sequence[Event]) -> tuple[list[Message], dict[str, str]]:
+    """The messages, and for the ids of events of which none can be made why."""
+    messages: list[Message] = []
+    hopeless: dict[str, str] = {}
+    for event in events:
+        try:
+            messages.append(message_of(event))
+        except (ValueError, TypeError) as error:
+            hopeless[str(event.id)] = repr(error)
+    return messages, hopeless
+
+
+async def _park(lead: OutboxLead, events: Sequence[Event], hopeless: Mapping[str, str]) -> None:
+    for event in events:
+        reason = hopeless.get(str(event.id))
+        if reason is not None:
+            await lead.park(event, reason)
+            _log.error("parked an event that cannot be published", event_id=str(event.id), reason=reason)

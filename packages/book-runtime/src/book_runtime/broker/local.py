@@ -28,7 +28,7 @@ class LocalBroker:
     """Publisher and consumer at once, with nothing between them that could keep a message.
 
     So the publisher keeps them: a message that the handler raised on is not confirmed, and neither are those behind it,
-    which must not overtake it. Only one that is `Undeliverable` is left behind alone, without a confirm.
+    which must not overtake it. Only one that is `Undeliverable` is left behind alone, without hope.
     """
 
     def __init__(self) -> None:
@@ -50,10 +50,11 @@ class LocalBroker:
         refuse_repeated_ids(messages)
         async with self._turn:
             metrics.PUBLISHED.labels(NAME).inc(len(messages))
-            reasons = await self._hand_over(messages)
+            undeliverable: set[str] = set()
+            reasons = await self._hand_over(messages, undeliverable)
         metrics.CONFIRMED.labels(NAME).inc(len(messages) - len(reasons))
         if reasons:
-            raise NotConfirmed(reasons)
+            raise NotConfirmed(reasons, hopeless=undeliverable)
 
     @asynccontextmanager
     async def consuming(self, handler: Handler) -> AsyncIterator[None]:
@@ -69,13 +70,13 @@ class LocalBroker:
             async with self._turn:
                 self._handler = None
 
-    async def _hand_over(self, messages: Sequence[Message]) -> dict[str, str]:
+    async def _hand_over(self, messages: Sequence[Message], undeliverable: set[str]) -> dict[str, str]:
         """Why which messages were not handled."""
         if self._handler is None or not self._consumer_is_there.is_set():
             return {message.id: "nobody consumes" for message in messages}
         if not messages or await self._handled_together(self._handler, messages):
             return {}
-        return await self._hand_over_one_at_a_time(self._handler, messages)
+        return await self._hand_over_one_at_a_time(self._handler, messages, undeliverable)
 
     async def _handled_together(self, handler: Handler, messages: Sequence[Message]) -> bool:
         try:
@@ -90,7 +91,9 @@ class LocalBroker:
         metrics.HANDLED.labels(NAME).inc(len(messages))
         return True
 
-    async def _hand_over_one_at_a_time(self, handler: Handler, messages: Sequence[Message]) -> dict[str, str]:
+    async def _hand_over_one_at_a_time(
+        self, handler: Handler, messages: Sequence[Message], undeliverable: set[str]
+    ) -> dict[str, str]:
         reasons: dict[str, str] = {}
         for position, message in enumerate(messages):
             try:
@@ -99,6 +102,7 @@ class LocalBroker:
                 metrics.DEAD_LETTERED.labels(NAME).inc()
                 logger.warning("a message cannot be handled", message_id=message.id, exception=traceback_of(error))
                 reasons[message.id] = error.reason
+                undeliverable.add(message.id)
             except Exception as error:  # noqa: BLE001 - the publisher is told, and keeps the message
                 logger.warning("a message was not handled", message_id=message.id, exception=traceback_of(error))
                 reasons[message.id] = repr(error)

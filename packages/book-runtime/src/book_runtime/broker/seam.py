@@ -70,10 +70,14 @@ class BrokerError(Exception):
 class NotConfirmed(BrokerError):
     """{count} of the messages were not confirmed, the first of them {first}: {reason}"""
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        """`reasons` says for each id that was not confirmed why, in the order of the batch. It is not empty."""
+    def __init__(self, reasons: Mapping[str, str], *, hopeless: Iterable[str] = ()) -> None:
+        """`reasons` says for each id that was not confirmed why, in the order of the batch. It is not empty.
+
+        `hopeless` are the ids of those that no broker will ever take: to publish them again is in vain.
+        """
         super().__init__(dict(reasons))
         self.reasons = dict(reasons)
+        self.hopeless = frozenset(hopeless)
         self.count = len(self.reasons)
         self.first, self.reason = next(iter(self.reasons.items()))
 

@@ -63,17 +63,19 @@ class AmqpPublisher:
         refuse_repeated_ids(messages)
         async with self._turn:
             metrics.PUBLISHED.labels(self._exchange_name).inc(len(messages))
-            reasons = await self._publish(messages)
+            unsendable: set[str] = set()
+            reasons = await self._publish(messages, unsendable)
         metrics.CONFIRMED.labels(self._exchange_name).inc(len(messages) - len(reasons))
         if reasons:
-            raise NotConfirmed({message.id: reasons[message.id] for message in messages if message.id in reasons})
+            in_order = {message.id: reasons[message.id] for message in messages if message.id in reasons}
+            raise NotConfirmed(in_order, hopeless=unsendable)
 
-    async def _publish(self, messages: Sequence[Message]) -> dict[str, str]:
+    async def _publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
         """Why which messages were not confirmed."""
         session = self._session
         if session is None or not self._link.is_up:
             return {message.id: "not connected to the broker" for message in messages}
-        return await session.publish(messages)
+        return await session.publish(messages, unsendable)
 
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -112,20 +114,20 @@ class _Session:
         else:
             self.over.set_result(None)
 
-    async def publish(self, messages: Sequence[Message]) -> dict[str, str]:
-        """Why which messages were not confirmed."""
+    async def publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
+        """Why which messages were not confirmed. Those that AMQP cannot carry are put into ``unsendable`` as well."""
         reasons: dict[str, str] = {}
         position = 0
         while not self._trusted and position < len(messages):
-            await self._publish_all(messages[position : position + 1], reasons)
+            await self._publish_all(messages[position : position + 1], reasons, unsendable)
             position += 1
             if self._refused:
                 waiting = f"waits behind {messages[position - 1].id}"
                 return reasons | {message.id: waiting for message in messages[position:]}
-        await self._publish_all(messages[position:], reasons)
+        await self._publish_all(messages[position:], reasons, unsendable)
         return reasons
 
-    async def _publish_all(self, messages: Sequence[Message], reasons: dict[str, str]) -> None:
+    async def _publish_all(self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]) -> None:
         """All at once, bounded. Tasks begin in the order in which they are made, and so take turns at the channel."""
         window = asyncio.Semaphore(self._in_flight)
 
@@ -134,6 +136,7 @@ class _Session:
                 await self._publish_one(message)
             except ValueError as error:
                 reasons[message.id] = repr(error)  # Never sent: it says nothing about the broker.
+                unsendable.add(message.id)
             except Exception as error:  # noqa: BLE001 - whatever it was: the caller is told, and keeps the message
                 reasons[message.id] = repr(error)
                 self._trusted, self._refused = False, True
