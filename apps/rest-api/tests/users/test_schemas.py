@@ -47,9 +47,18 @@ class TestUserCreate:
 
 
 class TestUpdates:
-    @pytest.mark.parametrize("model", [UserUpdate, UserUpdateBySuperuser])
-    def test_name_a_field(self, model: type[BaseModel]) -> None:
-        assert places_of_errors(model, {}) == [()]
+    @pytest.mark.parametrize(
+        ("model", "body"),
+        [
+            pytest.param(UserUpdate, {"current_password": "correct horse battery"}, id="of-oneself"),
+            pytest.param(UserUpdateBySuperuser, {}, id="of-others"),
+        ],
+    )
+    def test_name_a_field(self, model: type[BaseModel], body: dict[str, Any]) -> None:
+        assert places_of_errors(model, body) == [()]
+
+    def test_of_oneself_want_the_password_as_it_is_now(self) -> None:
+        assert places_of_errors(UserUpdate, {"email": "ada@example.org"}) == [("current_password",)]
 
     @pytest.mark.parametrize("field", ["email", "password", "is_active", "is_superuser", "is_verified"])
     def test_set_nothing_to_null(self, field: str) -> None:
@@ -57,7 +66,7 @@ class TestUpdates:
 
     @pytest.mark.parametrize("field", ["is_active", "is_superuser", "is_verified"])
     def test_are_not_for_oneself_where_rights_are_at_stake(self, field: str) -> None:
-        assert places_of_errors(UserUpdate, {field: True}) == [(field,)]
+        assert places_of_errors(UserUpdate, {"current_password": "x", field: True}) == [(field,)]
 
     def test_hold_what_was_named_and_nothing_else(self) -> None:
         assert UserUpdateBySuperuser.model_validate({"is_active": False}).values() == {"is_active": False}

@@ -211,6 +211,12 @@ class TestTheGuard:
             ("POST", "/auth/logout"),
             ("GET", "/users/me"),
             ("PATCH", "/users/me"),
+            ("GET", "/users/me/sessions"),
+            ("DELETE", "/users/me/sessions"),
+            ("DELETE", f"/users/me/sessions/{NOBODY}"),
+            ("GET", "/users/me/tokens"),
+            ("POST", "/users/me/tokens"),
+            ("DELETE", f"/users/me/tokens/{NOBODY}"),
             ("GET", "/users"),
             ("GET", f"/users/{NOBODY}"),
             ("PATCH", f"/users/{NOBODY}"),
@@ -298,7 +304,7 @@ class TestResetPassword:
     async def test_is_over_when_the_address_has_changed(
         self, ada: Person, stranger: httpx.AsyncClient, token: str
     ) -> None:
-        await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org"})
+        await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org", "current_password": PASSWORD})
         assert problem(await reset(stranger, token)) == BAD_LINK
 
     async def test_is_over_when_the_user_is_deactivated(
@@ -379,7 +385,7 @@ class TestVerify:
         self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
         token = await mailbox.verification_token(ada.email)
-        await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org"})
+        await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org", "current_password": PASSWORD})
         assert problem(await self.verify(stranger, token)) == (400, "bad-verification-link", [])
 
     @pytest.mark.parametrize("token", [pytest.param("a.b.c", id="garbage"), pytest.param(DEEP, id="deep")])

@@ -11,6 +11,10 @@ pytestmark = pytest.mark.usefixtures("quick_hashing")
 ANOTHER = "staple battery horse"
 
 
+async def change_me(person: Person, current_password: str = PASSWORD, **change: object) -> httpx.Response:
+    return await person.call("PATCH", "/users/me", json={"current_password": current_password, **change})
+
+
 class TestGetMe:
     async def test_tells_who_is_signed_in(self, ada: Person) -> None:
         answer = await ada.call("GET", "/users/me")
@@ -23,7 +27,7 @@ class TestChangeMe:
     async def test_sets_a_password_and_ends_every_other_session(self, ada: Person, stranger: httpx.AsyncClient) -> None:
         other = ada.token
         mine = await ada.sign_in()
-        assert (await ada.call("PATCH", "/users/me", json={"password": ANOTHER})).status_code == 200
+        assert (await change_me(ada, password=ANOTHER)).status_code == 200
         assert (await ada.call("GET", "/books", token=other)).status_code == 401
         assert (await ada.call("GET", "/books", token=mine)).status_code == 200
         assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
@@ -34,30 +38,30 @@ class TestChangeMe:
     ) -> None:
         token = await mailbox.verification_token(ada.email)
         await stranger.post("/api/v1/auth/verify", json={"token": token})
-        answer = await ada.call("PATCH", "/users/me", json={"email": "ada.new@EXAMPLE.org"})
+        answer = await change_me(ada, email="ada.new@EXAMPLE.org")
         assert (answer.json()["email"], answer.json()["is_verified"]) == ("ada.new@example.org", False)
         token = await mailbox.verification_token("ada.new@example.org")
         assert (await stranger.post("/api/v1/auth/verify", json={"token": token})).json()["is_verified"]
 
     async def test_may_change_the_case_of_the_address_alone(self, ada: Person) -> None:
         local, domain = ada.email.split("@")
-        answer = await ada.call("PATCH", "/users/me", json={"email": f"{local.upper()}@{domain}"})
+        answer = await change_me(ada, email=f"{local.upper()}@{domain}")
         assert (answer.status_code, answer.json()["email"]) == (200, f"{local.upper()}@{domain}")
 
     async def test_takes_no_address_of_another(self, ada: Person, stranger: httpx.AsyncClient) -> None:
         bob = await Person.register(stranger)
-        answer = await ada.call("PATCH", "/users/me", json={"email": bob.email.upper()})
+        answer = await change_me(ada, email=bob.email.upper())
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:colophon:email-taken")
 
     async def test_holds_the_password_against_the_new_address(self, ada: Person) -> None:
         change = {"email": "ada.lovelace@example.org", "password": "ada.lovelace"}
-        answer = await ada.call("PATCH", "/users/me", json=change)
+        answer = await change_me(ada, **change)
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/password")
         assert (await ada.call("GET", "/users/me")).json()["email"] == ada.email
 
     @pytest.mark.parametrize("field", ["is_active", "is_superuser", "is_verified"])
     async def test_makes_nobody_more_than_they_are(self, ada: Person, field: str) -> None:
-        answer = await ada.call("PATCH", "/users/me", json={field: True})
+        answer = await change_me(ada, **{field: True})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, f"/{field}")
         assert not (await ada.call("GET", "/users/me")).json()["is_superuser"]
 
@@ -173,20 +177,15 @@ class TestOpenApi:
             if path.startswith(("/api/v1/auth", "/api/v1/users"))
             for operation in methods.values()
         }
-        assert set(operations) == {
-            *(
-                "register",
-                "login",
-                "refresh",
-                "logout",
-                "forgotPassword",
-                "resetPassword",
-                "requestVerification",
-                "verifyEmail",
-            ),
-            *("getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"),
+        for_everybody = {
+            *("register", "login", "refresh", "forgotPassword", "resetPassword", "requestVerification", "verifyEmail"),
         }
+        for_those_signed_in = {
+            *("logout", "getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"),
+            *("listSessions", "endSession", "endOtherSessions", "createToken", "listTokens", "removeToken"),
+        }
+        assert set(operations) == for_everybody | for_those_signed_in
         assert all(operation["summary"] and operation["description"] for operation in operations.values())
         assert "403" in operations["listUsers"]["responses"]
-        guarded = {name for name, operation in operations.items() if "security" in operation}
-        assert guarded == {"logout", "getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"}
+        guarded = {name: operation["security"] for name, operation in operations.items() if "security" in operation}
+        assert guarded == dict.fromkeys(for_those_signed_in, [{"Password": []}])

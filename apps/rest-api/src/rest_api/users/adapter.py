@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from book_db.callers import Callers
 from book_db.errors import EmailTaken, UserNotFound
 from book_db.oauth_accounts import OAuthAccounts, ProviderAccount
 from book_db.users import Users
@@ -19,9 +18,8 @@ from rest_api.users.addresses import normalised
 class UserDatabase(BaseUserDatabase[Account, UUID]):
     """Users by id and by e-mail. Whoever may no longer sign in is out when the call returns."""
 
-    def __init__(self, users: Users, callers: Callers, oauth_accounts: OAuthAccounts) -> None:
+    def __init__(self, users: Users, oauth_accounts: OAuthAccounts) -> None:
         self._users = users
-        self._callers = callers
         self._oauth_accounts = oauth_accounts
 
     async def get(self, id: UUID) -> Account | None:  # noqa: A002  # fastapi-users names it so
@@ -40,16 +38,24 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
         with _in_words_of_fastapi_users():
             return await self._users.add(create_dict)
 
-    async def update(self, user: Account, update_dict: dict[str, Any], *, keep: UUID | None = None) -> Account:
-        """Changes a user. A new password and a deactivation end the user's sessions, all but ``keep``."""
+    async def update(
+        self, user: Account, update_dict: dict[str, Any], *, keep: UUID | None = None, revoke_tokens: bool = False
+    ) -> Account:
+        """Changes a user. A new password and a deactivation end the user's sessions, all but ``keep``.
+
+        The tokens of the user's programs are taken back with ``revoke_tokens``, and by a deactivation.
+        """
         if not update_dict:
             return user
-        sign_out = "hashed_password" in update_dict or update_dict.get("is_active") is False
+        deactivated = update_dict.get("is_active") is False
         with _in_words_of_fastapi_users():
-            changed = await self._users.change(user.id, update_dict, sign_out=sign_out, keep=keep)
-        # PostgreSQL tells every process; this one need not wait for it.
-        self._callers.forget(str(user.id))
-        return changed
+            return await self._users.change(
+                user.id,
+                update_dict,
+                sign_out="hashed_password" in update_dict or deactivated,
+                keep=keep,
+                revoke_tokens=revoke_tokens or deactivated,
+            )
 
     async def rehash(self, user: Account, better_hash: str) -> Account | None:
         """The user with a better hash of the same password; None if the user has another one by now."""
@@ -57,7 +63,6 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
 
     async def delete(self, user: Account) -> None:
         await self._users.remove(user.id)
-        self._callers.forget(str(user.id))
 
     async def create_with_oauth_account(self, account: ProviderAccount, hashed_password: str) -> Account:
         """A new user, whose address the provider has verified. Raises Overtaken."""

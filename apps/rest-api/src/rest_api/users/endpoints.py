@@ -4,9 +4,13 @@ from fastapi import APIRouter, Request
 
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
+from rest_api.rate_limits import Limits
 from rest_api.users import page_tokens
 from rest_api.users.accounts import Account
+from rest_api.users.own_sessions import router as own_sessions
+from rest_api.users.own_tokens import router as own_tokens
 from rest_api.users.parts import CurrentUser, Parts, require_superuser
+from rest_api.users.problems import PasswordNeeded
 from rest_api.users.schemas import (
     PAGE_SIZE_DEFAULT,
     PageSize,
@@ -33,11 +37,13 @@ async def get_me(user: CurrentUser) -> Account:
     return user
 
 
-@_oneself.patch("", response_model=UserRead, responses=_WRITES, operation_id="changeMe")
-async def change_me(change: UserUpdate, request: Request, user: CurrentUser, parts: Parts) -> Account:
-    """Change one's own address or password. A new password ends every other session; a new address is to be
-    confirmed again.
+@_oneself.patch("", response_model=UserRead, responses=_WRITES | documented(429), operation_id="changeMe")
+async def change_me(change: UserUpdate, request: Request, user: CurrentUser, limits: Limits, parts: Parts) -> Account:
+    """Change one's own address or password, with the password as it is now. A new password ends every other session;
+    a new address is to be confirmed again.
     """
+    async with limits.guessing(request, user.email):
+        await parts.manager.check_password(user, change.current_password)
     return await parts.manager.change(user, change.values(), keep=caller_of(request).session_id)
 
 
@@ -63,16 +69,23 @@ async def get_user(user_id: UserId, parts: Parts) -> Account:
 
 @_everyone.patch("/{user_id}", response_model=UserRead, responses=documented(404) | _WRITES, operation_id="changeUser")
 async def change_user(user_id: UserId, change: UserUpdateBySuperuser, request: Request, parts: Parts) -> Account:
-    """Change a user. A new password and a deactivation end the user's sessions at once."""
+    """Change a user. A new password and a deactivation end the user's sessions and take back the tokens of the user's
+    programs, at once. One's own address and password are changed at `/users/me`.
+    """
+    caller = caller_of(request)
+    if user_id == caller.user_id and change.model_fields_set & {"email", "password"}:
+        raise PasswordNeeded
     user = await parts.manager.get(user_id)
-    return await parts.manager.change(user, change.values(), keep=caller_of(request).session_id)
+    return await parts.manager.change(user, change.values(), keep=caller.session_id, recovery=True)
 
 
 @_everyone.delete("/{user_id}", status_code=204, responses=documented(404), operation_id="deleteUser")
 async def delete_user(user_id: UserId, parts: Parts) -> None:
-    """Remove a user, and with the user every session. The user's books stay."""
+    """Remove a user, and with the user every session and token. The user's books stay."""
     await parts.manager.delete(await parts.manager.get(user_id))
 
 
 router.include_router(_oneself)
+router.include_router(own_sessions)
+router.include_router(own_tokens)
 router.include_router(_everyone)

@@ -31,6 +31,7 @@ from rest_api.users.letters import Letters
 from rest_api.users.mail import Post
 from rest_api.users.oauth.problems import AccountInactive, EmailNotConfirmed, NoVerifiedEmail, UnusableEmail
 from rest_api.users.passwords import Passwords
+from rest_api.users.problems import WrongPassword
 
 _HOUR: Final = 3_600
 
@@ -82,9 +83,20 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             return None
         return await self.user_db.rehash(user, better_hash) if better_hash else user
 
-    async def change(self, user: Account, changes: Mapping[str, Any], *, keep: UUID | None = None) -> Account:
+    async def check_password(self, user: Account, password: str) -> None:
+        """Lets the user show once more who they are, before something is changed that a thief would change.
+
+        Raises WrongPassword.
+        """
+        if not (await self._passwords.verify(password, user.hashed_password)).right:
+            raise WrongPassword
+
+    async def change(
+        self, user: Account, changes: Mapping[str, Any], *, keep: UUID | None = None, recovery: bool = False
+    ) -> Account:
         """The user with these fields changed. A new password ends every session but ``keep``, a new address is
-        unverified and is sent a link.
+        unverified and is sent a link. In a ``recovery`` a new password also takes back the tokens of the user's
+        programs: somebody else may have made them.
 
         Raises UserAlreadyExists, InvalidPasswordException, and UserNotExists when the user is gone meanwhile.
         """
@@ -92,9 +104,10 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         email = values.get("email", user.email)
         if email != user.email:
             values.setdefault("is_verified", False)
+        revoke_tokens = recovery and "password" in values
         if "password" in values:
             values["hashed_password"] = await self._hash(values.pop("password"), email)
-        changed = await self.user_db.update(user, values, keep=keep)
+        changed = await self.user_db.update(user, values, keep=keep, revoke_tokens=revoke_tokens)
         if changed.email != user.email and changed.is_active and not changed.is_verified:
             await self.request_verify(changed)
         return changed
@@ -112,12 +125,12 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         await self.on_after_forgot_password(user, token, request)
 
     async def reset_password(self, token: str, password: str, request: Request | None = None) -> Account:
-        """Sets a new password and ends every session.
+        """Sets a new password, ends every session and takes back the tokens of the user's programs.
 
         Raises InvalidResetPasswordToken and InvalidPasswordException.
         """
         user = await self._user_of_reset_token(token)
-        changed = await self.change(user, {"password": password})
+        changed = await self.change(user, {"password": password}, recovery=True)
         await self.on_after_reset_password(changed, request)
         return changed
 

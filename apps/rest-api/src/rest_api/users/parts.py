@@ -55,7 +55,7 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
     )
     async with Post(_mailer(settings)) as post, Passwords() as passwords:
         oauth_accounts = OAuthAccounts(store.database)
-        database = UserDatabase(store.users, store.callers, oauth_accounts)
+        database = UserDatabase(store.users, oauth_accounts)
         yield UserParts(
             users=store.users,
             sessions=store.sessions,

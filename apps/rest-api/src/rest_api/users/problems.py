@@ -16,6 +16,14 @@ class BadCredentials(FastAPIUsersException):
     """Nobody can sign in with these credentials."""
 
 
+class WrongPassword(BadCredentials):
+    """The password with which the caller was to show who they are is not theirs."""
+
+
+class PasswordNeeded(FastAPIUsersException):
+    """Superusers change their own address and password as everybody does: with their password."""
+
+
 class NotSuperuser(FastAPIUsersException):
     """The caller is signed in, but may not manage users."""
 
@@ -23,6 +31,12 @@ class NotSuperuser(FastAPIUsersException):
 PROBLEMS: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
     # 400 and not 401, as RFC 6749, section 5.2, has it: no access token is missing.
     BadCredentials: (400, "bad-credentials", "The e-mail address or the password is wrong."),
+    WrongPassword: (403, "wrong-password", "The current password is wrong."),
+    PasswordNeeded: (
+        403,
+        "password-needed",
+        "Your own address and password are changed at /api/v1/users/me, with your current password.",
+    ),
     NotSuperuser: (403, "not-superuser", "Only superusers manage users."),
     UserNotExists: (404, "user-not-found", "There is no such user."),
     UserAlreadyExists: (409, "email-taken", "Another user has this e-mail address."),

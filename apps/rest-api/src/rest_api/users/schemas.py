@@ -1,9 +1,11 @@
 """What users look like in requests and responses."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from functools import partial
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
+from book_db.books.text import clean
 from book_db.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +15,14 @@ from rest_api.users.addresses import MAX_LENGTH, normalised
 
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 100
+TOKEN_NAME_MAX: Final = 100
+
+
+def _each_once(scopes: list[str]) -> list[str]:
+    if len(set(scopes)) < len(scopes):
+        raise ValueError("must name each scope once")
+    return scopes
+
 
 Email = Annotated[
     str,
@@ -36,11 +46,44 @@ Password = Annotated[
         },
     ),
 ]
+CurrentPassword = Annotated[
+    str,
+    Field(
+        max_length=passwords.MAX_LENGTH,
+        description="The password as it is now.",
+        examples=["correct horse battery"],
+        json_schema_extra={"format": "password"},
+    ),
+]
 MailedToken = Annotated[
     str, Field(min_length=1, max_length=1_024, description="What the link in the mail ends with, after `#token=`.")
 ]
 
+TokenName = Annotated[
+    str,
+    AfterValidator(partial(clean, at_most=TOKEN_NAME_MAX)),
+    Field(
+        description="For oneself, to know it by. Trimmed; then 1 to 100 characters, no control characters.",
+        examples=["nightly export"],
+        json_schema_extra={"minLength": 1, "maxLength": TOKEN_NAME_MAX},
+    ),
+]
+TokenScope = Literal["books:read", "books:write"]
+TokenScopes = Annotated[
+    list[TokenScope],
+    AfterValidator(_each_once),
+    Field(
+        min_length=1,
+        max_length=2,
+        description="What the token may do: read books, over REST and gRPC; write them. Neither holds the other.",
+        examples=[["books:read"]],
+        json_schema_extra={"uniqueItems": True},
+    ),
+]
+
 UserId = Annotated[UUID, Path(description="The user's id.")]
+SessionId = Annotated[UUID, Path(description="The session's id.")]
+ApiTokenId = Annotated[UUID, Path(description="The id of the token, which is not the token.")]
 PageSize = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="How many users at most.")]
 PageToken = Annotated[
     str | None, Query(max_length=100, description="`next_page_token` of the page before; none for the first.")
@@ -58,29 +101,39 @@ class UserCreate(_Input):
     password: Password
 
 
-class UserUpdate(_Input):
-    """What users change of themselves, one field at least."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
-
+class _Change(_Input):
     email: Email = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
     password: Password = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
 
     @model_validator(mode="after")
-    def _names_a_field(self) -> "UserUpdate":
-        if not self.model_fields_set:
-            raise ValueError("must name at least one field")
+    def _names_a_field(self) -> Self:
+        if not self.values():
+            raise ValueError("must name at least one field to change")
         return self
 
     def values(self) -> dict[str, Any]:
-        """The fields that are named, and no other."""
-        return self.model_dump(exclude_unset=True)
+        """The fields that are to be changed, and no other."""
+        return self.model_dump(exclude_unset=True, exclude={"current_password"})
 
 
-class UserUpdateBySuperuser(UserUpdate):
+class UserUpdate(_Change):
+    """What users change of themselves, one field at least, and their password as the proof that it is they."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 2})
+
+    current_password: CurrentPassword
+
+
+class UserUpdateBySuperuser(_Change):
     """What superusers change of a user, one field at least."""
 
-    is_active: bool = Field(default=None, validate_default=False, description="False ends every session at once.")  # type: ignore[assignment]  # absent, never null
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    is_active: bool = Field(
+        default=None,  # type: ignore[assignment]  # absent, never null
+        validate_default=False,
+        description="False ends every session and takes back every token, at once.",
+    )
     is_superuser: bool = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
     is_verified: bool = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
 
@@ -103,6 +156,65 @@ class UserPage(BaseModel):
 
     users: list[UserRead]
     next_page_token: str | None = Field(description="Ask for the next page with it; null at the end.")
+
+
+class SessionRead(BaseModel):
+    """A place where the user is signed in."""
+
+    id: UUID
+    created_at: datetime = Field(description="When the user signed in, UTC.", examples=["2026-11-23T18:00:00.123456Z"])
+    last_used_at: datetime = Field(
+        description="When it was begun, or refreshed for the last time, UTC.", examples=["2026-11-23T18:15:00.123456Z"]
+    )
+    expires_at: datetime = Field(
+        description="When it ends unless it is refreshed, UTC.", examples=["2026-12-23T18:15:00.123456Z"]
+    )
+    user_agent: str | None = Field(
+        description="The program that signed in, as it called itself.", examples=["Mozilla/5.0 (X11; Linux x86_64)"]
+    )
+    address: str | None = Field(description="The address it signed in from.", examples=["192.0.2.7"])
+    current: bool = Field(description="Whether it is the one that asks.")
+
+
+class SessionList(BaseModel):
+    """The user's sessions that have not ended."""
+
+    sessions: list[SessionRead]
+
+
+class ApiTokenCreate(_Input):
+    """A token for a program."""
+
+    name: TokenName
+    scopes: TokenScopes
+    expires_in_days: int = Field(
+        default=30, strict=True, ge=1, le=365, description="After so many days it is good no more.", examples=[90]
+    )
+
+
+class ApiTokenRead(BaseModel):
+    """What is told of a token that is good."""
+
+    id: UUID
+    name: str = Field(examples=["nightly export"])
+    scopes: list[TokenScope] = Field(examples=[["books:read"]])
+    created_at: datetime = Field(description="UTC.", examples=["2026-11-23T18:00:00.123456Z"])
+    expires_at: datetime = Field(description="UTC.", examples=["2027-02-21T18:00:00.123456Z"])
+
+
+class ApiTokenCreated(ApiTokenRead):
+    """A token, told this once."""
+
+    token: str = Field(
+        description="To be sent along as `Authorization: Bearer ...`. Whoever has it can do what its scopes allow.",
+        examples=["colophon_api_..."],
+    )
+
+
+class ApiTokenList(BaseModel):
+    """The user's tokens that have not expired."""
+
+    tokens: list[ApiTokenRead]
 
 
 class Tokens(BaseModel):

@@ -1,0 +1,50 @@
+"""Tokens for one's programs: the endpoints under /users/me/tokens."""
+
+from typing import Any, Final
+
+from book_db.api_tokens import MOST
+from book_db.errors import UserNotFound
+from book_runtime.tokens import InvalidToken
+from fastapi import APIRouter, Request, Response
+
+from rest_api.guard import SessionRoute, caller_of
+from rest_api.problems import documented
+from rest_api.users.parts import Parts
+from rest_api.users.schemas import ApiTokenCreate, ApiTokenCreated, ApiTokenId, ApiTokenList
+
+router = APIRouter(prefix="/users/me/tokens", route_class=SessionRoute)
+
+_TOO_MANY: Final[dict[int | str, dict[str, Any]]] = {409: {"description": f"The user has {MOST} tokens already."}}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=ApiTokenCreated,
+    responses=documented(400, 413, 415, 422) | _TOO_MANY,
+    operation_id="createToken",
+)
+async def create_token(new: ApiTokenCreate, request: Request, response: Response, parts: Parts) -> dict[str, Any]:
+    """Make a token for a program, which calls with it in one's name: on books, within its scopes, over REST and gRPC.
+
+    The token is shown this once.
+    """
+    user_id = caller_of(request).user_id
+    try:
+        made, token = await parts.api_tokens.add(user_id, new.name, new.scopes, days=new.expires_in_days)
+    except UserNotFound as error:  # since the call began
+        raise InvalidToken("its user is gone") from error
+    response.headers["Cache-Control"] = "no-store"
+    return made._asdict() | {"token": token}
+
+
+@router.get("", response_model=ApiTokenList, operation_id="listTokens")
+async def list_tokens(request: Request, parts: Parts) -> dict[str, Any]:
+    """See which tokens are good, the newest first. The tokens themselves are not told again."""
+    return {"tokens": [each._asdict() for each in await parts.api_tokens.of(caller_of(request).user_id)]}
+
+
+@router.delete("/{token_id}", status_code=204, responses=documented(404, 422), operation_id="removeToken")
+async def remove_token(token_id: ApiTokenId, request: Request, parts: Parts) -> None:
+    """Take a token back. It is good for nothing from then on."""
+    await parts.api_tokens.remove(caller_of(request).user_id, token_id)
