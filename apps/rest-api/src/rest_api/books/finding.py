@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from rest_api.books.preconditions import CACHING
-from rest_api.books.schemas import Book, PublicationDate
+from rest_api.books.schemas import Book, PublicationDate, text_pattern
 from rest_api.guard import GuardedRoute, bearer
 from rest_api.problems import documented
 
@@ -97,17 +97,22 @@ def _checked(read: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _written(pattern: str) -> Any:
+    return Field(json_schema_extra={"minLength": 1, "pattern": pattern})
+
+
 def never_null(schema: dict[str, Any]) -> None:
     """What is not given is None, but there is no way to write null in a query."""
     [given] = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
     schema |= given
 
 
-_not_empty: Final = Field(json_schema_extra={"minLength": 1})
+# One visible character that is no star, or several.
+_WANTED: Final = text_pattern(alone=r"[^\s*\x00-\x1f\x7f-\x9f]")
 
-_AuthorFilter = Annotated[str, _not_empty, _checked(partial(_wanted, at_most=AUTHOR_MAX))]
-_TitleFilter = Annotated[str, _not_empty, _checked(partial(_wanted, at_most=TITLE_MAX))]
-_Question = Annotated[str, _not_empty, _checked(_asked_for)]
+_AuthorFilter = Annotated[str, _written(_WANTED), _checked(partial(_wanted, at_most=AUTHOR_MAX))]
+_TitleFilter = Annotated[str, _written(_WANTED), _checked(partial(_wanted, at_most=TITLE_MAX))]
+_Question = Annotated[str, _written(text_pattern()), _checked(_asked_for)]
 
 
 class Filters(BaseModel):

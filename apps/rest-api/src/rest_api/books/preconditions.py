@@ -43,12 +43,10 @@ def condition_of(request: Request) -> Precondition:
         raise PreconditionRequired
     if if_match is None and if_none_match is None:
         return ANY_VERSION
+    among = None if if_match in (None, "*") else frozenset(_versions("If-Match", if_match, weak=False))
     if if_none_match == "*":
         return _ONLY_IF_ABSENT
-    return Precondition(
-        among=None if if_match in (None, "*") else frozenset(_versions("If-Match", if_match, weak=False)),
-        not_among=frozenset(_versions("If-None-Match", if_none_match, weak=True)),
-    )
+    return Precondition(among, not_among=frozenset(_versions("If-None-Match", if_none_match, weak=True)))
 
 
 def is_known(request: Request, version: int) -> bool:

@@ -30,13 +30,20 @@ def _iso_date(value: object) -> date:
         raise ValueError(f"is not a day of the calendar: {error}") from error
 
 
-# What is left after trimming begins and ends with something else than a blank, and holds no control characters.
-_TEXT: Final = r"^\s*[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?\s*$"
+_VISIBLE: Final = r"[^\s\x00-\x1f\x7f-\x9f]"
+
+
+def text_pattern(*, alone: str = _VISIBLE) -> str:
+    """What text is before it is trimmed: it begins and ends with what can be seen, and holds no control characters.
+
+    `alone` is what it may be if it is one character.
+    """
+    return rf"^\s*(?:{alone}|{_VISIBLE}[^\x00-\x1f\x7f-\x9f\u2028\u2029]*{_VISIBLE})\s*$"
 
 
 def _text(at_most: int) -> dict[str, Any]:
     # Said in the schema and checked after trimming, so not by pydantic itself.
-    return {"minLength": 1, "maxLength": at_most, "pattern": _TEXT}
+    return {"minLength": 1, "maxLength": at_most, "pattern": text_pattern()}
 
 
 Title = Annotated[
