@@ -11,12 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 from book_db import callers as callers_module
 from book_db.api_tokens import ApiTokens
-from book_db.callers import ALL_SCOPES, Caller, Callers
+from book_db.callers import ALL_SCOPES, READ_BOOKS, WRITE_BOOKS, Caller, Callers
 from book_db.database import Database
+from book_db.errors import InsufficientScope, RefreshRefused, SessionRequired
+from book_db.secret_tokens import API_TOKEN, REFRESH_TOKEN, digest, new_token
 from book_db.sessions import Sessions
-from book_db.tables import User
+from book_db.tables import RefreshTokenRow, User
 from book_db.users import Users
 from book_runtime.tokens import Claims, InvalidToken, TokenVerifier
+from sqlalchemy import insert
 from structlog.testing import capture_logs
 from support.data_layer import Eventually, Query, StatementsOf
 
@@ -98,11 +101,24 @@ async def other_process(verifier: PlainTokens, database_url: str) -> AsyncIterat
     await database.close()
 
 
+async def _replay(sessions: Sessions, user: User, session_id: UUID) -> None:
+    """What a thief does, or whoever comes after one."""
+    database, token = sessions._database, new_token(REFRESH_TOKEN)
+    async with database.transaction() as connection:
+        values = {"hash": digest(token), "session_id": session_id}
+        await connection.execute(insert(RefreshTokenRow).values(**values))
+    await sessions.refresh(token, 3600)
+    with pytest.raises(RefreshRefused):
+        await sessions.refresh(token, 3600)
+
+
 Ending = Callable[[Users, Sessions, User, UUID], Any]
 
 ENDINGS = [
     pytest.param(lambda users, sessions, user, session: sessions.end(session), id="signed-out"),
+    pytest.param(lambda users, sessions, user, session: sessions.end_one(user.id, session), id="signed-out-from-afar"),
     pytest.param(lambda users, sessions, user, session: sessions.end_all(user.id), id="signed-out-everywhere"),
+    pytest.param(lambda users, sessions, user, session: _replay(sessions, user, session), id="refresh-token-replayed"),
     pytest.param(lambda users, sessions, user, session: users.change(user.id, {"is_active": False}), id="deactivated"),
     pytest.param(lambda users, sessions, user, session: users.remove(user.id), id="removed"),
 ]
@@ -257,6 +273,116 @@ class TestACallerWhoIsOut:
         let_go.set()
         await identifying  # it began before the session ended
         assert callers._remembered == {}
+
+
+ProgramEnding = Callable[[Users, ApiTokens, User, UUID], Any]
+
+PROGRAM_ENDINGS = [
+    pytest.param(lambda users, tokens, user, token_id: tokens.remove(user.id, token_id), id="removed"),
+    pytest.param(lambda users, tokens, user, _: users.change(user.id, {"is_active": False}), id="user-deactivated"),
+    pytest.param(lambda users, tokens, user, _: users.remove(user.id), id="user-removed"),
+    pytest.param(
+        lambda users, tokens, user, _: users.change(user.id, {"hashed_password": "y"}, revoke_tokens=True),
+        id="account-recovered",
+    ),
+]
+
+
+class TestAProgram:
+    @pytest.fixture
+    def api_tokens(self, database: Database) -> ApiTokens:
+        return ApiTokens(database)
+
+    @pytest.fixture
+    async def made(self, api_tokens: ApiTokens, user: User) -> tuple[UUID, str]:
+        """The id of an API token, and the token."""
+        token, secret = await api_tokens.add(user.id, "backup", [READ_BOOKS], days=30)
+        return token.id, secret
+
+    async def test_calls_for_its_user_within_its_scopes_and_in_no_session(
+        self, callers: Callers, user: User, made: tuple[UUID, str]
+    ) -> None:
+        caller = await callers.identify(made[1])
+        assert caller == Caller(user.id, None, frozenset((READ_BOOKS,)))
+        caller.demand(READ_BOOKS)
+        with pytest.raises(InsufficientScope, match="books:write"):
+            caller.demand(WRITE_BOOKS)
+        with pytest.raises(SessionRequired):
+            caller.session()
+
+    async def test_is_remembered(
+        self, callers: Callers, made: tuple[UUID, str], database: Database, statements_of: StatementsOf
+    ) -> None:
+        with statements_of(database) as statements:
+            for _ in range(3):
+                await callers.identify(made[1])
+        assert len(statements) == 1
+
+    async def test_is_looked_up_together_with_others(
+        self, callers: Callers, api_tokens: ApiTokens, user: User, database: Database, statements_of: StatementsOf
+    ) -> None:
+        secrets = [(await api_tokens.add(user.id, "backup", [READ_BOOKS], days=30))[1] for _ in range(10)]
+        with statements_of(database) as statements:
+            await asyncio.gather(*(callers.identify(secret) for secret in secrets * 2))
+        assert len(statements) == 1
+
+    async def test_is_refused_without_a_question_when_its_token_is_not_whole(
+        self, callers: Callers, made: tuple[UUID, str], database: Database, statements_of: StatementsOf
+    ) -> None:
+        with statements_of(database) as statements, pytest.raises(InvalidToken, match="malformed"):
+            await callers.identify(made[1][:-1])
+        assert statements == []
+
+    async def test_is_refused_with_a_token_that_nobody_was_given(self, callers: Callers) -> None:
+        with pytest.raises(InvalidToken, match="removed or has expired"):
+            await callers.identify(new_token(API_TOKEN))
+        assert callers._remembered == {}
+
+    async def test_is_refused_from_the_second_at_which_its_token_expires(
+        self, callers: Callers, api_tokens: ApiTokens, user: User
+    ) -> None:
+        """Though it was remembered for longer."""
+        _, secret = await api_tokens.add(user.id, "short", [READ_BOOKS], days=0.5 / 86_400)
+        await callers.identify(secret)
+        await asyncio.sleep(0.55)
+        with pytest.raises(InvalidToken):
+            await callers.identify(secret)
+
+    @pytest.mark.parametrize("end", PROGRAM_ENDINGS)
+    async def test_is_out_at_once_in_this_process(
+        self,
+        verifier: PlainTokens,
+        sessions: Sessions,
+        users: Users,
+        api_tokens: ApiTokens,
+        user: User,
+        made: tuple[UUID, str],
+        end: ProgramEnding,
+    ) -> None:
+        callers = Callers(verifier, sessions, api_tokens)
+        callers._begin_to_hear()
+        await callers.identify(made[1])
+        assert list(callers._remembered) == [made[1]]
+        await end(users, api_tokens, user, made[0])
+        with pytest.raises(InvalidToken):
+            await callers.identify(made[1])
+
+    @pytest.mark.parametrize("end", PROGRAM_ENDINGS)
+    async def test_is_out_soon_in_another(
+        self,
+        other_process: Callers,
+        users: Users,
+        api_tokens: ApiTokens,
+        user: User,
+        made: tuple[UUID, str],
+        end: ProgramEnding,
+        eventually: Eventually,
+    ) -> None:
+        await other_process.identify(made[1])
+        await end(users, api_tokens, user, made[0])
+        await eventually(lambda: not other_process._remembered, seconds=1)
+        with pytest.raises(InvalidToken):
+            await other_process.identify(made[1])
 
 
 class TestWhileItCannotHear:
