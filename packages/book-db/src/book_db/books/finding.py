@@ -63,7 +63,10 @@ async def estimate(database: Database, selection: Selection) -> int:
 
 def listing(selection: Selection, order: Order, place: Place | None, *, at_most: int) -> Sql:
     """The statement for the books of a selection that come after a place in the order, or from the first on."""
-    condition = _where([*_conditions(selection), *_after(place, order)])
+    if getattr(selection, order.field, None) is not None:
+        # They are all equal in this, which leaves the id. The planner knows that too, but not where such a page begins.
+        order = Order("id", order.descending)
+    condition = _where([*_conditions(selection, _implied(place, order)), *_after(place, order)])
     direction = "DESC" if order.descending else "ASC"
     by = ", ".join(f"{key} {direction}" for key in dict.fromkeys((sort_key(order.field), "id")))
     statement = f"SELECT {COLUMNS} FROM books {condition.text} ORDER BY {by} LIMIT :at_most"  # noqa: S608 - of constants
@@ -72,7 +75,7 @@ def listing(selection: Selection, order: Order, place: Place | None, *, at_most:
 
 def matching(selection: Selection) -> Sql:
     """A WHERE clause that the books of a selection meet; empty for every book."""
-    return _where(_conditions(selection))
+    return _where(_conditions(selection, implied=None))
 
 
 def sort_key(field: Field) -> str:
@@ -86,17 +89,26 @@ def _where(conditions: Iterable[Sql]) -> Sql:
     return Sql("WHERE " + " AND ".join(condition.text for condition in conditions) if conditions else "", values)
 
 
-def _conditions(selection: Selection) -> Iterable[Sql]:
-    # Each as an index has it, and none that follows from others: the planner takes them for independent of each
-    # other, and would expect too few books.
+def _conditions(selection: Selection, implied: str | None) -> Iterable[Sql]:
+    # Each as an index has it, and none that another implies: the planner takes them for independent of each other,
+    # and would expect too few books.
+    return (condition for condition in _all_conditions(selection) if implied not in condition.values)
+
+
+def _implied(place: Place | None, order: Order) -> str | None:
+    """The value that bounds what comes before a place, of which nothing is left to come."""
+    return place and f"{order.field}_{'until' if order.descending else 'from'}"
+
+
+def _all_conditions(selection: Selection) -> Iterable[Sql]:
     yield from _text("author", selection.author, selection.author_prefix)
     yield from _text("title", selection.title, selection.title_prefix)
     if selection.words:
         yield Sql("(title_words || author_words) @> CAST(:words AS text[])", {"words": list(selection.words)})
     if selection.published_from is not None:
-        yield Sql("publication_date >= :published_from", {"published_from": selection.published_from})
+        yield Sql("publication_date >= :publication_date_from", {"publication_date_from": selection.published_from})
     if selection.published_to is not None:
-        yield Sql("publication_date <= :published_to", {"published_to": selection.published_to})
+        yield Sql("publication_date <= :publication_date_until", {"publication_date_until": selection.published_to})
 
 
 def _text(field: Field, exact: str | None, prefix: str | None) -> Iterable[Sql]:
