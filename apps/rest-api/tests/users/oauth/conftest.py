@@ -76,6 +76,6 @@ def rows(database_url: str) -> Rows:
 
     def ask(query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(database_url) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]  # a str, written in the test
+            return connection.execute(query).fetchall()
 
     return ask

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from rest_api.app import create_app
+from rest_api.serving import listen, serving
 from rest_api.settings import RestSettings
 from rest_api.users.parts import UserParts
 from support.mailbox import Mailbox
@@ -263,6 +264,23 @@ class TestLogins:
 
     async def test_are_for_those_who_are_signed_in(self, browser: Browser) -> None:
         assert problem(await browser.client.get("/api/v1/users/me/logins")) == (401, "unauthenticated")
+
+
+async def test_the_access_log_does_not_tell_the_code(
+    rest_settings: RestSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "uvicorn.access")
+    with listen("127.0.0.1", 0, "REST_PORT") as listening:
+        async with (
+            serving(rest_settings.model_copy(update={"access_log": True}), listening),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client,
+        ):
+            await client.get("/api/v1/auth/github/callback", params={"code": CODE, "state": "a.b.c"})
+            await client.get("/healthz/live", params={"shown": "still"})
+    told = [record.getMessage() for record in caplog.records if record.name == "uvicorn.access"]
+    assert len(told) == 2
+    assert "/api/v1/auth/github/callback HTTP/1.1" in told[0]
+    assert "/healthz/live?shown=still" in told[1]
 
 
 async def test_the_code_goes_to_the_provider_and_nowhere_else(

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
+from rest_api.rate_limits import Limits
 from rest_api.settings import RestSettings
+from rest_api.users.oauth.access_log import leave_codes_out
 from rest_api.users.oauth.problems import TITLES
 from rest_api.users.oauth.providers import registered
 from rest_api.users.oauth.sign_in import Callback, SignIn
@@ -72,6 +74,7 @@ def router_for(settings: RestSettings) -> APIRouter:
     for name in providers:
         router.include_router(_with_provider(name, TITLES[name]))
     if providers:
+        leave_codes_out()
         router.include_router(_logins)
     return router
 
@@ -100,16 +103,22 @@ def _with_provider(name: str, title: str) -> APIRouter:
     @router.get(
         "/callback",
         response_model=Tokens,
-        responses=_PROBLEMS | documented(422),
+        responses=_PROBLEMS | documented(422, 429),
         operation_id=f"signInWith{title}",
         summary=f"Sign in with {title}",
     )
     async def callback(
-        request: Request, sign_in: With, code: Code = None, state: State = None, error: Error = None
+        request: Request,
+        limits: Limits,
+        sign_in: With,
+        code: Code = None,
+        state: State = None,
+        error: Error = None,
     ) -> Response:
         """Where the provider sends the browser back to: the same answer as to a password. Whoever comes for the first
         time gets an account, or is signed in to the one whose confirmed e-mail address the provider has verified too.
         """
+        await limits.login(request)
         return await sign_in.finish(request, Callback(code, state, error))
 
     return router
