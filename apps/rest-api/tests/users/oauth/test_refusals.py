@@ -141,7 +141,7 @@ class TestTooManyAttempts:
             assert problem(await browser.come_back(provider, code=CODE)) == (400, "sign-in-not-begun-here")
         answer = await browser.sign_in(provider)
         assert problem(answer) == (429, "too-many-requests")
-        assert int(answer.headers["retry-after"]) <= 60
+        assert int(answer.headers["retry-after"]) > 0
         assert provider.asked == 0
 
 

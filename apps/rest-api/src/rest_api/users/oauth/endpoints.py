@@ -79,6 +79,10 @@ def router_for(settings: RestSettings) -> APIRouter:
     return router
 
 
+async def _limited(request: Request, limits: Limits) -> None:
+    await limits.login(request)
+
+
 def _with_provider(name: str, title: str) -> APIRouter:
     router = APIRouter(prefix=f"/auth/{name}", tags=["auth"])
 
@@ -103,22 +107,17 @@ def _with_provider(name: str, title: str) -> APIRouter:
     @router.get(
         "/callback",
         response_model=Tokens,
+        dependencies=[Depends(_limited)],
         responses=_PROBLEMS | documented(422, 429),
         operation_id=f"signInWith{title}",
         summary=f"Sign in with {title}",
     )
     async def callback(
-        request: Request,
-        limits: Limits,
-        sign_in: With,
-        code: Code = None,
-        state: State = None,
-        error: Error = None,
+        request: Request, sign_in: With, code: Code = None, state: State = None, error: Error = None
     ) -> Response:
         """Where the provider sends the browser back to: the same answer as to a password. Whoever comes for the first
         time gets an account, or is signed in to the one whose confirmed e-mail address the provider has verified too.
         """
-        await limits.login(request)
         return await sign_in.finish(request, Callback(code, state, error))
 
     return router
