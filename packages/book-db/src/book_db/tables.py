@@ -29,6 +29,9 @@ EVENT_KINDS = ("created", "updated", "deleted")
 SORTED_LENGTH: Final = 200
 """Characters by which titles and authors are sorted: an index takes no entry longer than a third of a page."""
 
+WITHOUT_WORDS: Final = "words_version IS DISTINCT FROM version OR title_words IS NULL OR author_words IS NULL"
+"""Books whose words, or those of their present version, nobody has made."""
+
 _CODE_POINTS: Final = Text(collation="C")
 """Sorted by code point, which is the same on every machine and stays so when its libraries are updated."""
 
@@ -73,6 +76,8 @@ class BookRow(Base):
         Index("books_created_at_id_idx", "created_at", "id"),
         Index("books_updated_at_id_idx", "updated_at", "id"),
         Index("books_words_idx", text("(title_words || author_words)"), postgresql_using="gin"),
+        # Empty but for the books that `book_db.books.indexing` looks for at each start.
+        Index("books_without_words_idx", "id", postgresql_where=text(WITHOUT_WORDS)),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

@@ -6,17 +6,16 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, text
 
 from book_db.books.words import words_of
+from book_db.tables import WITHOUT_WORDS
 
 _AT_ONCE: Final = 1_000
 
-# What another writer changes meanwhile, the next round finds again, or that writer has made the words itself.
 _LACKING: Final = text(
-    """
+    f"""
     SELECT id, title, author, version FROM books
-    WHERE id > :after
-        AND (words_version IS DISTINCT FROM version OR title_words IS NULL OR author_words IS NULL)
+    WHERE id > :after AND ({WITHOUT_WORDS})
     ORDER BY id LIMIT :at_most
-    """
+    """  # noqa: S608 - of constants
 )
 _FILL: Final = text(
     """
@@ -34,15 +33,26 @@ _FILL: Final = text(
 
 
 def index_books(engine: Engine) -> None:
-    """Goes through the books once, some at a time, each time in a transaction of its own."""
+    """Gives words to the books that have none, some at a time, each time in a transaction of its own."""
+    # A book that somebody changes in between is left as it is now, and may want words again.
+    while _go_through(engine):
+        pass
+
+
+def _go_through(engine: Engine) -> bool:
+    """From the first book to the last. False when none wanted words."""
     after = 0
-    while True:
-        with engine.begin() as connection:
-            books = connection.execute(_LACKING, {"after": after, "at_most": _AT_ONCE}).all()
-            if not books:
-                return
-            _fill(connection, books)
+    while books := _index_some(engine, after):
         after = books[-1].id
+    return after > 0
+
+
+def _index_some(engine: Engine, after: int) -> Sequence[Row[*tuple[Any, ...]]]:
+    with engine.begin() as connection:
+        books = connection.execute(_LACKING, {"after": after, "at_most": _AT_ONCE}).all()
+        if books:
+            _fill(connection, books)
+    return books
 
 
 def _fill(connection: Connection, books: Sequence[Row[*tuple[Any, ...]]]) -> None:

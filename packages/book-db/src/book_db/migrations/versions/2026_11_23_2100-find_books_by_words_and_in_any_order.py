@@ -25,9 +25,18 @@ def upgrade() -> None:
     for column in ("publication_date", "version", "created_at", "updated_at"):
         op.create_index(f"books_{column}_id_idx", "books", [column, "id"])
     op.create_index("books_words_idx", "books", [sa.text("(title_words || author_words)")], postgresql_using="gin")
+    op.create_index(
+        "books_without_words_idx",
+        "books",
+        ["id"],
+        postgresql_where=sa.text(
+            "words_version IS DISTINCT FROM version OR title_words IS NULL OR author_words IS NULL"
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("books_without_words_idx", "books")
     op.drop_index("books_words_idx", "books")
     for column in ("publication_date", "version", "created_at", "updated_at"):
         op.drop_index(f"books_{column}_id_idx", "books")
