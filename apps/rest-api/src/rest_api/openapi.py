@@ -1,4 +1,4 @@
-"""The OpenAPI document, with what FastAPI cannot be told: every error is a problem document."""
+"""The OpenAPI document, with what FastAPI cannot be told: errors are problem documents, and one thing leads to another."""
 
 from typing import Any, Final
 
@@ -6,7 +6,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from rest_api import links
 from rest_api.books.streams.schemas import BookLine, ImportedLine, ImportSummary, RefusedLine
+from rest_api.guard import LOGIN_PATH
 from rest_api.problems import MEDIA_TYPE, Problem
 
 _REFERENCE: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -19,6 +21,26 @@ _BESIDES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
 ]
 """What no operation has as its own body, but refers to."""
 _OF_FASTAPI: Final = ("HTTPValidationError", "ValidationError")
+
+
+_LOGIN: Final = ("Body_login", "Credentials")
+"""FastAPI's name for the form, and ours."""
+
+_CREDENTIALS: Final = {
+    "title": "Credentials",
+    "description": "What signing in takes (RFC 6749, section 4.3.2).",
+    "type": "object",
+    "required": ["username", "password"],
+    "properties": {
+        "username": {"type": "string", "minLength": 1, "description": "The e-mail address."},
+        "password": {"type": "string", "minLength": 1, "format": "password"},
+        "grant_type": {"type": "string", "enum": ["password"]},
+        "scope": {"type": "string", "description": "Of no effect: a session opens everything that the user may do."},
+        "client_id": {"type": "string", "description": "Of no effect."},
+        "client_secret": {"type": "string", "format": "password", "description": "Of no effect."},
+    },
+}
+"""The form of fastapi.security, without fields that are null or empty: no form has the one, and the other is absence."""
 
 
 def install(app: FastAPI) -> None:
@@ -34,10 +56,20 @@ def install(app: FastAPI) -> None:
                 schemas.pop(name, None)
             for response in _error_responses(document):
                 response["content"] = _REFERENCE
+            _describe_login(document)
+            links.add_to(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _describe_login(document: dict[str, Any]) -> None:
+    theirs, ours = _LOGIN
+    del document["components"]["schemas"][theirs]
+    document["components"]["schemas"][ours] = _CREDENTIALS
+    [form] = document["paths"][LOGIN_PATH]["post"]["requestBody"]["content"].values()
+    form["schema"] = {"$ref": f"#/components/schemas/{ours}"}
 
 
 def _error_responses(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from book_db.books.text import clean
 from book_db.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from rest_api.users import passwords
 from rest_api.users.addresses import MAX_LENGTH, normalised
@@ -182,12 +182,17 @@ class SessionList(BaseModel):
     sessions: list[SessionRead]
 
 
+def _whole(value: object) -> object:
+    # JSON has one kind of number: 30.0 is 30.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class ApiTokenCreate(_Input):
     """A token for a program."""
 
     name: TokenName
     scopes: TokenScopes
-    expires_in_days: int = Field(
+    expires_in_days: Annotated[int, BeforeValidator(_whole)] = Field(
         default=30, strict=True, ge=1, le=365, description="After so many days it is good no more.", examples=[90]
     )
 
