@@ -1,4 +1,4 @@
-"""The OpenAPI document, with what FastAPI cannot be told: errors are problem documents, and one thing leads to another."""
+"""The OpenAPI document, with what FastAPI cannot be told: that errors are problem documents, and what leads to what."""
 
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ _CREDENTIALS: Final = {
         "client_secret": {"type": "string", "format": "password", "description": "Of no effect."},
     },
 }
-"""The form of fastapi.security, without fields that are null or empty: no form has the one, and the other is absence."""
+"""The form of fastapi.security. Its fields are never null, which a form cannot say, and never empty: that is absent."""
 
 
 def install(app: FastAPI) -> None:

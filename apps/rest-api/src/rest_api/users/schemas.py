@@ -10,6 +10,7 @@ from book_db.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rest_api.books.schemas import text_pattern
 from rest_api.users import passwords
 from rest_api.users.addresses import MAX_LENGTH, normalised
 
@@ -65,7 +66,7 @@ TokenName = Annotated[
     Field(
         description="For oneself, to know it by. Trimmed; then 1 to 100 characters, no control characters.",
         examples=["nightly export"],
-        json_schema_extra={"minLength": 1, "maxLength": TOKEN_NAME_MAX},
+        json_schema_extra={"pattern": text_pattern(), "minLength": 1, "maxLength": TOKEN_NAME_MAX},
     ),
 ]
 TokenScope = Literal["books:read", "books:write"]
