@@ -96,7 +96,8 @@ def _copy(selection: Selection, form: Form) -> tuple[bytes, dict[str, Any]]:
 async def _blocks(connection: psycopg.AsyncConnection) -> AsyncIterator[bytes]:
     is_last = False
     while not is_last:
-        block, is_last = await connection.wait(_next_block(connection.pgconn))
+        with translated(lost=ConnectionLost):
+            block, is_last = await connection.wait(_next_block(connection.pgconn))
         if block:
             yield block
 

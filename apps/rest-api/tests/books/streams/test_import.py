@@ -1,0 +1,224 @@
+"""Books that come as a stream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from book_db.migrations import upgrade
+from book_db.store import Store
+from book_db.tables import OutboxRow
+from book_runtime.settings import load
+from rest_api.app import create_app
+from rest_api.books.streams import loading
+from rest_api.settings import RestSettings
+from sqlalchemy import func, select
+from support.people import Person
+from support.postgresql import PostgreSQLServer
+from support.streams import IMPORT, a_line, exported, report_of, send, volumes
+
+ROWS = b"""title,author,publication_date
+Romola,George Eliot,1863-01-01
+"Felix Holt, the Radical",George Eliot,1866-01-01
+"""
+
+
+def assert_problem(answer: httpx.Response, status: int, type_: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    problem: dict[str, Any] = answer.json()
+    assert (problem["status"], problem["type"]) == (status, f"urn:colophon:{type_}")
+    return problem
+
+
+async def count_events(store: Store) -> int:
+    async with store.database.statement() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(OutboxRow)) or 0)
+
+
+class TestImport:
+    async def test_loads_what_is_a_book_and_tells_of_each_line_what_became_of_it(
+        self, client: httpx.AsyncClient, store: Store
+    ) -> None:
+        upload = (
+            a_line(title=" Romola ")
+            + b"\n"
+            + a_line(title="", isbn="978")
+            + b"nonsense\n"
+            + a_line(publication_date="1871-02-30")
+            + a_line(title="Adam Bede").rstrip()
+        )
+        lines, summary = report_of(await send(client, upload))
+        first, *refused, last = lines
+        assert [first["line"], last["line"]] == [1, 6]
+        assert refused == [
+            {
+                "line": 3,
+                "errors": [
+                    {"pointer": "/title", "detail": "must not be blank"},
+                    {"pointer": "/isbn", "detail": "is not known here"},
+                ],
+            },
+            {"line": 4, "errors": [{"detail": "Expecting value at character 0"}]},
+            {
+                "line": 5,
+                "errors": [
+                    {
+                        "pointer": "/publication_date",
+                        "detail": "is not a day of the calendar: day is out of range for month",
+                    }
+                ],
+            },
+        ]
+        assert summary == {"created": 2, "refused": 3}
+        assert [(book["id"], book["title"]) for book in await exported(client)] == [
+            (first["id"], "Romola"),
+            (last["id"], "Adam Bede"),
+        ]
+        assert await count_events(store) == 2
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "text/csv",
+            "text/csv; charset=UTF-8",
+            'Text/CSV; header=present; charset="utf-8"',
+        ],
+    )
+    async def test_takes_csv_with_a_byte_order_mark_and_line_ends_of_windows(
+        self, client: httpx.AsyncClient, form: str
+    ) -> None:
+        lines, summary = report_of(await send(client, b"\xef\xbb\xbf" + ROWS.replace(b"\n", b"\r\n"), form))
+        assert [line["line"] for line in lines] == [2, 3]
+        assert summary == {"created": 2, "refused": 0}
+        assert [book["title"] for book in await exported(client)] == ["Romola", "Felix Holt, the Radical"]
+
+    @pytest.mark.parametrize("form", ["application/x-ndjson", "application/ndjson", "application/jsonl"])
+    async def test_of_nothing_creates_nothing(self, client: httpx.AsyncClient, form: str) -> None:
+        assert report_of(await send(client, b"", form)) == ([], {"created": 0, "refused": 0})
+
+    @pytest.mark.parametrize(
+        ("headers", "answer"),
+        [
+            pytest.param({"Content-Type": "application/json"}, "Accept", id="json"),
+            pytest.param({}, "Accept", id="none"),
+            pytest.param({"Content-Type": "text/csv; charset=iso-8859-1"}, "Accept", id="latin-1"),
+            pytest.param({"Content-Type": "text/csv", "Content-Encoding": "gzip"}, "Accept-Encoding", id="compressed"),
+        ],
+    )
+    async def test_refuses_what_is_in_another_form(
+        self, client: httpx.AsyncClient, headers: dict[str, str], answer: str
+    ) -> None:
+        refused = await client.post(IMPORT, content=ROWS, headers=headers)
+        assert_problem(refused, 415, "unsupported-media-type")
+        assert refused.headers[answer]
+
+    async def test_refuses_a_csv_with_a_wrong_header_before_anything_is_loaded(self, client: httpx.AsyncClient) -> None:
+        problem = assert_problem(await send(client, ROWS.replace(b"title", b"name"), "text/csv"), 422, "invalid")
+        assert [error["detail"] for error in problem["errors"]] == [
+            "the column 'name' is not known here",
+            "the column 'title' must be there",
+        ]
+        assert await exported(client) == []
+
+    async def test_asks_who_is_calling_before_anything_is_read(self, stranger: httpx.AsyncClient) -> None:
+        assert_problem(await send(stranger, volumes(1, 3)), 401, "unauthenticated")
+
+    async def test_stops_where_hardly_a_line_is_a_book(
+        self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loading, "REFUSED_MAX", 600)
+
+        async def upload() -> AsyncIterator[bytes]:
+            yield volumes(1, 10) + b"x\n" * 990
+            yield volumes(1_001, 1_500)
+
+        lines, summary = report_of(await send(client, upload()))
+        assert len(lines) == 1_000
+        assert summary == {"created": 10, "refused": 990, "stopped_at": 1_001}
+
+
+class TestTheSizeOfAnUpload:
+    @pytest.fixture
+    def rest_settings(self, database_url: str, private_key_file: Path) -> RestSettings:
+        return load(
+            RestSettings, database_url=database_url, jwt_private_key_file=private_key_file, max_import_bytes=100_000
+        )
+
+    async def test_may_not_be_said_to_be_beyond_the_limit(self, client: httpx.AsyncClient) -> None:
+        assert_problem(await send(client, volumes(1, 1_500)), 413, "body-too-large")
+        assert await exported(client) == []
+
+    async def test_that_goes_beyond_the_limit_is_cut_off_with_word_of_what_is_loaded(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        async def upload() -> AsyncIterator[bytes]:
+            yield volumes(1, 1_100)
+            yield volumes(1_101, 1_500)
+
+        problem = assert_problem(await send(client, upload()), 413, "import-broken-off")
+        assert (problem["next_line"], problem["created"], problem["refused"]) == (1_001, 1_000, 0)
+        assert len(await exported(client)) == 1_000
+
+
+class TestAnImportWithAKey:
+    async def test_sent_again_loads_nothing_and_reports_the_same(self, client: httpx.AsyncClient, store: Store) -> None:
+        upload = volumes(1, 700) + b"x\n" + volumes(702, 1_100)
+        first, again = [await send(client, upload, key="monday") for _ in range(2)]
+        lines, summary = report_of(first)
+        assert summary == {"created": 1_099, "refused": 1, "replayed": 0}
+        assert "idempotent-replayed" not in first.headers
+        assert report_of(again) == (lines, summary | {"replayed": 1_099})
+        assert again.headers["idempotent-replayed"] == "true"
+        assert (len(await exported(client)), await count_events(store)) == (1_099, 1_099)
+
+    async def test_sent_in_parallel_loads_each_book_once(self, client: httpx.AsyncClient) -> None:
+        upload = volumes(1, 1_200)
+        answers = await asyncio.gather(*(send(client, upload, key="monday") for _ in range(5)))
+        reports = [report_of(answer) for answer in answers]
+        assert all(lines == reports[0][0] for lines, _ in reports)
+        assert sum(summary["created"] - summary["replayed"] for _, summary in reports) == 1_200
+        assert len(await exported(client)) == 1_200
+
+    async def test_refuses_another_upload_with_the_same_key(self, client: httpx.AsyncClient) -> None:
+        await send(client, volumes(1, 1_200), key="monday")
+        at_once = await send(client, volumes(2, 1_201), key="monday")
+        assert_problem(at_once, 422, "idempotency-key-reused")
+        later = await send(client, volumes(1, 1_000) + volumes(1_002, 1_201), key="monday")
+        problem = assert_problem(later, 422, "import-broken-off")
+        assert (problem["next_line"], problem["created"]) == (1_001, 1_000)
+        assert len(await exported(client)) == 1_200
+
+
+class TestADatabaseThatGoesAway:
+    async def test_leaves_word_of_how_far_it_came_and_doubles_nothing_when_sent_again(
+        self, own_postgresql: PostgreSQLServer, private_key_file: Path
+    ) -> None:
+        upgrade(own_postgresql.url)
+        settings = load(RestSettings, database_url=own_postgresql.url, jwt_private_key_file=private_key_file)
+        app = create_app(settings)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://colophon") as client,
+        ):
+            person = await Person.register(client)
+            client.headers["Authorization"] = f"Bearer {await person.sign_in()}"
+
+            async def upload() -> AsyncIterator[bytes]:
+                yield volumes(1, 1_200)
+                await asyncio.to_thread(own_postgresql.stop)
+                yield volumes(1_201, 2_200)
+
+            for key in (None, "monday"):
+                broken_off = await send(client, upload(), key=key)
+                problem = assert_problem(broken_off, 503, "import-broken-off")
+                assert (problem["next_line"], problem["created"], problem["refused"]) == (1_001, 1_000, 0)
+                assert broken_off.headers.get("retry-after") == (None if key is None else "1")
+                await asyncio.to_thread(own_postgresql.start)
+            _, summary = report_of(await send(client, volumes(1, 2_200), key="monday"))
+            assert summary == {"created": 2_200, "refused": 0, "replayed": 1_000}
+            _, summary = report_of(await send(client, volumes(1_001, 2_200)))
+            titles = [book["title"] for book in await exported(client)]
+            assert sorted(titles) == sorted(2 * [f"Volume {number}" for number in range(1, 2_201)])
