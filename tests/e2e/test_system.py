@@ -16,7 +16,7 @@ import pytest
 from book_contracts import Book, BookServiceStub, GetBookRequest, ListBooksRequest
 from grpclib import GRPCError, Status
 from grpclib.client import Channel
-from support.people import Person
+from support.people import Person, refresh
 from support.rabbitmq import RabbitMQServer
 
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
@@ -143,6 +143,34 @@ class TestAUserWhoIsOut:
             await asyncio.sleep(0.2)
             with pytest.raises(GRPCError) as refused:
                 await service.get_book(GetBookRequest(id=1))
+        assert refused.value.status is Status.UNAUTHENTICATED
+
+    async def test_is_out_on_both_when_a_refresh_token_comes_again(self, system: Any, person: Person) -> None:
+        stolen = person.refresh_token
+        await person.refresh()
+        async with calling(system.grpc.address, person.token) as service:
+            await service.list_books(ListBooksRequest())
+            async with httpx.AsyncClient(base_url=system.rest.url) as thief:
+                assert (await refresh(thief, stolen)).status_code == 400
+            assert (await person.call("GET", "/books")).status_code == 401
+            await asyncio.sleep(0.2)
+            with pytest.raises(GRPCError) as refused:
+                await service.list_books(ListBooksRequest())
+        assert refused.value.status is Status.UNAUTHENTICATED
+
+
+class TestAProgram:
+    async def test_reads_on_both_services_until_its_token_is_removed(self, system: Any, person: Person) -> None:
+        new = {"name": "reader", "scopes": ["books:read"]}
+        made = (await person.call("POST", "/users/me/tokens", json=new)).json()
+        async with calling(system.grpc.address, made["token"]) as service:
+            assert (await person.call("GET", "/books", token=made["token"])).status_code == 200
+            await service.list_books(ListBooksRequest())
+            assert (await person.call("DELETE", f"/users/me/tokens/{made['id']}")).status_code == 204
+            assert (await person.call("GET", "/books", token=made["token"])).status_code == 401
+            await asyncio.sleep(0.2)
+            with pytest.raises(GRPCError) as refused:
+                await service.list_books(ListBooksRequest())
         assert refused.value.status is Status.UNAUTHENTICATED
 
 

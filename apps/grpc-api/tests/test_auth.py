@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
+from book_db.errors import RefreshRefused
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from books.v1.book_service_pb2 import ListBooksRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
+from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_api.application import serving
+from grpc_status import rpc_status
 from support.tokens import SignedIn, Signer
 
 if TYPE_CHECKING:
@@ -80,7 +83,72 @@ class TestWhoIsLetIn:
         assert not await is_let_in(stub, [("authorization", f"Bearer {token}")])
 
 
+class TestAProgram:
+    @pytest.fixture
+    def make(self, store: Store, caller: SignedIn) -> Callable[[str], Awaitable[tuple[UUID, Metadata]]]:
+        """Makes an API token with a scope, and gives its id and what a program sends along."""
+
+        async def make(scope: str) -> tuple[UUID, Metadata]:
+            made, token = await store.api_tokens.add(caller.user_id, "backup", [scope], days=30)
+            return made.id, [("authorization", f"Bearer {token}")]
+
+        return make
+
+    async def test_that_may_read_books_is_let_in(
+        self, stub: "BookServiceAsyncStub", make: Callable[[str], Awaitable[tuple[UUID, Metadata]]]
+    ) -> None:
+        assert await is_let_in(stub, (await make("books:read"))[1])
+
+    async def test_that_may_write_alone_is_told_what_is_missing(
+        self, stub: "BookServiceAsyncStub", make: Callable[[str], Awaitable[tuple[UUID, Metadata]]]
+    ) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ListBooks(ListBooksRequest(), metadata=(await make("books:write"))[1])
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]  # it has all that is read of a call
+        assert status is not None
+        info = ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert (info.reason, dict(info.metadata)) == ("INSUFFICIENT_SCOPE", {"scope": "books:read"})
+
+    async def test_whose_token_is_removed_is_out_at_once(
+        self,
+        stub: "BookServiceAsyncStub",
+        caller: SignedIn,
+        store: Store,
+        make: Callable[[str], Awaitable[tuple[UUID, Metadata]]],
+    ) -> None:
+        token_id, metadata = await make("books:read")
+        assert await is_let_in(stub, metadata)
+        await store.api_tokens.remove(caller.user_id, token_id)
+        assert not await is_let_in(stub, metadata)
+
+    async def test_whose_user_is_deactivated_is_out_at_once(
+        self,
+        stub: "BookServiceAsyncStub",
+        caller: SignedIn,
+        store: Store,
+        make: Callable[[str], Awaitable[tuple[UUID, Metadata]]],
+    ) -> None:
+        _, metadata = await make("books:read")
+        assert await is_let_in(stub, metadata)
+        await store.users.change(caller.user_id, {"is_active": False})
+        assert not await is_let_in(stub, metadata)
+
+
 class TestWhoIsOut:
+    async def test_a_session_whose_refresh_token_came_again_is_over_at_once(
+        self, stub: "BookServiceAsyncStub", store: Store, signer: Signer
+    ) -> None:
+        user = await store.users.add({"email": "ada@example.org", "hashed_password": "unused"})
+        begun = await store.sessions.begin(user.id, 600)
+        caller = SignedIn(user.id, begun.session_id, signer.sign(user.id, begun.session_id))
+        await store.sessions.refresh(begun.refresh_token, 600)
+        assert await is_let_in(stub, caller.metadata)
+        with pytest.raises(RefreshRefused):
+            await store.sessions.refresh(begun.refresh_token, 600)
+        assert not await is_let_in(stub, caller.metadata)
+
     async def test_whoever_logged_out_is_out_at_once(
         self, stub: "BookServiceAsyncStub", caller: SignedIn, store: Store
     ) -> None:
