@@ -52,6 +52,12 @@ def import_books(
         int, typer.Option(min=1, max=1000, help="How many books are loaded together, all or none of them.")
     ] = 500,
     from_line: Annotated[int, typer.Option(min=1, help="Leave out the rows that start before this line.")] = 1,
+    copy: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Within 24 hours a file is loaded once. With 2 it is once more, on purpose; and so on."
+        ),
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, load nothing.")] = False,
     report: Annotated[
         Path | None,
@@ -61,6 +67,8 @@ def import_books(
     """Load books from a CSV file into the catalogue.
 
     Rows that are no books are refused, each with its line and reason, and do not keep the others from being loaded.
+
+    After a break, run the very same command again: what it has loaded within the last 24 hours it does not load twice.
 
     Exit code: 0 when every other row is loaded, 1 when the import broke off, 2 for a wrong command line, 130 after
     Ctrl-C. When it ends early it says with which --from-line to go on.
@@ -76,7 +84,7 @@ def import_books(
         reader = BookReader.of(table.header, title=title, author=author, date=date, default_author=default_author)
         load = None if dry_run else _logged_in(stack, url, email, password, interruption).load
         counted = Report(stack.enter_context(written_to(report, table.header)))
-        loading = Loading(reader, counted, load, batch_size, from_line, interruption)
+        loading = Loading(reader, counted, load, batch_size, from_line, copy, interruption)
         try:
             with shown(notes, table, counted) as loading.on_progress:
                 loading.run(table)

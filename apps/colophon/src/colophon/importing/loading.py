@@ -1,12 +1,15 @@
 """The job: read, make books, load them batch by batch in the order of the file, know at each moment how far it is.
 
 A batch is loaded whole or not at all, and the next one leaves when the answer is there. So there is at most one batch
-of which it is not known what became of it, and the line to go on from is always the first line of a batch.
+of which it is not known what became of it, and the line to go on from is always the first line of a batch. Each has a
+key that says which lines it is made of and what it holds: a run that is repeated sends the same keys, and the service
+loads nothing twice.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
 from colophon.importing.books import BookReader, Candidate, Refused
@@ -40,6 +43,13 @@ class Batch:
         self.documents.append(document)
         self.size += len(document) + 1
 
+    def key(self, copy: int) -> str:
+        """The same for the same books from the same line, whichever run sends them; another for each copy."""
+        digest = sha256(f"colophon import, copy {copy}, line {self.books[0].row.line}".encode())
+        for document in self.documents:
+            digest.update(b"\n" + document)
+        return f"colophon-import-{digest.hexdigest()}"
+
     def without(self, places: Iterable[int]) -> "Batch":
         """The same without the books at these places."""
         left_out = set(places)
@@ -54,14 +64,15 @@ class Batch:
 class Loading:
     """One run over a file. `load` sends one batch, as Service.load does; None only reads and checks.
 
-    `on_progress` is called after each row that was read.
+    Within 24 hours each `copy` of a file is loaded once. `on_progress` is called after each row that was read.
     """
 
     reader: BookReader
     report: Report
-    load: Callable[[Sequence[bytes]], None] | None
+    load: Callable[[Sequence[bytes], str], bool] | None
     batch_size: int
     from_line: int = 1
+    copy: int = 1
     interruption: Interruption = field(default_factory=Interruption)
     on_progress: Callable[[], None] = lambda: None
     _batch: Batch = field(default_factory=Batch)
@@ -84,9 +95,9 @@ class Loading:
         except UnreadableFile as error:
             raise BrokenOff(f"{_sentence(error)} {self._how_to_go_on()}") from error
         except OutcomeUnknown as error:
-            raise BrokenOff(f"{_sentence(error)} {self._how_to_check()}") from error
+            raise BrokenOff(f"{_sentence(error)} {self._how_to_repeat()}") from error
         except KeyboardInterrupt as error:
-            raise BrokenOff(f"Broken off in the middle of a batch. {self._how_to_check()}", by_user=True) from error
+            raise BrokenOff(f"Broken off in the middle of a batch. {self._how_to_repeat()}", by_user=True) from error
 
     def _take(self, row: Row) -> None:
         if row.line < self.from_line:
@@ -111,14 +122,14 @@ class Loading:
         with self.interruption.shielded():
             while self._batch.books:
                 try:
-                    self.load(self._batch.documents)
+                    before = self.load(self._batch.documents, self._batch.key(self.copy))
                 except BooksRefused as refusal:
                     self._leave_out(refusal)
                 else:
-                    self._settled()
+                    self._settled(before=before)
 
-    def _settled(self) -> None:
-        self.report.accept(self._batch.books)
+    def _settled(self, *, before: bool = False) -> None:
+        self.report.accept(self._batch.books, before=before)
         if self._batch.books:
             self._next_line = self._batch.books[-1].row.last_line + 1
         self._batch = Batch()
@@ -143,14 +154,12 @@ class Loading:
             return "begin again without --from-line"
         return f"go on with --from-line {self._next_line}"
 
-    def _how_to_check(self) -> str:
-        first, last = self._batch.books[0], self._batch.books[-1]
-        begin = self._next_line
-        known = f"Everything up to line {begin - 1} is loaded. " if self.report.accepted else ""
+    def _how_to_repeat(self) -> str:
+        first, last = self._batch.books[0].row.line, self._batch.books[-1].row.last_line
+        known = f"Everything up to line {self._next_line - 1} is loaded. " if self.report.accepted else ""
         return (
-            f"{known}Lines {first.row.line} to {last.row.last_line} went out together and are loaded either all or not "
-            f"at all. Look whether the book of line {last.row.line} ({last.title[:60]!r}) is in the catalogue: if it "
-            f"is, go on with --from-line {last.row.last_line + 1}, if not, {self._go_on_with()}."
+            f"{known}Whether lines {first} to {last} are loaded is not known. Run the very same command again: "
+            "within 24 hours it loads nothing twice."
         )
 
 

@@ -27,15 +27,17 @@ class Report:
     writer: RowWriter | None = None
     rows: int = 0
     accepted: int = 0
+    loaded_before: int = 0
     years_completed: int = 0
     authors_supplied: int = 0
     refused: int = 0
     first_refused: list[tuple[int, str]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
-    def accept(self, books: Sequence[Candidate]) -> None:
-        """These were loaded, or would have been."""
+    def accept(self, books: Sequence[Candidate], *, before: bool = False) -> None:
+        """These were loaded, or would have been; ``before``: by an earlier attempt."""
         self.accepted += len(books)
+        self.loaded_before += len(books) * before
         self.years_completed += sum(book.year_completed for book in books)
         self.authors_supplied += sum(book.author_supplied for book in books)
 
@@ -55,6 +57,8 @@ class Report:
         seconds = time.monotonic() - self.began
         yield f"{self.rows:>9,} rows read in {seconds:.1f} s ({self.rows / max(seconds, 0.001):,.0f} rows/s)"
         yield f"{self.accepted:>9,} {'could be loaded, nothing was (--dry-run)' if dry_run else 'loaded'}"
+        if self.loaded_before:
+            yield f"{self.loaded_before:>9,} of them by an earlier attempt, and not again"
         if self.years_completed:
             yield f"{self.years_completed:>9,} of them with a bare year, completed to January 1st"
         if self.authors_supplied:

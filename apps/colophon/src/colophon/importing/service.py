@@ -1,4 +1,7 @@
-"""The REST API as the import uses it. What is repeated is only what cannot have been done already."""
+"""The REST API as the import uses it.
+
+Each batch goes out with an idempotency key, so that it can be sent again whatever became of it: it is loaded once.
+"""
 
 import json
 import re
@@ -27,7 +30,7 @@ _POINTER: Final = re.compile(r"/books/([0-9]+)(?:/(.*))?", re.DOTALL)
 
 
 class ServiceError(Exception):
-    """The service did not do what was asked, and it is certain that nothing was changed; the text is for the user."""
+    """The service will not do what was asked; the text is for the user."""
 
 
 class LoginRefused(ServiceError):
@@ -35,7 +38,7 @@ class LoginRefused(ServiceError):
 
 
 class OutcomeUnknown(Exception):
-    """A batch went out, and whether it was loaded is not known; the text is the reason."""
+    """The service stayed away or went on failing, so it is not known whether a batch was loaded; the text says how."""
 
 
 class BooksRefused(Exception):
@@ -46,12 +49,16 @@ class BooksRefused(Exception):
         super().__init__(str(reasons))
 
 
-class _Unreachable(ServiceError):
-    """No connection came about, so nothing was sent."""
+class _Unreachable(OutcomeUnknown):
+    """No connection came about."""
 
 
-class _Busy(ServiceError):
-    """The service refused for now, and said after how many seconds to come again."""
+class _Failed(OutcomeUnknown):
+    """The connection broke, or the service failed, after the batch had been sent."""
+
+
+class _Busy(OutcomeUnknown):
+    """The service said after how many seconds to come again. What became of an earlier attempt is another question."""
 
     def __init__(self, reason: str, seconds: float) -> None:
         self.seconds = seconds
@@ -94,17 +101,24 @@ class Service:
             raise ServiceError(f"{self._url} does not answer a login as Colophon does: {_said_by(answer)}")
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    def load(self, books: Sequence[bytes]) -> None:
+    def load(self, books: Sequence[bytes], key: str) -> bool:
         """Loads books, given as JSON objects: all, or none when it raises BooksRefused or ServiceError.
 
-        Raises OutcomeUnknown when the connection broke, or the service failed, after they had been sent.
+        Under one key they are loaded once within 24 hours. Tells whether an earlier attempt had loaded them. Raises
+        OutcomeUnknown when the connection broke, or the service failed, each time that they were sent.
         """
-        body = b'{"books":[' + b",".join(books) + b"]}"
+        request = self._http.build_request(
+            "POST",
+            BATCH,
+            content=b'{"books":[' + b",".join(books) + b"]}",
+            headers={"Content-Type": "application/json", "Idempotency-Key": f'"{key}"'},
+        )
         try:
-            self._send_patiently(body)
+            return self._send_patiently(request)
         except _LoggedOut:
             self.login()
-            self._send_patiently(body)
+            request.headers["Authorization"] = self._http.headers["Authorization"]
+            return self._send_patiently(request)
 
     def _answer_to_login(self) -> httpx.Response:
         try:
@@ -114,27 +128,27 @@ class Service:
         except httpx.HTTPError as error:
             raise ServiceError(f"{self._url} did not answer the login: {_reason(error)}") from error
 
-    def _send_patiently(self, body: bytes) -> None:
+    def _send_patiently(self, request: httpx.Request) -> bool:
         for _ in range(REFUSALS):
             try:
-                self._send(body)
+                return self._send(request)
             except _Busy as busy:
                 self._pause(busy.seconds)
-            else:
-                return
-        self._send(body)
+        return self._send(request)
 
-    @retry(times=5, delay=0.5, exceptions=_Unreachable, backoff=2, jitter=0.5)
-    def _send(self, body: bytes) -> None:
-        _check(self._post(body))
+    @retry(times=5, delay=0.5, exceptions=(_Unreachable, _Failed), backoff=2, jitter=0.5)
+    def _send(self, request: httpx.Request) -> bool:
+        answer = self._exchange(request)
+        _check(answer)
+        return "Idempotent-Replayed" in answer.headers
 
-    def _post(self, body: bytes) -> httpx.Response:
+    def _exchange(self, request: httpx.Request) -> httpx.Response:
         try:
-            return self._http.post(BATCH, content=body, headers={"Content-Type": "application/json"})
+            return self._http.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _Unreachable(f"nothing answers at {self._url} any more: {_reason(error)}") from error
         except httpx.HTTPError as error:
-            raise OutcomeUnknown(f"the connection broke: {_reason(error)}") from error
+            raise _Failed(f"the connection broke: {_reason(error)}") from error
 
 
 def _check(answer: httpx.Response) -> None:
@@ -152,7 +166,7 @@ def _check(answer: httpx.Response) -> None:
         case codes.TOO_MANY_REQUESTS | codes.SERVICE_UNAVAILABLE if (seconds := _retry_after(answer)) is not None:
             raise _Busy(f"the service refused for now: {said}", seconds)
     if answer.is_server_error:
-        raise OutcomeUnknown(f"the service failed: {said}")
+        raise _Failed(f"the service failed: {said}")
     if answer.is_redirect:
         raise ServiceError(f"the service is at another address: {answer.headers.get('Location')}")
     raise ServiceError(f"the service did not take the batch: {said}")
