@@ -1,5 +1,6 @@
 """How PostgreSQL answers what may be asked of a list, on a table of 200,000 books."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -7,16 +8,16 @@ from typing import Any, Final, get_args
 
 import psycopg
 import pytest
-from book_db.books import pages
+from book_db.books import indexing, pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
 from book_db.books.finding import Sql, listing, matching
 from book_db.books.model import Book
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.cache import NoCache
-from book_db.database import Database
+from book_db.database import Database, driver_url
 from book_db.outbox import OutboxBell
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from support.postgresql import PostgreSQLServer
 
@@ -217,6 +218,19 @@ class TestPlans:
         assert [statement for statement in prepared if "books" in statement] == [
             listing(EVERYTHING, BY_ID, None, at_most=6).text.replace(":after_id", "$1").replace(":at_most", "$2")
         ]
+
+
+class TestAStart:
+    def test_looks_for_books_without_words_in_an_index_of_these_alone(self, many_books: str) -> None:
+        engine = create_engine(driver_url(many_books))
+        with engine.begin() as connection:
+            statement = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {indexing._LACKING.text}")
+            [plan] = connection.execute(statement, {"after": 0, "at_most": 1_000}).scalar_one()
+        began = time.perf_counter()
+        indexing.index_books(engine)
+        print(f"no book of {BOOKS:,} wants words: known in {(time.perf_counter() - began) * 1_000:.1f} ms")
+        engine.dispose()
+        assert [node.get("Index Name") for node in nodes_of(plan["Plan"])][-1] == "books_without_words_idx"
 
 
 class TestEstimates:

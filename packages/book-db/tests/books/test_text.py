@@ -5,7 +5,7 @@ import time
 import unicodedata
 
 import pytest
-from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -148,3 +148,23 @@ class TestAnyText:
         """The early look at the length depends on it."""
         everything = map(chr, range(0x110000))
         assert max(len(unicodedata.normalize("NFD", character)) for character in everything) == 4
+
+
+class TestABeginning:
+    @pytest.mark.parametrize(
+        ("value", "cleaned"),
+        [
+            pytest.param("  George", "George", id="blanks-before-it-go"),
+            pytest.param("George ", "George ", id="blanks-after-it-stay"),
+            pytest.param("e\u0301", "\u00e9", id="composed"),
+            pytest.param("\u200b", "\u200b", id="what-shows-nothing-may-go-on"),
+            pytest.param(" ", "", id="nothing-is-left"),
+        ],
+    )
+    def test_is_cleaned_as_the_text_that_it_begins(self, value: str, cleaned: str) -> None:
+        assert clean_beginning(value, at_most=10) == cleaned
+
+    @pytest.mark.parametrize("value", ["a\0", "a\n", "x" * 11, "\ud800", "a" + "\u0301" * 31])
+    def test_is_refused_where_no_text_begins_so(self, value: str) -> None:
+        with pytest.raises(ValueError, match="must"):
+            clean_beginning(value, at_most=10)
