@@ -1,5 +1,6 @@
 """People with accounts, who call the REST service."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -35,9 +36,17 @@ class Person:
         """Exchanges the newest refresh token, and returns the new access token."""
         return self._keep(await refresh(self._client, self.refresh_token))
 
-    async def call(self, method: str, path: str, *, token: str | None = None, **options: Any) -> httpx.Response:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> httpx.Response:
         """Calls the API with the newest token, or with another one."""
-        headers = {"Authorization": f"Bearer {token or self.token}"}
+        headers = {"Authorization": f"Bearer {token or self.token}", **(headers or {})}
         return await self._client.request(method, f"/api/v1{path}", headers=headers, **options)
 
     def _keep(self, answer: httpx.Response) -> str:
