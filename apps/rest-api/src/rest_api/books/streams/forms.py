@@ -1,7 +1,8 @@
 """The two forms in which books come and go by the million."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 from typing import Any, Final
 
 from book_db.books.exporting import Form
@@ -55,3 +56,10 @@ def lines_of(*schemas: str) -> dict[str, Any]:
 def csv_schema(*columns: str) -> dict[str, Any]:
     """What OpenAPI says of a CSV file with these columns."""
     return {"type": "string", "contentMediaType": CSV, "examples": [f"{','.join(columns)}\n"]}
+
+
+def header_pattern(columns: Sequence[str], *, besides: Sequence[str]) -> str:
+    """What the beginning of a CSV file matches that has these columns in any order, and perhaps others."""
+    other = f"(?:{'|'.join(besides)})"
+    orders = ("".join(f"{column}(?:,{other})*," for column in order)[:-1] for order in permutations(columns))
+    return rf"^(?:{other},)*(?:{'|'.join(orders)})\r?(?:\n|$)"

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
-from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, lines_of
+from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, header_pattern, lines_of
 from rest_api.books.streams.loading import Import
 from rest_api.books.streams.problems import UnknownForm
 from rest_api.books.streams.reading import CsvReader, NdjsonReader, Reader
@@ -25,6 +25,8 @@ _READERS: Final[dict[str, type[Reader]]] = {
     CSV: CsvReader,
 }
 
+_FIELDS: Final = ("title", "author", "publication_date")
+
 _BODY: Final = {
     "requestBody": {
         "description": "A book a line, UTF-8. As NDJSON: a JSON object as for `createBook`. As CSV (RFC 4180): a "
@@ -34,7 +36,10 @@ _BODY: Final = {
         "required": True,
         "content": {
             **{form: {"schema": lines_of("BookLine")} for form, reader in _READERS.items() if reader is NdjsonReader},
-            CSV: {"schema": csv_schema("title", "author", "publication_date")},
+            CSV: {
+                "schema": csv_schema(*_FIELDS)
+                | {"pattern": header_pattern(_FIELDS, besides=("id", "version", "created_at", "updated_at"))}
+            },
         },
     }
 }

@@ -173,7 +173,7 @@ def _faults(names: Sequence[str]) -> Iterator[str]:
     for name, times in Counter(names).items():
         if name not in known:
             yield f"the column {name[:200]!r} is not known here"
-        elif times > 1:
+        elif times > 1 and known[name].is_required():
             yield f"the column {name!r} must be there once"
     for name, field in known.items():
         if field.is_required() and name not in names:
