@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from rest_api import links
 from rest_api.books.streams.schemas import BookLine, ImportedLine, ImportSummary, RefusedLine
-from rest_api.guard import LOGIN_PATH
+from rest_api.guard import LOGIN_PATH, SECURITY_SCHEMES
 from rest_api.problems import MEDIA_TYPE, Problem
 
 _REFERENCE: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -50,6 +50,7 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
+            document["components"]["securitySchemes"] = SECURITY_SCHEMES
             schemas = document["components"]["schemas"]
             schemas |= models_json_schema(_BESIDES, ref_template="#/components/schemas/{model}")[1]["$defs"]
             for name in _OF_FASTAPI:

@@ -14,13 +14,13 @@ from book_db.books.selection import Field as BookField
 from book_db.books.selection import Order, Selection
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from book_db.books.words import words_asked_for
-from fastapi import APIRouter, Depends, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate, text_pattern
-from rest_api.guard import GuardedRoute, bearer
+from rest_api.guard import GuardedRoute
 from rest_api.problems import documented
 
 QUESTION_MAX: Final = TITLE_MAX
@@ -41,7 +41,6 @@ router = APIRouter(
     prefix="/books",
     tags=["books"],
     route_class=GuardedRoute,
-    dependencies=[Security(bearer)],
     responses=documented(401, 503),
 )
 

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi_users.exceptions import UserAlreadyVerified, UserInactive, UserNotExists
 
-from rest_api.guard import JsonRoute, SessionRoute, bearer
+from rest_api.guard import JsonRoute, SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
-from rest_api.users.parts import CurrentUser, Parts
+from rest_api.users.parts import Parts
 from rest_api.users.problems import BadCredentials
 from rest_api.users.schemas import EmailOnly, NewPassword, Refresh, Tokens, UserCreate, UserRead, Verification
 from rest_api.users.strategy import answer
@@ -64,9 +64,9 @@ async def refresh(known: Refresh, request: Request, limits: Limits, parts: Parts
 
 
 @_guarded.post("/logout", status_code=204, operation_id="logout")
-async def logout(token: Annotated[str, Depends(bearer)], user: CurrentUser, parts: Parts) -> Response:
+async def logout(request: Request, parts: Parts) -> None:
     """Sign out. The access token and the refresh token are good for nothing from then on."""
-    return await parts.backend.logout(parts.strategy, user, token)
+    await parts.sessions.end(caller_of(request).session())
 
 
 @_open.post(

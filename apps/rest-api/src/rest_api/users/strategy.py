@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from fastapi_users.authentication import AuthenticationBackend, BearerTransport, Strategy
 from fastapi_users.manager import BaseUserManager
 
-from rest_api.guard import bearer
+from rest_api.guard import LOGIN_PATH
 from rest_api.users.accounts import Account
 from rest_api.users.problems import BadCredentials
 from rest_api.users.schemas import Tokens
@@ -86,18 +86,11 @@ class SessionBackend(AuthenticationBackend[Account, UUID]):
     """Answers a sign-in with both tokens, where fastapi-users knows of one. Its OAuth routers sign in with it too."""
 
     def __init__(self, strategy_of: Callable[[Request], Coroutine[None, None, SessionStrategy]]) -> None:
-        super().__init__("password", _Transport(), strategy_of)
+        super().__init__("password", BearerTransport(LOGIN_PATH), strategy_of)
 
     async def login(self, strategy: Strategy[Account, UUID], user: Account) -> Response:
         assert isinstance(strategy, SessionStrategy)  # what strategy_of gives
         return answer(await strategy.begin(user))
-
-
-class _Transport(BearerTransport):
-    scheme = bearer
-
-    def __init__(self) -> None:
-        """Not the library's, which makes a scheme of its own."""
 
 
 def answer(tokens: Tokens) -> Response:
