@@ -47,7 +47,9 @@ class UserParts:
 @asynccontextmanager
 async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSettings) -> AsyncIterator[UserParts]:
     """Builds the parts for the length of the block, and lets mails that are under way leave at its end."""
-    lifetimes = Lifetimes(settings.access_token_seconds, settings.refresh_token_seconds)
+    refresh = settings.refresh_token_seconds
+    # No access token outlives its session, however the two are set.
+    lifetimes = Lifetimes(access=min(settings.access_token_seconds, refresh), refresh=refresh)
     strategy = SessionStrategy(store.sessions, store.callers, TokenSigner(private_key_pem), lifetimes)
     secrets = TokenSecrets(
         reset=derived_secret(private_key_pem, "password reset"),
