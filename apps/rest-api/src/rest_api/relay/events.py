@@ -37,7 +37,7 @@ def message_of(event: Event) -> Message:
     )
 
 
-def _kind_of(event: Event) -> tuple[str, book_event_pb2.BookEventKind.ValueType]:
+def _kind_of(event: Event) -> tuple[str, book_event_pb2.BookEventKind]:
     try:
         return _KINDS[event.kind]
     except KeyError:
