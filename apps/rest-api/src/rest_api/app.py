@@ -1,6 +1,6 @@
 """The REST service, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
@@ -71,9 +71,7 @@ def create_app(settings: RestSettings) -> FastAPI:
     )
     app.state.require_if_match = settings.require_if_match
     methods.install(app)
-    app.add_middleware(
-        BodyLimit, max_bytes=settings.max_body_bytes, exceptions={IMPORT_PATH: settings.max_import_bytes}
-    )
+    app.add_middleware(BodyLimit, max_bytes=_longest_body(settings))
     app.add_middleware(Observed)
     problems.install(app)
     docs_page.install(app)
@@ -91,6 +89,25 @@ def create_app(settings: RestSettings) -> FastAPI:
     openapi.install(app)
     _wrap(app, settings)
     return app
+
+
+_LONGEST_BOOK: Final = 256 * 1_024
+"""A title and an author of the greatest length, every character of them escaped."""
+
+_LONGEST_ELSE: Final = 64 * 1_024
+"""E-mail addresses, passwords, tokens. Whatever is wrong with a body is told field by field, which holds up everybody
+else for a second where a stranger sends a few megabytes of fields.
+"""
+
+
+def _longest_body(settings: RestSettings) -> Callable[[str], int]:
+    book, other = (min(settings.max_body_bytes, most) for most in (_LONGEST_BOOK, _LONGEST_ELSE))
+    many = {"/api/v1/books/batch": settings.max_body_bytes, IMPORT_PATH: settings.max_import_bytes}
+
+    def longest(path: str) -> int:
+        return many.get(path) or (book if path.startswith("/api/v1/books") else other)
+
+    return longest
 
 
 def _wrap(app: FastAPI, settings: RestSettings) -> None:

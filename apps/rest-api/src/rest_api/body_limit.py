@@ -1,6 +1,6 @@
 """No more of a body is read than the service takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,19 +12,18 @@ class BodyLimit:
     """ASGI middleware. Starlette's own does the same but answers in plain text; here it is a problem document.
 
     A body that says it is too long is refused before any of it is read; one that does not say so is cut off.
-    ``exceptions`` are the limits of the addresses that have another one.
+    ``max_bytes`` tells the limit of a path.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, exceptions: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: Callable[[str], int]) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._exceptions = exceptions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._exceptions.get(scope["path"], self._max_bytes)
+        max_bytes = self._max_bytes(scope["path"])
         if _declared_length(scope) > max_bytes:
             await too_large()(scope, receive, send)
         else:

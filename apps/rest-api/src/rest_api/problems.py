@@ -143,9 +143,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
+_VIOLATIONS_MAX: Final = 100
+"""A body of unknown fields alone would be answered by several times its length."""
+
+
 async def _invalid_request(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # what this handler is installed for
-    violations = [_violation(each) for each in error.errors()]
+    violations = [_violation(each) for each in error.errors()[:_VIOLATIONS_MAX]]
     if any(each["type"] == "json_invalid" for each in error.errors()):
         return problem(400, "malformed-json", "The body is not valid JSON.", errors=violations)
     return problem(422, "invalid", "The request is not valid.", errors=violations)
@@ -256,9 +260,7 @@ async def _insufficient_scope(_: Request, error: Exception) -> Response:
 
 async def _malformed_header(_: Request, error: Exception) -> Response:
     assert isinstance(error, MalformedHeader)  # what this handler is installed for
-    return problem(
-        400, "malformed-header", str(error), errors=[{"parameter": error.name, "detail": error.detail}]
-    )
+    return problem(400, "malformed-header", str(error), errors=[{"parameter": error.name, "detail": error.detail}])
 
 
 async def _precondition_required(_: Request, error: Exception) -> Response:
