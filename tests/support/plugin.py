@@ -3,11 +3,12 @@
 import os
 from collections.abc import Generator, Iterator
 from functools import cached_property
+from pathlib import Path
 
 import pytest
 
 from support.postgresql import PostgreSQLServer
-from support.programs import NotInstalled, require
+from support.programs import CHROMIUM, NotInstalled, find, require
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.workspace import Workspace
@@ -23,6 +24,7 @@ _PROGRAMS = {
     "own_redis": "redis-server",
     "rabbitmq": "rabbitmq-server",
     "own_rabbitmq": "rabbitmq-server",
+    "chromium": CHROMIUM,
 }
 """The fixtures that need a program which does not come with the Python packages."""
 
@@ -201,3 +203,11 @@ def own_rabbitmq(workspace: Workspace) -> Iterator[RabbitMQServer]:
     """A RabbitMQ for this test alone, which it may stop, kill and start again on the same port; slow to come."""
     with RabbitMQServer(workspace) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser, to be started by Playwright: none is downloaded."""
+    program = find(CHROMIUM)
+    assert program is not None  # pytest_collection_finish has looked
+    return program

@@ -1,4 +1,4 @@
-"""Where the servers' programs are: on this machine, or in Docker."""
+"""Where the programs are that tests start: servers on this machine or in Docker, and a browser."""
 
 import functools
 import shutil
@@ -9,15 +9,29 @@ from pathlib import Path
 # Where packages put servers without putting the folder on everyone's PATH.
 OUT_OF_THE_WAY = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
+CHROMIUM = "chromium"
+
+_OTHER_NAMES = {
+    CHROMIUM: (
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    )
+}
+
 
 class NotInstalled(Exception):
     """What the tests need is not on this machine; the message says how to get it."""
 
 
 def find(name: str) -> Path | None:
-    """The program of that name, or None."""
-    found = shutil.which(name) or shutil.which(name, path=":".join(OUT_OF_THE_WAY))
-    return Path(found) if found else None
+    """The program of that name or of another one that it goes by, or None."""
+    for each in (name, *_OTHER_NAMES.get(name, ())):
+        if found := shutil.which(each) or shutil.which(each, path=":".join(OUT_OF_THE_WAY)):
+            return Path(found)
+    return None
 
 
 @functools.cache
@@ -30,15 +44,23 @@ def docker_answers() -> bool:
 
 
 def require(names: Iterable[str]) -> None:
-    """Make sure that each of these servers can be started, as a program or as a container.
+    """Make sure that each of these can be started: servers as programs or as containers, a browser as a program.
 
     Raises:
         NotInstalled: naming all that are missing, and what to do.
     """
     missing = sorted({name for name in names if find(name) is None})
-    if missing and not docker_answers():
-        raise NotInstalled(
-            f"The selected tests need {' and '.join(missing)}, and there is no Docker to run them in. Install them with"
+    servers = [name for name in missing if name != CHROMIUM]
+    advice = []
+    if servers and not docker_answers():
+        advice.append(
+            f"The selected tests need {' and '.join(servers)}, and there is no Docker to run them in. Install them with"
             " `apt-get install redis-server rabbitmq-server` or `brew install redis rabbitmq`, or start Docker."
-            " `make test-unit` runs the tests that need no server."
         )
+    if CHROMIUM in missing:
+        advice.append(
+            "The selected tests need Chromium, to open the page of the API. Install it with `apt-get install chromium`"
+            " or `brew install --cask google-chrome`."
+        )
+    if advice:
+        raise NotInstalled(" ".join([*advice, "`make test-unit` runs the tests that need no server."]))
