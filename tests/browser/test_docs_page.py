@@ -69,7 +69,7 @@ class TestTheDocsPage:
         page.goto(f"{rest.url}/docs")
         _authorise(page)
         _create_a_book(page)
-        page.screenshot(path=tmp_path / "docs.png")
+        page.screenshot(path=tmp_path / "docs.png", full_page=True)
         print(f"{len(visit.requests)} requests, {len(visit.troubles)} troubles; the page is in {tmp_path / 'docs.png'}")
         assert visit.troubles == []
         assert any(url.endswith("swagger-ui-bundle.js") for url in visit.requests)
