@@ -1,4 +1,4 @@
-"""A machine without Redis, RabbitMQ and Docker."""
+"""A machine without Redis, RabbitMQ, Docker and Chromium."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from .conftest import PytestInItsOwnProcess, Run
 
 @pytest.fixture
 def bare_machine(own_pytest: PytestInItsOwnProcess, tmp_path: Path) -> PytestInItsOwnProcess:
-    own_pytest.write("conftest.py", "from support import programs\nprograms.OUT_OF_THE_WAY = ()\n")
+    own_pytest.write(
+        "conftest.py", "from support import programs\nprograms.OUT_OF_THE_WAY = ()\nprograms._OTHER_NAMES = {}\n"
+    )
     own_pytest.write(
         "test_it.py",
         """
@@ -20,6 +22,8 @@ def bare_machine(own_pytest: PytestInItsOwnProcess, tmp_path: Path) -> PytestInI
         def test_with_a_broker(amqp_url): ...
 
         def test_with_a_broker_of_its_own(own_rabbitmq): ...
+
+        def test_with_a_browser(chromium, workspace): ...
         """,
     )
     return own_pytest
@@ -45,14 +49,17 @@ class TestMissingServers:
         assert run.status == status
         assert said.count("need rabbitmq-server and redis-server, and there is no Docker to run them in") == 1
         assert "apt-get install redis-server rabbitmq-server" in said
+        assert said.count("need Chromium") == 1
+        assert "apt-get install chromium" in said
         assert "passed" not in said
         assert "skipped" not in said
 
     def test_only_what_the_selected_tests_need_is_missed(self, bare_machine: PytestInItsOwnProcess) -> None:
         said = start(bare_machine, "-k", "cache").output()
         assert "need redis-server, and" in said
+        assert "Chromium" not in said
 
     def test_unit_tests_run(self, bare_machine: PytestInItsOwnProcess) -> None:
         run = start(bare_machine, "-m", "not server")
-        assert "1 passed, 3 deselected" in run.output()
+        assert "1 passed, 4 deselected" in run.output()
         assert run.status == 0

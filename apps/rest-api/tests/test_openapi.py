@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rest_api.links import LINKS
 
 
 @pytest.fixture
@@ -72,6 +73,21 @@ class TestTheDocument:
         assert document["components"]["securitySchemes"]["Password"]["flows"]["password"]["tokenUrl"] == (
             "/api/v1/auth/login"
         )
+
+    def test_links_operations_that_are_there_by_parameters_that_they_have(self, document: dict[str, Any]) -> None:
+        targets = {operation["operationId"]: operation for operation in operations(document)}
+        links = [
+            link
+            for operation in operations(document)
+            for response in operation["responses"].values()
+            for link in response.get("links", {}).values()
+        ]
+        assert len(links) == len(LINKS)
+        for link in links:
+            target = targets[link["operationId"]]
+            taken = {parameter["name"] for parameter in target.get("parameters", [])}
+            assert {name.removeprefix("header.") for name in link["parameters"]} <= taken
+            assert "requestBody" not in link or "requestBody" in target
 
     def test_shows_an_example_of_each_field_of_a_book(self, document: dict[str, Any]) -> None:
         for schema in ("Book", "BookDraft", "BookChange"):
