@@ -17,7 +17,15 @@ _ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5}
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _TAKEN: Final = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "traceparent")
-_SHOWN: Final = ("ETag", "Location", "Link", "Retry-After", "Idempotent-Replayed", "WWW-Authenticate")
+_SHOWN: Final = (
+    "Content-Disposition",
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "Location",
+    "Retry-After",
+    "WWW-Authenticate",
+)
 _DAY: Final = 86_400
 
 
