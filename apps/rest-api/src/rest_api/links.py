@@ -36,7 +36,9 @@ _NEXT_PAGE: Final = {"page_token": "$response.body#/next_page_token"}
 
 def _writes_of(source: str, status: str, book: Mapping[str, str]) -> Iterator[Link]:
     for target in ("replaceBook", "changeBook", "deleteBook"):
-        yield Link(source, status, target, "Unless somebody else has changed the book meanwhile.", book | _UNCHANGED)
+        yield Link(
+            source, status, target, "Unless somebody else has changed the book meanwhile.", {**book, **_UNCHANGED}
+        )
 
 
 LINKS: Final = (
