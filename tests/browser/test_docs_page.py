@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 from rest_api.users.keys import make_key_pair
 from support.people import PASSWORD
 from support.services import RestApi
@@ -43,12 +43,16 @@ class Visit:
         self.requests: list[str] = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1600})
         self.page.route("**/*", self._let_through_to_the_service)
-        self.page.on("console", lambda said: said.type == "error" and self.troubles.append(said.text))
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         # A browser tells of what a Content-Security-Policy keeps from being, in the console and in this event.
         self.page.add_init_script(
             "addEventListener('securitypolicyviolation', event => console.error('CSP', event.violatedDirective))"
         )
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.troubles.append(said.text)
 
     def _let_through_to_the_service(self, route: Route, request: Request) -> None:
         self.requests.append(request.url)

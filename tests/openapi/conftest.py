@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
@@ -27,10 +27,11 @@ from rest_api.settings import RestSettings
 from rest_api.users import passwords
 from rest_api.users.addresses import normalised
 from rest_api.users.keys import make_key_pair
-from schemathesis import AuthContext, Case, HookContext, Response
+from schemathesis import AuthContext, BaseSchema, Case, HookContext, Response
 from schemathesis.checks import CHECKS
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.core.jsonschema import make_validator
+from schemathesis.core.result import Ok
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.python import asgi
@@ -49,7 +50,7 @@ class Excuse(NamedTuple):
     causes: tuple[str, ...] = ()
     """Parameters that are to blame, or what is said of the part of the body that is."""
 
-    def covers(self, case: Case, response: Response) -> bool:
+    def covers(self, case: Case[Any], response: Response) -> bool:
         problem = response.json()
         causes = {error.get("parameter", error["detail"]) for error in problem.get("errors", [])}
         return (
@@ -136,7 +137,7 @@ class Caller:
     """A superuser, and a new one whenever an operation has ended the session or the rights of the last."""
 
     def __init__(self, app: FastAPI, database_url: str) -> None:
-        self._client = asgi.get_client(app)
+        self._client = asgi.get_client(app)  # type: ignore[arg-type]  # its ASGI is in terms of dict, not of MutableMapping
         self._database_url = database_url
         self._token = ""
         self.signed_in = 0
@@ -148,7 +149,7 @@ class Caller:
             self.signed_in += 1
         return self._token
 
-    def look_after(self, case: Case, response: Response) -> None:
+    def look_after(self, case: Case[Any], response: Response) -> None:
         """To be told of every call: what changes accounts may have changed the caller's."""
         if case.operation.definition.raw["operationId"] == "changeMe" and response.status_code < 300:
             # Signed in still, but no more with the same password.
@@ -183,6 +184,8 @@ class Report:
     failures: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     sequences: int = 0
+    inputs: Counter[str] = field(default_factory=Counter)
+    """What the fuzzing phase sent to each operation that takes anything."""
 
     def take(self, event: events.EngineEvent) -> None:
         if isinstance(event, events.ScenarioFinished):
@@ -199,6 +202,11 @@ class Report:
         """All that went wrong, each failure with its message, a way to see it again, and the answer."""
         return "\n\n".join([*self.errors, *(f"{name}\n{text}" for name, text in self.failures.items())])
 
+    @property
+    def neglected(self) -> list[str]:
+        """Operations that were sent fewer examples than they should."""
+        return [operation for operation, count in self.inputs.items() if count < EXAMPLES]
+
     def show(self) -> None:
         for operation, cases in sorted(self.cases.items()):
             answers = ", ".join(f"{status}: {count}" for status, count in sorted(self.answers[operation].items()))
@@ -210,6 +218,8 @@ class Report:
         for identity, interaction in event.recorder.interactions.items():
             operation = event.recorder.cases[identity].value.operation.definition.raw["operationId"]
             self.cases[operation] += 1
+            if operation in self.inputs and event.phase.value == "fuzzing":
+                self.inputs[operation] += 1
             if interaction.response is not None:
                 self.answers.setdefault(operation, Counter())[interaction.response.status_code] += 1
 
@@ -234,32 +244,43 @@ Examine = Callable[..., Report]
 def examine(app: FastAPI, database_url: str, pytestconfig: pytest.Config) -> Examine:
     seed = _seed(pytestconfig)
 
-    def run(report: Report, seed: int | None, phases: tuple[str, ...], chosen: Mapping[str, str]) -> None:
-        schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, config=_config(seed, phases))
+    def run(report: Report, phases: tuple[str, ...], chosen: Mapping[str, Any], seed: int | None, reuse: bool) -> None:
+        config = _config(seed, phases, reuse=reuse)
+        schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, config=config)
         _keep_examples_of_streams_back(schema)
         _sign_in_as(Caller(app, database_url), schema)
         _excuse(schema)
-        for event in from_schema(schema.include(**chosen) if chosen else schema).execute():
+        examined = schema.include(**chosen) if chosen else schema
+        report.inputs.update(dict.fromkeys(_taking_anything(examined), 0))
+        for event in from_schema(examined).execute():
             report.take(event)
 
     def examine(*phases: str, **chosen: str) -> Report:
         report = Report()
-        if "stateful" in phases:
-            # A run ends early when a sequence that is tried again goes another way, as it does where there is memory.
-            for each in itertools.count(seed or 0):
-                before = report.sequences
-                run(report, each, phases, chosen)
-                if report.findings or report.sequences == before or report.sequences >= EXAMPLES:
-                    break
-        else:
-            run(report, seed, phases, chosen)
+        run(report, phases, chosen, seed, reuse=True)
+        # Where there is memory, what is done again goes another way, at which Hypothesis ends a run before its time: so
+        # another sequence follows, and more examples that do not depend on the answers to others.
+        if "fuzzing" in phases and report.neglected:
+            run(report, ("fuzzing",), {"operation_id": report.neglected}, seed, reuse=False)
+        for each in itertools.count((seed or 0) + 1):
+            if "stateful" not in phases or report.findings or report.sequences >= EXAMPLES:
+                break
+            run(report, phases, chosen, each, reuse=True)
         report.show()
         return report
 
     return examine
 
 
-def _config(seed: int | None, phases: tuple[str, ...]) -> schemathesis.Config:
+def _taking_anything(schema: BaseSchema) -> Iterator[str]:
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok().definition.raw
+        if operation.get("parameters") or "requestBody" in operation:
+            yield operation["operationId"]
+
+
+def _config(seed: int | None, phases: tuple[str, ...], *, reuse: bool) -> schemathesis.Config:
     every_check = {name: {"enabled": True} for name in CHECKS.get_all_names()}
     every_phase = ("examples", "coverage", "fuzzing", "stateful")
     return schemathesis.Config.from_dict(
@@ -267,7 +288,8 @@ def _config(seed: int | None, phases: tuple[str, ...]) -> schemathesis.Config:
             **({} if seed is None else {"seed": seed}),
             "generation": {"max-examples": EXAMPLES, "deterministic": seed is None, "database": "none"},
             "checks": every_check,
-            "phases": {name: {"enabled": name in phases} for name in every_phase},
+            "phases": {name: {"enabled": name in phases} for name in every_phase}
+            | ({} if reuse else {"fuzzing": {"extra-data-sources": {"responses": False}}}),
             # Headers and bodies as they were sent: nothing here is secret.
             "output": {"sanitization": {"enabled": False}},
         }
@@ -296,22 +318,22 @@ def _sign_in_as(caller: Caller, schema: OpenApiSchema) -> None:
     # Not cached: the caller knows itself when its token is good no more.
     @schema.auth(refresh_interval=None)
     class Authorization:
-        def get(self, case: Case, context: AuthContext) -> str:
+        def get(self, case: Case[Any], context: AuthContext) -> str:
             return caller.token
 
-        def set(self, case: Case, token: str, context: AuthContext) -> None:
+        def set(self, case: Case[Any], token: str, context: AuthContext) -> None:
             case.headers["Authorization"] = f"Bearer {token}"
             if isinstance(case.body, dict) and case.meta and case.meta.generation.mode.is_positive:
                 case.body.update({name: PASSWORD for name in case.body if name == "current_password"})
 
     @schema.hook
-    def after_call(context: HookContext, case: Case, response: Response) -> None:
+    def after_call(context: HookContext, case: Case[Any], response: Response) -> None:
         caller.look_after(case, response)
 
 
 def _excuse(schema: OpenApiSchema) -> None:
     @schema.hook
-    def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
+    def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
         match failure:
             case RejectedPositiveData():
                 excused = any(excuse.covers(case, response) for excuse in EXCUSES)
@@ -321,7 +343,7 @@ def _excuse(schema: OpenApiSchema) -> None:
         return True
 
 
-def _is_mislabelled(case: Case) -> bool:
+def _is_mislabelled(case: Case[Any]) -> bool:
     """Whether Schemathesis takes for valid a header that is not, by its own judgement.
 
     Its coverage phase writes no quotes into headers, so for entity tags it finds no valid value. It then combines the
@@ -334,7 +356,7 @@ def _is_mislabelled(case: Case) -> bool:
     )
 
 
-def _is_too_long_by_blanks(case: Case) -> bool:
+def _is_too_long_by_blanks(case: Case[Any]) -> bool:
     """Whether a body is valid but for blanks around its texts, which are not counted.
 
     JSON Schema cannot say that; that the lengths have bounds is worth more to a reader.

@@ -10,3 +10,4 @@ from .conftest import Examine
 def test_schemathesis_finds_nothing_in_the_operations_on_books(examine: Examine) -> None:
     report = examine("examples", "coverage", "fuzzing", path_regex="^/api/v1/books")
     assert not report.findings
+    assert not report.neglected
