@@ -68,6 +68,10 @@ class TestUpdates:
     def test_are_not_for_oneself_where_rights_are_at_stake(self, field: str) -> None:
         assert places_of_errors(UserUpdate, {"current_password": "x", field: True}) == [(field,)]
 
+    @pytest.mark.parametrize("value", [0, 1, "true", "no"])
+    def test_take_true_and_false_and_nothing_like_it(self, value: object) -> None:
+        assert places_of_errors(UserUpdateBySuperuser, {"is_active": value}) == [("is_active",)]
+
     def test_hold_what_was_named_and_nothing_else(self) -> None:
         assert UserUpdateBySuperuser.model_validate({"is_active": False}).values() == {"is_active": False}
 

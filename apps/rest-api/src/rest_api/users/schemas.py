@@ -133,10 +133,11 @@ class UserUpdateBySuperuser(_Change):
     is_active: bool = Field(
         default=None,  # type: ignore[assignment]  # absent, never null
         validate_default=False,
+        strict=True,
         description="False ends every session and takes back every token, at once.",
     )
-    is_superuser: bool = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
-    is_verified: bool = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
+    is_superuser: bool = Field(default=None, validate_default=False, strict=True)  # type: ignore[assignment]  # absent, never null
+    is_verified: bool = Field(default=None, validate_default=False, strict=True)  # type: ignore[assignment]  # absent, never null
 
 
 class UserRead(BaseModel):
