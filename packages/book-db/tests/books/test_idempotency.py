@@ -131,7 +131,7 @@ class TestAConnectionThatIsLost:
     async def test_is_made_up_for_by_the_key(
         self, catalogue: Catalogue, actor: UUID, query: Query, cut: Callable[[], None], eventually: Eventually
     ) -> None:
-        """The first attempt is committed and nobody hears of it."""
+        """Either of two attempts is committed, as they go on at the same time; nobody hears of the first."""
         query("BEGIN")
         query("LOCK TABLE outbox")
         adding = asyncio.create_task(catalogue.add_once([a_draft()], actor, KEY))
@@ -139,8 +139,7 @@ class TestAConnectionThatIsLost:
         cut()
         await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted OFFSET 1"))
         query("COMMIT")
-        books, replayed = await adding
-        assert replayed
+        books, _ = await adding
         assert [book.id for book in books] == [id_ for [id_] in query("SELECT id FROM books")]
         assert query(COUNTS) == [(1, 1, 1)]
 
