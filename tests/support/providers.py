@@ -32,12 +32,12 @@ class Provider:
 
     def recognises(self, account: int, email: str | None = ADDRESS, *, verified: bool = True) -> None:
         """Whoever comes next is this one."""
-        raise NotImplementedError
+        raise NotImplementedError  # each provider answers in its own form
 
     @property
     def profile(self) -> respx.Route:
         """What is asked for the account, and decides who it is."""
-        raise NotImplementedError
+        raise NotImplementedError  # at an address of its own
 
     @property
     def asked(self) -> int:

@@ -465,7 +465,7 @@ class TestAsRoot:
 
     def test_a_home_directory_of_somebody_else_works_too(self, private: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if len(self.working(private)) < 2:
-            pytest.skip("this machine lets root keep no capability")
+            pytest.skip("this machine lets root keep no capability, and without one only the first way is there")
         os.chown(private, 12345, 12345)
         with EmbeddedPostgres(private / "postgres", settings=QUICK) as url:
             assert ask(url, "SELECT 1") == 1

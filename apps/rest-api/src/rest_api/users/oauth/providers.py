@@ -103,7 +103,7 @@ class ProviderClient(BaseOAuth2[Any]):
             return await self._account_of(token)
 
     async def _account_of(self, token: str) -> tuple[str, str]:
-        raise NotImplementedError
+        raise NotImplementedError  # each provider answers in its own form
 
     def get_httpx_client(self) -> AbstractAsyncContextManager[httpx.AsyncClient]:
         return nullcontext(self._http)
