@@ -90,8 +90,10 @@ class TestBufCurl:
     async def test_it_lists_the_methods_with_either_version_of_reflection(self, port: int, reflection: str) -> None:
         answer = await buf_curl(port, "--list-methods", options=["--reflect-protocol", reflection])
         assert answer.stdout.split() == [
+            "books.v1.BookService/BatchGetBooks",
             "books.v1.BookService/GetBook",
             "books.v1.BookService/ListBooks",
+            "books.v1.BookService/WatchBooks",
             "grpc.health.v1.Health/Check",
             "grpc.health.v1.Health/List",
             "grpc.health.v1.Health/Watch",

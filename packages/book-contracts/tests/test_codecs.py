@@ -9,6 +9,7 @@ import book_contracts
 import pytest
 from books.v1 import book_event_pb2, book_pb2, book_service_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FILES = [book_pb2.DESCRIPTOR, book_event_pb2.DESCRIPTOR, book_service_pb2.DESCRIPTOR]
-MESSAGES = [message for file in FILES for message in file.message_types_by_name.values()]
+MESSAGES = [message for file in FILES for message in file.message_types_by_name.values()] + [FieldMask.DESCRIPTOR]
 
 _SCALARS: dict[int, st.SearchStrategy[Any]] = {
     FieldDescriptor.TYPE_INT32: st.integers(-(2**31), 2**31 - 1),
@@ -60,11 +61,12 @@ def what_protobuf_says(message: Message) -> Any:
 
 
 def _said(message: Message, field: Any) -> Any:
-    if field.message_type is None:
-        return getattr(message, field.name)
+    value = getattr(message, field.name)
     if field.is_repeated:
-        return [what_protobuf_says(each) for each in getattr(message, field.name)]
-    return what_protobuf_says(getattr(message, field.name)) if message.HasField(field.name) else None
+        return list(value) if field.message_type is None else [what_protobuf_says(each) for each in value]
+    if field.has_presence and not message.HasField(field.name):
+        return None
+    return value if field.message_type is None else what_protobuf_says(value)
 
 
 def what_betterproto_says(value: Any) -> Any:

@@ -23,23 +23,35 @@ _sym_db = _symbol_database.Default()
 
 
 from books.v1 import book_pb2 as books_dot_v1_dot_book__pb2
+from books.v1 import book_event_pb2 as books_dot_v1_dot_book__event__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62ooks/v1/book_service.proto\x12\x08\x62ooks.v1\x1a\x13\x62ooks/v1/book.proto\" \n\x0eGetBookRequest\x12\x0e\n\x02id\x18\x01 \x01(\x03R\x02id\"5\n\x0fGetBookResponse\x12\"\n\x04\x62ook\x18\x01 \x01(\x0b\x32\x0e.books.v1.BookR\x04\x62ook\"N\n\x10ListBooksRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"a\n\x11ListBooksResponse\x12$\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\x0e.books.v1.BookR\x05\x62ooks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x93\x01\n\x0b\x42ookService\x12>\n\x07GetBook\x12\x18.books.v1.GetBookRequest\x1a\x19.books.v1.GetBookResponse\x12\x44\n\tListBooks\x12\x1a.books.v1.ListBooksRequest\x1a\x1b.books.v1.ListBooksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62ooks/v1/book_service.proto\x12\x08\x62ooks.v1\x1a\x13\x62ooks/v1/book.proto\x1a\x19\x62ooks/v1/book_event.proto\x1a google/protobuf/field_mask.proto\"Y\n\x0eGetBookRequest\x12\x0e\n\x02id\x18\x01 \x01(\x03R\x02id\x12\x37\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"5\n\x0fGetBookResponse\x12\"\n\x04\x62ook\x18\x01 \x01(\x0b\x32\x0e.books.v1.BookR\x04\x62ook\"a\n\x14\x42\x61tchGetBooksRequest\x12\x10\n\x03ids\x18\x01 \x03(\x03R\x03ids\x12\x37\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"=\n\x15\x42\x61tchGetBooksResponse\x12$\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\x0e.books.v1.BookR\x05\x62ooks\"\xd0\x01\n\x10ListBooksRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12,\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x14.books.v1.BookFilterR\x06\x66ilter\x12\x19\n\x08order_by\x18\x04 \x01(\tR\x07orderBy\x12\x37\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\x08readMask\"\x82\x02\n\nBookFilter\x12\x16\n\x06\x61uthor\x18\x01 \x01(\tR\x06\x61uthor\x12#\n\rauthor_prefix\x18\x02 \x01(\tR\x0c\x61uthorPrefix\x12\x14\n\x05title\x18\x03 \x01(\tR\x05title\x12!\n\x0ctitle_prefix\x18\x04 \x01(\tR\x0btitlePrefix\x12\x14\n\x05words\x18\x05 \x01(\tR\x05words\x12\x35\n\x0epublished_from\x18\x06 \x01(\x0b\x32\x0e.books.v1.DateR\rpublishedFrom\x12\x31\n\x0cpublished_to\x18\x07 \x01(\x0b\x32\x0e.books.v1.DateR\x0bpublishedTo\"a\n\x11ListBooksResponse\x12$\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\x0e.books.v1.BookR\x05\x62ooks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"k\n\x11WatchBooksRequest\x12\x19\n\x05\x61\x66ter\x18\x01 \x01(\x03H\x00R\x05\x61\x66ter\x88\x01\x01\x12\x19\n\x08\x62ook_ids\x18\x02 \x03(\x03R\x07\x62ookIds\x12\x16\n\x06\x61uthor\x18\x03 \x01(\tR\x06\x61uthorB\x08\n\x06_after\"[\n\x12WatchBooksResponse\x12\x1a\n\x08position\x18\x01 \x01(\x03R\x08position\x12)\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x13.books.v1.BookEventR\x05\x65vent2\xb0\x02\n\x0b\x42ookService\x12>\n\x07GetBook\x12\x18.books.v1.GetBookRequest\x1a\x19.books.v1.GetBookResponse\x12P\n\rBatchGetBooks\x12\x1e.books.v1.BatchGetBooksRequest\x1a\x1f.books.v1.BatchGetBooksResponse\x12\x44\n\tListBooks\x12\x1a.books.v1.ListBooksRequest\x1a\x1b.books.v1.ListBooksResponse\x12I\n\nWatchBooks\x12\x1b.books.v1.WatchBooksRequest\x1a\x1c.books.v1.WatchBooksResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'books.v1.book_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETBOOKREQUEST']._serialized_start=62
-  _globals['_GETBOOKREQUEST']._serialized_end=94
-  _globals['_GETBOOKRESPONSE']._serialized_start=96
-  _globals['_GETBOOKRESPONSE']._serialized_end=149
-  _globals['_LISTBOOKSREQUEST']._serialized_start=151
-  _globals['_LISTBOOKSREQUEST']._serialized_end=229
-  _globals['_LISTBOOKSRESPONSE']._serialized_start=231
-  _globals['_LISTBOOKSRESPONSE']._serialized_end=328
-  _globals['_BOOKSERVICE']._serialized_start=331
-  _globals['_BOOKSERVICE']._serialized_end=478
+  _globals['_GETBOOKREQUEST']._serialized_start=123
+  _globals['_GETBOOKREQUEST']._serialized_end=212
+  _globals['_GETBOOKRESPONSE']._serialized_start=214
+  _globals['_GETBOOKRESPONSE']._serialized_end=267
+  _globals['_BATCHGETBOOKSREQUEST']._serialized_start=269
+  _globals['_BATCHGETBOOKSREQUEST']._serialized_end=366
+  _globals['_BATCHGETBOOKSRESPONSE']._serialized_start=368
+  _globals['_BATCHGETBOOKSRESPONSE']._serialized_end=429
+  _globals['_LISTBOOKSREQUEST']._serialized_start=432
+  _globals['_LISTBOOKSREQUEST']._serialized_end=640
+  _globals['_BOOKFILTER']._serialized_start=643
+  _globals['_BOOKFILTER']._serialized_end=901
+  _globals['_LISTBOOKSRESPONSE']._serialized_start=903
+  _globals['_LISTBOOKSRESPONSE']._serialized_end=1000
+  _globals['_WATCHBOOKSREQUEST']._serialized_start=1002
+  _globals['_WATCHBOOKSREQUEST']._serialized_end=1109
+  _globals['_WATCHBOOKSRESPONSE']._serialized_start=1111
+  _globals['_WATCHBOOKSRESPONSE']._serialized_end=1202
+  _globals['_BOOKSERVICE']._serialized_start=1205
+  _globals['_BOOKSERVICE']._serialized_end=1509
 # @@protoc_insertion_point(module_scope)

@@ -43,10 +43,20 @@ class BookServiceStub:
                 request_serializer=books_dot_v1_dot_book__service__pb2.GetBookRequest.SerializeToString,
                 response_deserializer=books_dot_v1_dot_book__service__pb2.GetBookResponse.FromString,
                 _registered_method=True)
+        self.BatchGetBooks = channel.unary_unary(
+                '/books.v1.BookService/BatchGetBooks',
+                request_serializer=books_dot_v1_dot_book__service__pb2.BatchGetBooksRequest.SerializeToString,
+                response_deserializer=books_dot_v1_dot_book__service__pb2.BatchGetBooksResponse.FromString,
+                _registered_method=True)
         self.ListBooks = channel.unary_unary(
                 '/books.v1.BookService/ListBooks',
                 request_serializer=books_dot_v1_dot_book__service__pb2.ListBooksRequest.SerializeToString,
                 response_deserializer=books_dot_v1_dot_book__service__pb2.ListBooksResponse.FromString,
+                _registered_method=True)
+        self.WatchBooks = channel.unary_stream(
+                '/books.v1.BookService/WatchBooks',
+                request_serializer=books_dot_v1_dot_book__service__pb2.WatchBooksRequest.SerializeToString,
+                response_deserializer=books_dot_v1_dot_book__service__pb2.WatchBooksResponse.FromString,
                 _registered_method=True)
 
 
@@ -67,11 +77,34 @@ class BookServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListBooks(self, request, context):
-        """Gives the books of the catalogue a page at a time, in the order of their ids (AIP-158).
+    def BatchGetBooks(self, request, context):
+        """Gives several books at once, all or none (AIP-231).
 
-        Fails with INVALID_ARGUMENT when the page size is negative or the page token is not one that this
-        service gave.
+        Fails with INVALID_ARGUMENT when there is no id, an id is not positive or there are more than 300, and with
+        NOT_FOUND when no book has one of the ids; the error names every such id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBooks(self, request, context):
+        """Gives the books of the catalogue, or those that meet a filter, a page at a time (AIP-158).
+
+        Fails with INVALID_ARGUMENT when a field is not what its comment says, and when the page token is not one that
+        this service gave for the same filter and order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchBooks(self, request, context):
+        """Tells of every change of the catalogue, or of some of its books, as it happens, for as long as the caller listens.
+
+        A caller that comes back with the last position it has seen misses nothing and sees nothing twice, at whichever
+        replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
+        token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
+        wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
+        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,10 +118,20 @@ def add_BookServiceServicer_to_server(servicer, server):
                     request_deserializer=books_dot_v1_dot_book__service__pb2.GetBookRequest.FromString,
                     response_serializer=books_dot_v1_dot_book__service__pb2.GetBookResponse.SerializeToString,
             ),
+            'BatchGetBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetBooks,
+                    request_deserializer=books_dot_v1_dot_book__service__pb2.BatchGetBooksRequest.FromString,
+                    response_serializer=books_dot_v1_dot_book__service__pb2.BatchGetBooksResponse.SerializeToString,
+            ),
             'ListBooks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBooks,
                     request_deserializer=books_dot_v1_dot_book__service__pb2.ListBooksRequest.FromString,
                     response_serializer=books_dot_v1_dot_book__service__pb2.ListBooksResponse.SerializeToString,
+            ),
+            'WatchBooks': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBooks,
+                    request_deserializer=books_dot_v1_dot_book__service__pb2.WatchBooksRequest.FromString,
+                    response_serializer=books_dot_v1_dot_book__service__pb2.WatchBooksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -133,6 +176,33 @@ class BookService:
             _registered_method=True)
 
     @staticmethod
+    def BatchGetBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/books.v1.BookService/BatchGetBooks',
+            books_dot_v1_dot_book__service__pb2.BatchGetBooksRequest.SerializeToString,
+            books_dot_v1_dot_book__service__pb2.BatchGetBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListBooks(request,
             target,
             options=(),
@@ -149,6 +219,33 @@ class BookService:
             '/books.v1.BookService/ListBooks',
             books_dot_v1_dot_book__service__pb2.ListBooksRequest.SerializeToString,
             books_dot_v1_dot_book__service__pb2.ListBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/books.v1.BookService/WatchBooks',
+            books_dot_v1_dot_book__service__pb2.WatchBooksRequest.SerializeToString,
+            books_dot_v1_dot_book__service__pb2.WatchBooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,11 +43,26 @@ class BookServiceStub:
     Fails with INVALID_ARGUMENT when the id is not positive and with NOT_FOUND when no book has it,
     which includes a book that was deleted.
     """
-    ListBooks: _grpc.UnaryUnaryMultiCallable[_book_service_pb2.ListBooksRequest, _book_service_pb2.ListBooksResponse]
-    """Gives the books of the catalogue a page at a time, in the order of their ids (AIP-158).
+    BatchGetBooks: _grpc.UnaryUnaryMultiCallable[_book_service_pb2.BatchGetBooksRequest, _book_service_pb2.BatchGetBooksResponse]
+    """Gives several books at once, all or none (AIP-231).
 
-    Fails with INVALID_ARGUMENT when the page size is negative or the page token is not one that this
-    service gave.
+    Fails with INVALID_ARGUMENT when there is no id, an id is not positive or there are more than 300, and with
+    NOT_FOUND when no book has one of the ids; the error names every such id.
+    """
+    ListBooks: _grpc.UnaryUnaryMultiCallable[_book_service_pb2.ListBooksRequest, _book_service_pb2.ListBooksResponse]
+    """Gives the books of the catalogue, or those that meet a filter, a page at a time (AIP-158).
+
+    Fails with INVALID_ARGUMENT when a field is not what its comment says, and when the page token is not one that
+    this service gave for the same filter and order.
+    """
+    WatchBooks: _grpc.UnaryStreamMultiCallable[_book_service_pb2.WatchBooksRequest, _book_service_pb2.WatchBooksResponse]
+    """Tells of every change of the catalogue, or of some of its books, as it happens, for as long as the caller listens.
+
+    A caller that comes back with the last position it has seen misses nothing and sees nothing twice, at whichever
+    replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
+    token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
+    wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
+    not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
     """
 
 @_typing.type_check_only
@@ -65,11 +80,26 @@ class BookServiceAsyncStub(BookServiceStub):
     Fails with INVALID_ARGUMENT when the id is not positive and with NOT_FOUND when no book has it,
     which includes a book that was deleted.
     """
-    ListBooks: _aio.UnaryUnaryMultiCallable[_book_service_pb2.ListBooksRequest, _book_service_pb2.ListBooksResponse]  # type: ignore[assignment]
-    """Gives the books of the catalogue a page at a time, in the order of their ids (AIP-158).
+    BatchGetBooks: _aio.UnaryUnaryMultiCallable[_book_service_pb2.BatchGetBooksRequest, _book_service_pb2.BatchGetBooksResponse]  # type: ignore[assignment]
+    """Gives several books at once, all or none (AIP-231).
 
-    Fails with INVALID_ARGUMENT when the page size is negative or the page token is not one that this
-    service gave.
+    Fails with INVALID_ARGUMENT when there is no id, an id is not positive or there are more than 300, and with
+    NOT_FOUND when no book has one of the ids; the error names every such id.
+    """
+    ListBooks: _aio.UnaryUnaryMultiCallable[_book_service_pb2.ListBooksRequest, _book_service_pb2.ListBooksResponse]  # type: ignore[assignment]
+    """Gives the books of the catalogue, or those that meet a filter, a page at a time (AIP-158).
+
+    Fails with INVALID_ARGUMENT when a field is not what its comment says, and when the page token is not one that
+    this service gave for the same filter and order.
+    """
+    WatchBooks: _aio.UnaryStreamMultiCallable[_book_service_pb2.WatchBooksRequest, _book_service_pb2.WatchBooksResponse]  # type: ignore[assignment]
+    """Tells of every change of the catalogue, or of some of its books, as it happens, for as long as the caller listens.
+
+    A caller that comes back with the last position it has seen misses nothing and sees nothing twice, at whichever
+    replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
+    token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
+    wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
+    not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
     """
 
 class BookServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -92,15 +122,42 @@ class BookServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def BatchGetBooks(
+        self,
+        request: _book_service_pb2.BatchGetBooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_book_service_pb2.BatchGetBooksResponse, _abc.Awaitable[_book_service_pb2.BatchGetBooksResponse]]:
+        """Gives several books at once, all or none (AIP-231).
+
+        Fails with INVALID_ARGUMENT when there is no id, an id is not positive or there are more than 300, and with
+        NOT_FOUND when no book has one of the ids; the error names every such id.
+        """
+
+    @_abc_1.abstractmethod
     def ListBooks(
         self,
         request: _book_service_pb2.ListBooksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_book_service_pb2.ListBooksResponse, _abc.Awaitable[_book_service_pb2.ListBooksResponse]]:
-        """Gives the books of the catalogue a page at a time, in the order of their ids (AIP-158).
+        """Gives the books of the catalogue, or those that meet a filter, a page at a time (AIP-158).
 
-        Fails with INVALID_ARGUMENT when the page size is negative or the page token is not one that this
-        service gave.
+        Fails with INVALID_ARGUMENT when a field is not what its comment says, and when the page token is not one that
+        this service gave for the same filter and order.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchBooks(
+        self,
+        request: _book_service_pb2.WatchBooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_book_service_pb2.WatchBooksResponse], _abc.AsyncIterator[_book_service_pb2.WatchBooksResponse]]:
+        """Tells of every change of the catalogue, or of some of its books, as it happens, for as long as the caller listens.
+
+        A caller that comes back with the last position it has seen misses nothing and sees nothing twice, at whichever
+        replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
+        token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
+        wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
+        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
         """
 
 def add_BookServiceServicer_to_server(servicer: BookServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

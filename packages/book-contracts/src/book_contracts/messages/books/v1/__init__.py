@@ -4,18 +4,24 @@
 # This file has been @generated
 
 __all__ = (
+    "BatchGetBooksRequest",
+    "BatchGetBooksResponse",
     "Book",
     "BookEvent",
     "BookEventKind",
+    "BookFilter",
     "BookServiceStub",
     "Date",
     "GetBookRequest",
     "GetBookResponse",
     "ListBooksRequest",
     "ListBooksResponse",
+    "WatchBooksRequest",
+    "WatchBooksResponse",
 )
 
 import datetime
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,6 +83,41 @@ class BookEventKind(betterproto2.Enum):
 
 
 @dataclass(eq=False, repr=False)
+class BatchGetBooksRequest(betterproto2.Message):
+    """
+    Asks for several books.
+    """
+
+    ids: "list[int]" = betterproto2.field(1, betterproto2.TYPE_INT64, repeated=True)
+    """
+    The books' ids, each 1 or more; 1 to 300 of them. One that stands twice is answered twice.
+    """
+
+    read_mask: "__google__protobuf__.FieldMask | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Which fields of the books are wanted, as in GetBookRequest.
+    """
+
+
+default_message_pool.register_message("books.v1", "BatchGetBooksRequest", BatchGetBooksRequest)
+
+
+@dataclass(eq=False, repr=False)
+class BatchGetBooksResponse(betterproto2.Message):
+    """
+    The books that were asked for.
+    """
+
+    books: "list[Book]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    As many as there were ids, and in the same order.
+    """
+
+
+default_message_pool.register_message("books.v1", "BatchGetBooksResponse", BatchGetBooksResponse)
+
+
+@dataclass(eq=False, repr=False)
 class Book(betterproto2.Message):
     """
     A book of the catalogue.
@@ -97,9 +138,7 @@ class Book(betterproto2.Message):
     Who wrote it: 1 to 1,000 characters in Unicode NFC, without control characters, not blank.
     """
 
-    publication_date: "Date | None" = betterproto2.field(
-        4, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    publication_date: "Date | None" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The day it was published. Always present, and always a whole date.
     """
@@ -110,20 +149,14 @@ class Book(betterproto2.Message):
     """
 
     create_time: "datetime.datetime | None" = betterproto2.field(
-        6,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the book came into the catalogue, in UTC, to the microsecond.
     """
 
     update_time: "datetime.datetime | None" = betterproto2.field(
-        7,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When the book was last written, in UTC, to the microsecond. Equal to create_time at version 1.
@@ -144,18 +177,13 @@ class BookEvent(betterproto2.Message):
     The event's own id, a UUID in its canonical text form. The same on every delivery: the key to tell repeats by.
     """
 
-    kind: "BookEventKind" = betterproto2.field(
-        2, betterproto2.TYPE_ENUM, default_factory=lambda: BookEventKind(0)
-    )
+    kind: "BookEventKind" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: BookEventKind(0))
     """
     What was done. A reader that meets a kind it does not know should pass the event over.
     """
 
     time: "datetime.datetime | None" = betterproto2.field(
-        3,
-        betterproto2.TYPE_MESSAGE,
-        unwrap=lambda: __google__protobuf__.Timestamp,
-        optional=True,
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: __google__protobuf__.Timestamp, optional=True
     )
     """
     When it was done, in UTC, to the microsecond.
@@ -166,9 +194,7 @@ class BookEvent(betterproto2.Message):
     Who did it: the id of the user, a UUID in its canonical text form.
     """
 
-    book: "Book | None" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    book: "Book | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The book as it is after the change. After a deletion, the book as it was last, with the version that the
     deletion took: the versions of a book's events are 1, 2, 3 and so on without a gap.
@@ -176,6 +202,52 @@ class BookEvent(betterproto2.Message):
 
 
 default_message_pool.register_message("books.v1", "BookEvent", BookEvent)
+
+
+@dataclass(eq=False, repr=False)
+class BookFilter(betterproto2.Message):
+    """
+    Which books are meant: those that meet everything that is said here. What is empty or absent says nothing.
+    """
+
+    author: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The author, character by character. At most 1,000 characters.
+    """
+
+    author_prefix: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    How the author's name begins, character by character. At most 1,000 characters.
+    """
+
+    title: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The title, character by character. At most 2,000 characters.
+    """
+
+    title_prefix: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    How the title begins, character by character. At most 2,000 characters.
+    """
+
+    words: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Words that are all in title or author, in any place, whatever their case and accents. At most 2,000 characters,
+    and at least one word or number among them.
+    """
+
+    published_from: "Date | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    The first day of publication that counts.
+    """
+
+    published_to: "Date | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    The last day of publication that counts, not before published_from.
+    """
+
+
+default_message_pool.register_message("books.v1", "BookFilter", BookFilter)
 
 
 @dataclass(eq=False, repr=False)
@@ -215,6 +287,11 @@ class GetBookRequest(betterproto2.Message):
     The book's id, 1 or more.
     """
 
+    read_mask: "__google__protobuf__.FieldMask | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Which fields of the book are wanted (AIP-157), by their names in Book; `*` and none at all stand for all.
+    """
+
 
 default_message_pool.register_message("books.v1", "GetBookRequest", GetBookRequest)
 
@@ -225,11 +302,9 @@ class GetBookResponse(betterproto2.Message):
     The book that was asked for.
     """
 
-    book: "Book | None" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, optional=True
-    )
+    book: "Book | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
-    Always present.
+    Always present. Fields that the read mask left out are empty.
     """
 
 
@@ -249,7 +324,24 @@ class ListBooksRequest(betterproto2.Message):
 
     page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Where to go on: next_page_token of the page before. Empty for the first page.
+    Where to go on: next_page_token of the page before, filter and order being the same. Empty for the first page.
+    """
+
+    filter: "BookFilter | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Which books are meant. Absent for all.
+    """
+
+    order_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    What to sort by (AIP-132): `id`, `title`, `author`, `publication_date`, `version`, `create_time` or
+    `update_time`, with ` desc` after it to go downwards. Empty stands for `id`. Among equals the id decides, in the
+    same direction. Titles and authors are compared by code point, by their first 200 characters.
+    """
+
+    read_mask: "__google__protobuf__.FieldMask | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    Which fields of the books are wanted, as in GetBookRequest.
     """
 
 
@@ -262,11 +354,9 @@ class ListBooksResponse(betterproto2.Message):
     A page of books.
     """
 
-    books: "list[Book]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    books: "list[Book]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    The books, by ascending id. May be fewer than asked for, and empty at the end.
+    The books, in the order that was asked for. May be fewer than asked for, and empty at the end.
     """
 
     next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -275,9 +365,54 @@ class ListBooksResponse(betterproto2.Message):
     """
 
 
-default_message_pool.register_message(
-    "books.v1", "ListBooksResponse", ListBooksResponse
-)
+default_message_pool.register_message("books.v1", "ListBooksResponse", ListBooksResponse)
+
+
+@dataclass(eq=False, repr=False)
+class WatchBooksRequest(betterproto2.Message):
+    """
+    Asks to be told of changes.
+    """
+
+    after: "int | None" = betterproto2.field(1, betterproto2.TYPE_INT64, optional=True)
+    """
+    The position after which to begin: 0 for every change since the catalogue began, that of a response to go on after
+    it. Absent for what happens from now on. Negative is refused.
+    """
+
+    book_ids: "list[int]" = betterproto2.field(2, betterproto2.TYPE_INT64, repeated=True)
+    """
+    The ids of the books that are meant, each 1 or more, at most 300. None stands for all books.
+    """
+
+    author: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The author whose books are meant, character by character, as it is after the change. Empty stands for every author.
+    """
+
+
+default_message_pool.register_message("books.v1", "WatchBooksRequest", WatchBooksRequest)
+
+
+@dataclass(eq=False, repr=False)
+class WatchBooksResponse(betterproto2.Message):
+    """
+    One change, or how far the stream has come.
+    """
+
+    position: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    """
+    Where in the order of all changes this is, to come back to. Rises from one response to the next, with gaps.
+    """
+
+    event: "BookEvent | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What happened. Absent in a response that only tells how far the stream has come: the first one of every stream,
+    and one now and then while nothing happens to the books that are meant.
+    """
+
+
+default_message_pool.register_message("books.v1", "WatchBooksResponse", WatchBooksResponse)
 
 
 class BookServiceStub(betterproto2_grpclib.ServiceStub):
@@ -312,6 +447,30 @@ class BookServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def batch_get_books(
+        self,
+        message: "BatchGetBooksRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "BatchGetBooksResponse":
+        """
+        Gives several books at once, all or none (AIP-231).
+
+        Fails with INVALID_ARGUMENT when there is no id, an id is not positive or there are more than 300, and with
+        NOT_FOUND when no book has one of the ids; the error names every such id.
+        """
+
+        return await self._unary_unary(
+            "/books.v1.BookService/BatchGetBooks",
+            message,
+            BatchGetBooksResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_books(
         self,
         message: "ListBooksRequest",
@@ -321,10 +480,10 @@ class BookServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListBooksResponse":
         """
-        Gives the books of the catalogue a page at a time, in the order of their ids (AIP-158).
+        Gives the books of the catalogue, or those that meet a filter, a page at a time (AIP-158).
 
-        Fails with INVALID_ARGUMENT when the page size is negative or the page token is not one that this
-        service gave.
+        Fails with INVALID_ARGUMENT when a field is not what its comment says, and when the page token is not one that
+        this service gave for the same filter and order.
         """
 
         return await self._unary_unary(
@@ -335,6 +494,34 @@ class BookServiceStub(betterproto2_grpclib.ServiceStub):
             deadline=deadline,
             metadata=metadata,
         )
+
+    async def watch_books(
+        self,
+        message: "WatchBooksRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[WatchBooksResponse]":
+        """
+        Tells of every change of the catalogue, or of some of its books, as it happens, for as long as the caller listens.
+
+        A caller that comes back with the last position it has seen misses nothing and sees nothing twice, at whichever
+        replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
+        token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
+        wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
+        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
+        """
+
+        async for response in self._unary_stream(
+            "/books.v1.BookService/WatchBooks",
+            message,
+            WatchBooksResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
 
 
 from ...google import protobuf as __google__protobuf__
