@@ -70,7 +70,7 @@ lock: ## Resolve the dependencies anew (needs Poetry) and write poetry.lock and 
 
 .PHONY: clean
 clean: ## Remove the environment and all caches; the data in .data stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: environment

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.node import NodeProject, install
 from support.postgresql import PostgreSQLServer
-from support.programs import CHROMIUM, NotInstalled, find, require
+from support.programs import CHROMIUM, NODE, NPM, NotInstalled, find, require
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.workspace import Workspace
@@ -25,8 +26,13 @@ _PROGRAMS = {
     "rabbitmq": "rabbitmq-server",
     "own_rabbitmq": "rabbitmq-server",
     "chromium": CHROMIUM,
+    "node": NODE,
+    "node_modules": NPM,
 }
 """The fixtures that need a program which does not come with the Python packages."""
+
+_STARTING = {"private_servers", *_PROGRAMS}
+"""The fixtures that start a server, or need a program that not every machine has."""
 
 
 class PrivateServers:
@@ -87,7 +93,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "private_servers" in _fixtures_of(item):
+        if not _STARTING.isdisjoint(_fixtures_of(item)):
             item.add_marker(pytest.mark.server)
     # The broker starts in the background: whoever needs it comes last, a module as a whole.
     waiting = {item.path for item in items if "rabbitmq" in _fixtures_of(item)}
@@ -211,3 +217,19 @@ def chromium() -> Path:
     program = find(CHROMIUM)
     assert program is not None  # pytest_collection_finish has looked
     return program
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The packages of tests/node, installed by npm when the lock file has changed since the last run."""
+    npm = find(NPM)
+    assert npm is not None  # pytest_collection_finish has looked
+    return install(npm)
+
+
+@pytest.fixture(scope="session")
+def node(node_modules: Path) -> NodeProject:
+    """Node with the programs and packages of tests/node: `node.run("client.js", ...)`."""
+    program = find(NODE)
+    assert program is not None  # pytest_collection_finish has looked
+    return NodeProject(program)

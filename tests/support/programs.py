@@ -1,4 +1,4 @@
-"""Where the programs are that tests start: servers on this machine or in Docker, and a browser."""
+"""Where the programs are that tests start: servers on this machine or in Docker, a browser, and Node."""
 
 import functools
 import shutil
@@ -10,6 +10,10 @@ from pathlib import Path
 OUT_OF_THE_WAY = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 CHROMIUM = "chromium"
+NODE = "node"
+NPM = "npm"
+
+_NO_SERVERS = (CHROMIUM, NODE, NPM)
 
 _OTHER_NAMES = {
     CHROMIUM: (
@@ -18,7 +22,8 @@ _OTHER_NAMES = {
         "google-chrome-stable",
         "/Applications/Chromium.app/Contents/MacOS/Chromium",
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    )
+    ),
+    NODE: ("nodejs",),
 }
 
 
@@ -44,13 +49,13 @@ def docker_answers() -> bool:
 
 
 def require(names: Iterable[str]) -> None:
-    """Make sure that each of these can be started: servers as programs or as containers, a browser as a program.
+    """Make sure that each of these can be started: servers as programs or as containers, the others as programs.
 
     Raises:
         NotInstalled: naming all that are missing, and what to do.
     """
     missing = sorted({name for name in names if find(name) is None})
-    servers = [name for name in missing if name != CHROMIUM]
+    servers = [name for name in missing if name not in _NO_SERVERS]
     advice = []
     if servers and not docker_answers():
         advice.append(
@@ -61,6 +66,11 @@ def require(names: Iterable[str]) -> None:
         advice.append(
             "The selected tests need Chromium, to open the page of the API. Install it with `apt-get install chromium`"
             " or `brew install --cask google-chrome`."
+        )
+    if NODE in missing or NPM in missing:
+        advice.append(
+            "The selected tests need Node 18 or newer and npm, for a client in another language and for the parser of"
+            " AsyncAPI documents. Install them with `apt-get install nodejs npm` or `brew install node`."
         )
     if advice:
         raise NotInstalled(" ".join([*advice, "`make test-unit` runs the tests that need no server."]))

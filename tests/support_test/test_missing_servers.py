@@ -1,4 +1,4 @@
-"""A machine without Redis, RabbitMQ, Docker and Chromium."""
+"""A machine without Redis, RabbitMQ, Docker, Chromium and Node."""
 
 from pathlib import Path
 
@@ -24,6 +24,8 @@ def bare_machine(own_pytest: PytestInItsOwnProcess, tmp_path: Path) -> PytestInI
         def test_with_a_broker_of_its_own(own_rabbitmq): ...
 
         def test_with_a_browser(chromium, workspace): ...
+
+        def test_with_another_language(node): ...
         """,
     )
     return own_pytest
@@ -51,6 +53,8 @@ class TestMissingServers:
         assert "apt-get install redis-server rabbitmq-server" in said
         assert said.count("need Chromium") == 1
         assert "apt-get install chromium" in said
+        assert said.count("need Node 18 or newer and npm") == 1
+        assert "apt-get install nodejs npm" in said
         assert "passed" not in said
         assert "skipped" not in said
 
@@ -61,5 +65,5 @@ class TestMissingServers:
 
     def test_unit_tests_run(self, bare_machine: PytestInItsOwnProcess) -> None:
         run = start(bare_machine, "-m", "not server")
-        assert "1 passed, 4 deselected" in run.output()
+        assert "1 passed, 5 deselected" in run.output()
         assert run.status == 0
