@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -17,11 +16,11 @@ import psycopg
 import pytest
 import requests
 import schemathesis
+from argon2.profiles import CHEAPEST
 from book_runtime.settings import load
 from fastapi import FastAPI
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
-from pwdlib.hashers.argon2 import Argon2Hasher
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
 from rest_api.users import passwords
@@ -121,8 +120,7 @@ def _is_taken(address: str) -> bool:
 @pytest.fixture
 def app(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
     """The service, started by the first request. Its hashes take a millisecond, as they are not what is examined."""
-    quick = partial(Argon2Hasher, time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "Argon2Hasher", quick)
+    monkeypatch.setattr(passwords, "COST", CHEAPEST)
     make_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
     yield create_app(
         load(

@@ -1,14 +1,13 @@
 """A service with people in it: Ada, whose things they are; Eve, who would like to have them; and a superuser."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from argon2.profiles import CHEAPEST
 from book_runtime.settings import load
 from fastapi import FastAPI
-from pwdlib.hashers.argon2 import Argon2Hasher
 from rest_api.settings import RestSettings
 from rest_api.users import passwords
 from rest_api.users.parts import UserParts
@@ -19,7 +18,7 @@ from support.people import Person
 @pytest.fixture(autouse=True)
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argon2 in a millisecond."""
-    monkeypatch.setattr(passwords, "Argon2Hasher", partial(Argon2Hasher, time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "COST", CHEAPEST)
 
 
 @pytest.fixture

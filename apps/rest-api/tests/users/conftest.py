@@ -1,14 +1,13 @@
 """A mail server of the tests' own, and people who sign in."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from argon2.profiles import CHEAPEST
 from book_runtime.settings import load
 from fastapi import FastAPI
-from pwdlib.hashers.argon2 import Argon2Hasher
 from rest_api.settings import RestSettings
 from rest_api.users import passwords
 from rest_api.users.parts import UserParts
@@ -31,7 +30,7 @@ def smtp_port(mailbox: Mailbox) -> Iterator[int]:
 @pytest.fixture
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argon2 in a millisecond, for what is not about how long it takes."""
-    monkeypatch.setattr(passwords, "Argon2Hasher", partial(Argon2Hasher, time_cost=1, memory_cost=8, parallelism=1))
+    monkeypatch.setattr(passwords, "COST", CHEAPEST)
 
 
 @pytest.fixture

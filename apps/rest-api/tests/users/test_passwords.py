@@ -4,8 +4,9 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from argon2 import extract_parameters
 from pwdlib.hashers.argon2 import Argon2Hasher
-from rest_api.users.passwords import Passwords, fault_of
+from rest_api.users.passwords import COST, Passwords, _nobodys_hash, fault_of
 
 EMAIL = "Ada.Lovelace@Example.org"
 
@@ -53,8 +54,8 @@ class TestTheRules:
 
 
 @pytest.fixture
-async def passwords() -> AsyncIterator[Passwords]:
-    async with Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)) as passwords:
+async def passwords(quick_hashing: None) -> AsyncIterator[Passwords]:
+    async with Passwords() as passwords:
         yield passwords
 
 
@@ -90,6 +91,14 @@ class TestPasswords:
         assert right
         assert better is not None
         assert await passwords.verify("correct horse battery", better) == (True, None)
+
+
+class TestTheHashOfAUserWhoIsNotThere:
+    def test_takes_as_long_to_compare_as_any_other(self) -> None:
+        assert extract_parameters(_nobodys_hash(COST)) == COST
+
+    def test_is_another_one_each_time(self) -> None:
+        assert _nobodys_hash(COST) != _nobodys_hash(COST)
 
 
 class TestHashing:

@@ -1,6 +1,7 @@
 """Passwords: what they must be, and their hashes."""
 
 import asyncio
+import base64
 import re
 import secrets
 import unicodedata
@@ -8,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, Self, TypeVar, TypeVarTuple
 
+from argon2 import Parameters
+from argon2.profiles import RFC_9106_LOW_MEMORY
 from fastapi_users.password import PasswordHelper
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -20,6 +23,9 @@ MAX_LENGTH: Final = 256
 RULES: Final = f"{MIN_LENGTH} to {MAX_LENGTH} characters, not blank, not the e-mail address or the part before its @"
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+COST: Parameters = RFC_9106_LOW_MEMORY
+"""What a hash takes: three rounds over 64 MiB."""
 
 _AT_ONCE: Final = 2
 """Each hash takes 64 MiB and all cores for some tenths of a second."""
@@ -50,11 +56,11 @@ class Verdict(NamedTuple):
 class Passwords:
     """Argon2id hashes. They are made on threads of their own, so that the event loop goes on meanwhile."""
 
-    def __init__(self, hasher: Argon2Hasher | None = None) -> None:
-        self.helper: Final = PasswordHelper(PasswordHash((hasher or Argon2Hasher(),)))
+    def __init__(self) -> None:
+        hasher = Argon2Hasher(COST.time_cost, COST.memory_cost, COST.parallelism, COST.hash_len, COST.salt_len)
+        self.helper: Final = PasswordHelper(PasswordHash((hasher,)))
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="passwords")
-        # Its password is known to nobody, so that it can stand in for the hash of a user who is not there.
-        self._nobodys_hash = self._threads.submit(self.helper.hash, secrets.token_hex())
+        self._nobodys_hash = _nobodys_hash(COST)
 
     async def hash(self, password: str) -> str:
         return await self._beside_the_loop(self.helper.hash, _normalised(password))
@@ -72,11 +78,22 @@ class Passwords:
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     def _verify(self, password: str, hashed: str | None) -> Verdict:
-        right, better_hash = self.helper.verify_and_update(password, hashed or self._nobodys_hash.result())
+        right, better_hash = self.helper.verify_and_update(password, hashed or self._nobodys_hash)
         return Verdict(right and hashed is not None, better_hash)
 
     async def _beside_the_loop(self, work: Callable[[*A], R], *args: *A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+
+def _nobodys_hash(cost: Parameters) -> str:
+    """The hash of a user who is not there. No password has it, and to find that out takes as long as for any other."""
+    salt, digest = (_base64(secrets.token_bytes(length)) for length in (cost.salt_len, cost.hash_len))
+    how = f"m={cost.memory_cost},t={cost.time_cost},p={cost.parallelism}"
+    return f"$argon2id$v={cost.version}${how}${salt}${digest}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode().rstrip("=")
 
 
 def _normalised(password: str) -> str:
