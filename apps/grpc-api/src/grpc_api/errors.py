@@ -1,11 +1,15 @@
 """Errors as google.rpc statuses, each translated once, here."""
 
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from functools import singledispatch
-from typing import Final
+from itertools import accumulate
+from random import randrange
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import structlog
-from book_db.errors import BookNotFound, DatabaseUnavailable, InsufficientScope, InvalidPageToken
+from book_db.errors import BookNotFound, BooksNotFound, DatabaseUnavailable, InsufficientScope, InvalidPageToken
 from book_runtime.tokens import InvalidToken
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -14,20 +18,24 @@ from google.rpc import code_pb2 as codes
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
+from grpc_api.checks import InvalidFields, Violation
+from grpc_api.streams import ServiceStopping
+
 _log = structlog.get_logger(__name__)
 
 DOMAIN: Final = "colophon"
 """In whose words the reasons are: ErrorInfo.domain."""
 
+_TRAILERS_MAX: Final = 7_900
+"""Of the 8 KiB of trailers that clients take, what is left for a message and, in base64, its status."""
 
-class InvalidField(Exception):
-    """{field} {rule}."""
+_INFO_MAX: Final = 200
+"""Bytes of an ErrorInfo, but for a list in it."""
 
-    def __init__(self, field: str, rule: str) -> None:
-        """`rule` is what holds for the field, as a clause that follows its name."""
-        self.field = field
-        self.rule = rule
-        super().__init__((type(self).__doc__ or "").format(field=field, rule=rule))
+_FRAMING_MAX: Final = 6
+"""Bytes that stand before a message in a list, and before the list."""
+
+T = TypeVar("T")
 
 
 class MissingToken(Exception):
@@ -54,13 +62,24 @@ def _(error: BookNotFound, _method: str) -> Status:
 
 
 @status_of.register
-def _(error: InvalidField, _method: str) -> Status:
-    return _invalid(error, "INVALID_FIELD", error.field, error.rule)
+def _(error: BooksNotFound, _method: str) -> Status:
+    ids = [str(book_id) for book_id in error.book_ids]
+    status = _status(codes.NOT_FOUND, str(error))
+    named = _fitting(ids, [len(f"{book_id},") for book_id in ids], _room(status) - _INFO_MAX)
+    status.details.append(_packed(_info("BOOKS_NOT_FOUND", ids=",".join(named), **_total(ids, named))))
+    books = [_packed(details.ResourceInfo(resource_type="books.v1.Book", resource_name=book_id)) for book_id in named]
+    status.details.extend(_fitting(books, map(_size, books), _room(status)))
+    return status
+
+
+@status_of.register
+def _(error: InvalidFields, _method: str) -> Status:
+    return _invalid(error, "INVALID_FIELD", error.violations)
 
 
 @status_of.register
 def _(error: InvalidPageToken, _method: str) -> Status:
-    return _invalid(error, "INVALID_PAGE_TOKEN", "page_token", str(error))
+    return _invalid(error, "INVALID_PAGE_TOKEN", [Violation("page_token", str(error))])
 
 
 @status_of.register
@@ -90,10 +109,42 @@ def _(error: DatabaseUnavailable, method: str) -> Status:
     return _status(codes.UNAVAILABLE, str(error), _info("DATABASE_UNAVAILABLE"), again)
 
 
-def _invalid(error: Exception, reason: str, field: str, description: str) -> Status:
-    violation = details.BadRequest.FieldViolation(field=field, description=description, reason=reason)
-    bad_request = details.BadRequest(field_violations=[violation])
-    return _status(codes.INVALID_ARGUMENT, str(error), _info(reason, field=field), bad_request)
+@status_of.register
+def _(error: ServiceStopping, _method: str) -> Status:
+    # Somewhere in the next second, each at its own time: they would all come to the next replica at once.
+    again = details.RetryInfo(retry_delay=Duration(nanos=randrange(10**9)))  # noqa: S311  # no secret
+    return _status(codes.UNAVAILABLE, str(error), _info("STOPPING"), again)
+
+
+def _invalid(error: Exception, reason: str, wrong: Sequence[Violation]) -> Status:
+    violations = [
+        details.BadRequest.FieldViolation(field=field, description=rule, reason=reason) for field, rule in wrong
+    ]
+    status = _status(codes.INVALID_ARGUMENT, str(error))
+    named = _fitting(violations, map(_size, violations), _room(status) - _INFO_MAX)
+    info = _info(reason, field=wrong[0].field, **_total(violations, named))
+    status.details.extend(map(_packed, (info, details.BadRequest(field_violations=named))))
+    return status
+
+
+def _room(status: Status) -> int:
+    """How many bytes of details may still be added; the message is of ASCII."""
+    taken: int = status.ByteSize()
+    return (_TRAILERS_MAX - len(status.message)) * 3 // 4 - taken
+
+
+def _fitting(each: Sequence[T], sizes: Iterable[int], room: int) -> Sequence[T]:
+    """The first of them, as many as there is room for."""
+    return each[: bisect_right(list(accumulate(sizes)), room)]
+
+
+def _size(message: Message) -> int:
+    return message.ByteSize() + _FRAMING_MAX
+
+
+def _total(all_of_them: Sequence[object], named: Sequence[object]) -> dict[str, str]:
+    """How many there are, where not all are named."""
+    return {} if len(named) == len(all_of_them) else {"total": str(len(all_of_them))}
 
 
 def _status(code: int, message: str, *more: Message) -> Status:

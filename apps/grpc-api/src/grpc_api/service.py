@@ -8,7 +8,7 @@ from book_db.books.model import Page
 from books.v1 import book_service_pb2_grpc
 from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse, ListBooksRequest, ListBooksResponse
 
-from grpc_api.errors import InvalidField
+from grpc_api.checks import Checks
 from grpc_api.messages import write_book
 
 PAGE_BYTES_MAX: Final = 4 * 2**20 - 1_024
@@ -25,15 +25,15 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
         self._catalogue = catalogue
 
     async def GetBook(self, request: GetBookRequest, context: Any) -> GetBookResponse:
-        if request.id < 1:
-            raise InvalidField("id", "must be 1 or more")
+        with Checks() as check:
+            check.that(request.id >= 1, "id", "must be 1 or more")
         response = GetBookResponse()
         write_book(await self._catalogue.get(request.id), response.book)
         return response
 
     async def ListBooks(self, request: ListBooksRequest, context: Any) -> ListBooksResponse:
-        if request.page_size < 0:
-            raise InvalidField("page_size", "must not be negative")
+        with Checks() as check:
+            check.that(request.page_size >= 0, "page_size", "must not be negative")
         return _as_much_as_fits(await self._catalogue.page(request.page_size or PAGE_SIZE_DEFAULT, request.page_token))
 
 

@@ -1,7 +1,11 @@
 """What can go wrong in the data layer, in words of the domain. The docstring of an error is its message."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Final
 from uuid import UUID
+
+_NAMED: Final = 5
+"""Of many in a message; the error has all of them."""
 
 
 class BookDbError(Exception):
@@ -18,6 +22,18 @@ class BookNotFound(BookDbError):
     def __init__(self, book_id: int) -> None:
         self.book_id = book_id
         super().__init__(book_id=book_id)
+
+
+class BooksNotFound(BookDbError):
+    """No book has the ids {named}."""
+
+    def __init__(self, book_ids: Sequence[int]) -> None:
+        """All ids that no book has, each once."""
+        self.book_ids = tuple(book_ids)
+        named = [str(book_id) for book_id in self.book_ids[:_NAMED]]
+        if more := len(self.book_ids) - len(named):
+            named.append(f"and {more} more")
+        super().__init__(named=", ".join(named))
 
 
 class VersionMismatch(BookDbError):
