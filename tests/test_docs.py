@@ -47,9 +47,10 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def _documents() -> list[Path]:
-    """All, but for what tools keep in hidden folders."""
+    """All, but for what tools keep in hidden folders, and npm in its own."""
     folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted([*ROOT.glob("*.md"), *(document for folder in folders for document in folder.rglob("*.md"))])
+    found = [*ROOT.glob("*.md"), *(document for folder in folders for document in folder.rglob("*.md"))]
+    return sorted(document for document in found if "node_modules" not in document.parts)
 
 
 def _named(document: Path) -> str:
