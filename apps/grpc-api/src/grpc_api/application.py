@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TextIO
 
 import grpc
@@ -18,6 +18,7 @@ from grpc_api.consumer import BOOK_LOG, BookLog
 from grpc_api.health import Health
 from grpc_api.server import BOOK_SERVICE, listen, make_server
 from grpc_api.settings import GrpcSettings
+from grpc_api.streams import Streams
 
 _log = structlog.get_logger(__name__)
 
@@ -35,15 +36,20 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Answers calls and records events for the length of the block, and gives the port.
 
-    At the end of the block health says NOT_SERVING, no call is taken any more, those that run may finish within
-    ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard output when it is
-    None, gets a line for each event. Raises PortTaken.
+    At the end of the block health says NOT_SERVING, no call is taken any more, streams are ended, other calls that run
+    may finish within ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard
+    output when it is None, gets a line for each event. Raises PortTaken.
     """
-    health = Health([BOOK_SERVICE])
-    server = make_server(store.catalogue, store.callers if authenticate else None, health)
+    health, streams = Health([BOOK_SERVICE]), Streams()
+    server = make_server(store.catalogue, store.callers if authenticate else None, health, streams)
     port = listen(server, host, port)
     book_log = BookLog(EventLog(store.database), console)
-    async with consumer.consuming(book_log), _watching(health, store), _answering(server, health, drain_seconds):
+    async with (
+        consumer.consuming(book_log),
+        _watching(health, store),
+        _reviewing(streams),
+        _answering(server, health, streams, drain_seconds),
+    ):
         yield port
 
 
@@ -70,13 +76,30 @@ async def serve(settings: GrpcSettings) -> None:
 
 
 @asynccontextmanager
-async def _answering(server: grpc.aio.Server, health: Health, drain_seconds: float) -> AsyncIterator[None]:
+async def _answering(
+    server: grpc.aio.Server, health: Health, streams: Streams, drain_seconds: float
+) -> AsyncIterator[None]:
     await server.start()
     try:
         yield
     finally:
         health.drain()
-        await server.stop(drain_seconds)
+        draining = asyncio.create_task(server.stop(drain_seconds))
+        # The clients have heard by then that this server takes no call any more, and do not come back to it.
+        await asyncio.sleep(0)
+        streams.stop()
+        await draining
+
+
+@asynccontextmanager
+async def _reviewing(streams: Streams) -> AsyncIterator[None]:
+    reviewing = asyncio.create_task(streams.review())
+    try:
+        yield
+    finally:
+        reviewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await reviewing
 
 
 @asynccontextmanager

@@ -18,6 +18,8 @@ from google.rpc import code_pb2 as codes
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
+from grpc_api.streams import ServiceStopping
+
 from grpc_api.checks import InvalidFields, Violation
 from grpc_api.streams import ServiceStopping
 
@@ -107,6 +109,13 @@ def _(error: DatabaseUnavailable, method: str) -> Status:
     _log.warning("the database does not answer", method=method, cause=repr(error.__cause__))
     again = details.RetryInfo(retry_delay=Duration(seconds=error.retry_after))
     return _status(codes.UNAVAILABLE, str(error), _info("DATABASE_UNAVAILABLE"), again)
+
+
+@status_of.register
+def _(error: ServiceStopping, _method: str) -> Status:
+    # Somewhere in the next second, each at its own time: they would all come to the next replica at once.
+    again = details.RetryInfo(retry_delay=Duration(nanos=randrange(10**9)))  # noqa: S311  # no secret
+    return _status(codes.UNAVAILABLE, str(error), _info("STOPPING"), again)
 
 
 @status_of.register

@@ -1,17 +1,20 @@
 """What happens around every call: who is calling, what went wrong, how long it took."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 from book_db.callers import Callers
 from grpc_status import rpc_status
-from prometheus_client import Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from grpc_api.auth import identify
 from grpc_api.errors import status_of
 from grpc_api.metadata import first
+from grpc_api.streams import Streams
 from grpc_api.tracing import on_behalf_of
 
 _CALLS: Final = Histogram(
@@ -21,6 +24,12 @@ _CALLS: Final = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 
+# How long a stream lasted says when its caller went, and nothing of the service.
+_STREAMS: Final = Gauge("colophon_grpc_streams", "Streams that are open, by method", ["method"])
+_STREAMS_ENDED: Final = Counter(
+    "colophon_grpc_streams_ended", "Streams that have ended, by method and status code", ["method", "code"]
+)
+
 _OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
 """What anyone may call."""
 
@@ -28,11 +37,16 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """One interceptor for all of it, which wraps each method once: a chain of them would cost a part of every call."""
+    """One interceptor for all of it, which wraps each method once: a chain of them would cost a part of every call.
 
-    def __init__(self, callers: Callers | None) -> None:
+    The handler of a method that answers with a stream is an async generator of messages, or of bytes that are messages
+    already. It is closed when the stream ends, whatever the reason.
+    """
+
+    def __init__(self, callers: Callers | None, streams: Streams) -> None:
         """Without ``callers``, everybody may call."""
         self._callers = callers
+        self._streams = streams
         self._guarded: dict[str, _Handler] = {}
 
     async def intercept_service(
@@ -48,26 +62,29 @@ class Guard(grpc.aio.ServerInterceptor):
         # A method that does not exist has no handler, and is not remembered: there are as many as a client invents.
         if handler is None or method.startswith(_OPEN):
             return handler
-        self._guarded[method] = guarded = self._guard(method, handler)
+        guard = self._guard_stream if handler.response_streaming else self._guard_call
+        self._guarded[method] = guarded = guard(method, handler)
         return guarded
 
-    def _guard(self, method: str, handler: _Handler) -> _Handler:
-        handle, decode, callers = handler.unary_unary, handler.request_deserializer, self._callers
-        assert handle is not None, "the contract has unary calls only"
+    def _guard_call(self, method: str, handler: _Handler) -> _Handler:
+        handle, decode = handler.unary_unary, handler.request_deserializer
+        assert handle is not None, "the contract has no streams of requests"
         assert decode is not None
 
         async def guarded(request: bytes, context: Any) -> Any:
             began = time.perf_counter()
-            code = "CANCELLED"
+            code = "UNKNOWN"
             try:
-                if callers is not None:
-                    await identify(context.invocation_metadata(), callers)
+                if self._callers is not None:
+                    await identify(context.invocation_metadata(), self._callers)
                 # Here and not before this function, where grpcio would do it: a stranger cannot make us parse, and what
                 # cannot be parsed is an error like the others.
                 response = await handle(decode(request), context)
+            except asyncio.CancelledError:
+                code = _reason_to_give_up(context)
+                raise
             except Exception as error:  # noqa: BLE001  # what leaves this function would reach the caller with its text
-                with on_behalf_of(first(context.invocation_metadata(), "traceparent")):
-                    status = rpc_status.to_status(status_of(error, method))
+                status = _status_of(error, method, context)
                 code = status.code.name
                 await context.abort_with_status(status)
             else:
@@ -77,3 +94,55 @@ class Guard(grpc.aio.ServerInterceptor):
                 _CALLS.labels(method, code).observe(time.perf_counter() - began)
 
         return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=handler.response_serializer)
+
+    def _guard_stream(self, method: str, handler: _Handler) -> _Handler:
+        # grpcio's stubs know the blocking form of a handler alone.
+        handle: Callable[[Any, Any], AsyncGenerator[Any, None]] | None = cast("Any", handler.unary_stream)
+        decode, encode = handler.request_deserializer, handler.response_serializer
+        assert handle is not None, "the contract has no streams of requests"
+        assert decode is not None
+        assert encode is not None
+
+        async def guarded(request: bytes, context: Any) -> None:
+            async def identify_caller() -> None:
+                if self._callers is not None:
+                    await identify(context.invocation_metadata(), self._callers)
+
+            code = "UNKNOWN"
+            _STREAMS.labels(method).inc()
+            try:
+                async with self._streams.open(identify_caller):
+                    await _write_all(handle(decode(request), context), context)
+            except asyncio.CancelledError:
+                code = _reason_to_give_up(context)
+                raise
+            except Exception as error:  # noqa: BLE001  # as above
+                status = _status_of(error, method, context)
+                code = status.code.name
+                await context.abort_with_status(status)
+            else:
+                code = "OK"
+            finally:
+                _STREAMS.labels(method).dec()
+                _STREAMS_ENDED.labels(method, code).inc()
+
+        def encoded(message: Any) -> bytes:
+            return message if isinstance(message, bytes) else encode(message)
+
+        return grpc.unary_stream_rpc_method_handler(guarded, response_serializer=encoded)
+
+
+async def _write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
+    async with aclosing(messages):
+        async for message in messages:
+            await context.write(message)
+
+
+def _status_of(error: Exception, method: str, context: Any) -> Any:
+    with on_behalf_of(first(context.invocation_metadata(), "traceparent")):
+        return rpc_status.to_status(status_of(error, method))
+
+
+def _reason_to_give_up(context: Any) -> str:
+    """Why grpcio has cancelled a call: its time is over, or its caller has cancelled it or is gone."""
+    return "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"

@@ -1,0 +1,92 @@
+"""The streams that are open: their callers are identified again and again, and they end when the service stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+from book_db.errors import DatabaseUnavailable
+
+_REVIEW_EVERY: Final = 2.0
+"""Seconds. What is known of a caller is remembered, so that looking again costs next to nothing."""
+
+_Identify: TypeAlias = Callable[[], Awaitable[object]]
+
+
+class ServiceStopping(Exception):
+    """The service stops. Another replica answers, or this one when it is back."""
+
+    def __init__(self) -> None:
+        super().__init__(type(self).__doc__)
+
+
+class Streams:
+    """The calls that go on answering until they are ended, from within or from without."""
+
+    def __init__(self) -> None:
+        self._open: set[_Stream] = set()
+        self._stopping = False
+
+    @asynccontextmanager
+    async def open(self, identify: _Identify) -> AsyncIterator[None]:
+        """A block that ends early when ``identify``, which is asked first and then again and again, raises its error.
+
+        Raises that error, then or later, and ServiceStopping. That the database is away ends no stream that has begun.
+        """
+        if self._stopping:
+            raise ServiceStopping
+        stream = _Stream(identify)
+        self._open.add(stream)
+        try:
+            async with stream.endable():
+                await identify()
+                yield
+        finally:
+            self._open.remove(stream)
+
+    async def review(self, *, every: float = _REVIEW_EVERY) -> None:
+        """Identifies all callers every so many seconds, and ends the streams of those who may call no longer."""
+        while True:
+            await asyncio.sleep(every)
+            await asyncio.gather(*(stream.review() for stream in self._open))
+
+    def stop(self) -> None:
+        """Ends all streams, and from now on each new one as it begins, with ServiceStopping."""
+        self._stopping = True
+        for stream in self._open:
+            stream.end(ServiceStopping())
+
+
+class _Stream:
+    def __init__(self, identify: _Identify) -> None:
+        self._identify = identify
+        self._task: asyncio.Task[Any] | None = None
+        self._why: Exception | None = None
+
+    @asynccontextmanager
+    async def endable(self) -> AsyncIterator[None]:
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
+        try:
+            yield
+        except asyncio.CancelledError:
+            # As asyncio.timeout does it: a cancellation that is not ours, by a caller who is gone, goes on its way.
+            if self._why is None or task.uncancel() > cancellations:
+                raise
+            raise self._why from None
+        finally:
+            self._task = None
+
+    async def review(self) -> None:
+        try:
+            await self._identify()
+        except DatabaseUnavailable:
+            pass  # who was good a moment ago is good until it is known otherwise
+        except Exception as error:  # noqa: BLE001  # it is handed on to the caller
+            self.end(error)
+
+    def end(self, why: Exception) -> None:
+        if self._task is not None and self._why is None:
+            self._why = why
+            self._task.cancel()
