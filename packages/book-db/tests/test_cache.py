@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -12,13 +12,15 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Book, Change
 from book_db.cache import Missed, NoCache, RedisCache, open_cache
 from book_db.database import Database
-from book_db.errors import BookNotFound, ConnectionLost
+from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost
 from book_db.outbox import OutboxBell
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from support.data_layer import Eventually, Query, StatementsOf, a_draft
 from support.redis import RedisServer
+
+Read = Callable[[Catalogue, int], Awaitable[Book]]
 
 TIMEOUT = 0.25
 """Seconds that Redis may hold up a request, as RedisCache.open has it."""
@@ -39,6 +41,32 @@ def _is_select(statement: str) -> bool:
 def a_book(book_id: int = 1, version: int = 1) -> Book:
     now = datetime.now(UTC)
     return Book(book_id, "Emma", "Jane Austen", date(1815, 12, 23), version, created_at=now, updated_at=now)
+
+
+async def get(catalogue: Catalogue, book_id: int) -> Book:
+    return await catalogue.get(book_id)
+
+
+async def get_many(catalogue: Catalogue, book_id: int) -> Book:
+    """The same book three times over."""
+    try:
+        first, _, _ = await catalogue.get_many([book_id, book_id, book_id])
+    except BooksNotFound as error:
+        raise BookNotFound(book_id) from error
+    return first
+
+
+@pytest.fixture(params=[pytest.param(get, id="alone"), pytest.param(get_many, id="among-many")])
+def read(request: pytest.FixtureRequest) -> Read:
+    """Either way to read a book keeps what the cache promises."""
+    way: Read = request.param
+    return way
+
+
+async def mgets(client: Redis) -> int:
+    """How often Redis has been asked for entries."""
+    commands: dict[str, dict[str, int]] = await client.info("commandstats")
+    return commands.get("cmdstat_mget", {"calls": 0})["calls"]
 
 
 async def entry_of(redis: RedisServer, book_id: int) -> bytes:
@@ -83,15 +111,16 @@ class TestASlowReader:
         cached_catalogue: Catalogue,
         catalogue: Catalogue,
         actor: UUID,
+        read: Read,
     ) -> None:
         book = await catalogue.add(a_draft(title="old"), actor)
-        reading = asyncio.create_task(readers_catalogue.get(book.id))
+        reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
         await cached_catalogue.change(book.id, Change(title="new"), actor)
         reader.let_go.set()
         assert (await reading).title == "old"  # it began before the write was answered
-        assert (await cached_catalogue.get(book.id)).title == "new"
-        assert (await readers_catalogue.get(book.id)).title == "new"
+        assert (await read(cached_catalogue, book.id)).title == "new"
+        assert (await read(readers_catalogue, book.id)).title == "new"
 
     async def test_does_not_bring_a_removed_book_back(
         self,
@@ -100,27 +129,28 @@ class TestASlowReader:
         cached_catalogue: Catalogue,
         catalogue: Catalogue,
         actor: UUID,
+        read: Read,
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
-        reading = asyncio.create_task(readers_catalogue.get(book.id))
+        reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
         await cached_catalogue.remove(book.id, actor)
         reader.let_go.set()
         await reading
         for each in (cached_catalogue, readers_catalogue):
             with pytest.raises(BookNotFound):
-                await each.get(book.id)
+                await read(each, book.id)
 
     async def test_is_not_joined_by_who_begins_after_the_write(
-        self, readers_catalogue: Catalogue, reader: HeldReader, catalogue: Catalogue, actor: UUID
+        self, readers_catalogue: Catalogue, reader: HeldReader, catalogue: Catalogue, actor: UUID, read: Read
     ) -> None:
         """The writer's process has the slow look-up under way, and Redis has lost the new version."""
         book = await catalogue.add(a_draft(title="old"), actor)
-        reading = asyncio.create_task(readers_catalogue.get(book.id))
+        reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
         await readers_catalogue.change(book.id, Change(title="new"), actor)
         await reader.forget(book.id)  # type: ignore[operator]  # forwarded
-        reading_later = asyncio.create_task(readers_catalogue.get(book.id))
+        reading_later = asyncio.ensure_future(read(readers_catalogue, book.id))
         await asyncio.sleep(0.05)  # until it had its miss
         reader.let_go.set()
         assert (await reading_later).title == "new"
@@ -175,6 +205,16 @@ class TestReadThrough:
             await cached_catalogue.get(book.id)
         assert not list(filter(_is_select, statements))
 
+    async def test_a_removed_book_is_known_to_be_gone_among_many(
+        self, cached_catalogue: Catalogue, database: Database, actor: UUID, statements_of: StatementsOf
+    ) -> None:
+        books = await cached_catalogue.add_many([a_draft()] * 3, actor)
+        await cached_catalogue.remove(books[1].id, actor)
+        with statements_of(database) as statements, pytest.raises(BooksNotFound) as error:
+            await cached_catalogue.get_many([book.id for book in books])
+        assert error.value.book_ids == (books[1].id,)
+        assert not list(filter(_is_select, statements))
+
     async def test_concurrent_misses_make_one_query(
         self,
         cached_catalogue: Catalogue,
@@ -183,6 +223,7 @@ class TestReadThrough:
         actor: UUID,
         statements_of: StatementsOf,
         query: Query,
+        read: Read,
     ) -> None:
         """Many turns of the event loop apart, while the one query is held up by a lock."""
         book = await catalogue.add(a_draft(), actor)
@@ -191,7 +232,7 @@ class TestReadThrough:
         with statements_of(database) as statements:
             reads = []
             for _ in range(50):
-                reads.append(asyncio.create_task(cached_catalogue.get(book.id)))
+                reads.append(asyncio.ensure_future(read(cached_catalogue, book.id)))
                 await asyncio.sleep(0.002)
             query("COMMIT")
             assert set(await asyncio.gather(*reads)) == {book}
@@ -208,6 +249,25 @@ class TestReadThrough:
         books = await catalogue.add_many([a_draft()] * 20, actor)
         with statements_of(database) as statements:
             assert await asyncio.gather(*(cached_catalogue.get(book.id) for book in books)) == books
+        assert len(list(filter(_is_select, statements))) == 1
+
+    async def test_many_books_are_one_query_for_what_the_cache_has_not(
+        self,
+        cached_catalogue: Catalogue,
+        catalogue: Catalogue,
+        database: Database,
+        actor: UUID,
+        statements_of: StatementsOf,
+        redis_client: Redis,
+    ) -> None:
+        cached = await cached_catalogue.add_many([a_draft()] * 150, actor)
+        stored = await catalogue.add_many([a_draft()] * 150, actor)
+        books = [book for pair in zip(cached, stored, strict=True) for book in pair]
+        asked = await mgets(redis_client)
+        with statements_of(database) as statements:
+            assert await cached_catalogue.get_many([book.id for book in books]) == books
+            assert await mgets(redis_client) - asked == 1
+            assert await cached_catalogue.get_many([book.id for book in books]) == books
         assert len(list(filter(_is_select, statements))) == 1
 
     async def test_every_entry_has_a_time_to_live(
@@ -236,7 +296,13 @@ class TestReadThrough:
         await other_cache.close()
 
     async def test_readers_and_writers_at_once_never_see_a_version_twice_removed(
-        self, cached_catalogue: Catalogue, database: Database, bell: OutboxBell, redis_url: str, actor: UUID
+        self,
+        cached_catalogue: Catalogue,
+        database: Database,
+        bell: OutboxBell,
+        redis_url: str,
+        actor: UUID,
+        read: Read,
     ) -> None:
         """Two processes; a read that starts after a write was answered has at least that version."""
         other_cache = RedisCache.open(redis_url)
@@ -250,13 +316,13 @@ class TestReadThrough:
                 written = await catalogue.change(book.id, Change(title="Emma"), actor)
                 answered = max(answered, written.version)
 
-        async def read(catalogue: Catalogue) -> None:
+        async def read_on(catalogue: Catalogue) -> None:
             while not done:
                 least = answered
-                assert (await catalogue.get(book.id)).version >= least
+                assert (await read(catalogue, book.id)).version >= least
 
         done = False
-        readers = [asyncio.create_task(read(catalogue)) for catalogue in catalogues for _ in range(4)]
+        readers = [asyncio.create_task(read_on(catalogue)) for catalogue in catalogues for _ in range(4)]
         await asyncio.gather(*(write(catalogue) for catalogue in catalogues))
         done = True
         await asyncio.gather(*readers)

@@ -25,15 +25,14 @@ class BookNotFound(BookDbError):
 
 
 class BooksNotFound(BookDbError):
-    """No book has the ids {named}."""
+    """No book has these ids: {named}."""
 
     def __init__(self, book_ids: Sequence[int]) -> None:
         """All ids that no book has, each once."""
         self.book_ids = tuple(book_ids)
-        named = [str(book_id) for book_id in self.book_ids[:_NAMED]]
-        if more := len(self.book_ids) - len(named):
-            named.append(f"and {more} more")
-        super().__init__(named=", ".join(named))
+        named = ", ".join(map(str, self.book_ids[:_NAMED]))
+        more = len(self.book_ids) - _NAMED
+        super().__init__(named=f"{named} and {more} more" if more > 0 else named)
 
 
 class VersionMismatch(BookDbError):

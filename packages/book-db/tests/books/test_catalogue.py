@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Book, Change, Draft
 from book_db.books.pages import encode
 from book_db.database import Database
-from book_db.errors import BookNotFound, DatabaseUnavailable, InvalidPageToken
+from book_db.errors import BookNotFound, BooksNotFound, DatabaseUnavailable, InvalidPageToken
 from msgspec.structs import replace
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.exc import IntegrityError
@@ -177,6 +177,48 @@ class TestBookNotFound:
         found, refused = await asyncio.gather(catalogue.get(book.id), catalogue.get(2**64), return_exceptions=True)
         assert found == book
         assert isinstance(refused, BookNotFound)
+
+
+class TestGetMany:
+    async def test_books_come_in_the_order_of_their_ids_as_often_as_asked_for(
+        self, catalogue: Catalogue, actor: UUID
+    ) -> None:
+        first, second, third = await catalogue.add_many([a_draft(title) for title in "abc"], actor)
+        assert await catalogue.get_many([third.id, first.id, third.id, second.id]) == [third, first, third, second]
+
+    async def test_of_no_ids_there_are_no_books(self, catalogue: Catalogue) -> None:
+        assert await catalogue.get_many([]) == []
+
+    async def test_all_are_one_statement(
+        self, catalogue: Catalogue, actor: UUID, database: Database, statements_of: StatementsOf
+    ) -> None:
+        books = await catalogue.add_many([a_draft()] * 300, actor)
+        with statements_of(database) as statements:
+            assert await catalogue.get_many([book.id for book in books]) == books
+        assert len(statements) == 1
+
+    async def test_every_id_that_no_book_has_is_named_once(self, catalogue: Catalogue, actor: UUID) -> None:
+        kept, removed = await catalogue.add_many([a_draft()] * 2, actor)
+        await catalogue.remove(removed.id, actor)
+        missing = (2**64, removed.id, 0, 2**63 - 1, -1)
+        with pytest.raises(BooksNotFound) as error:
+            await catalogue.get_many([missing[0], kept.id, *missing[1:], *missing])
+        assert error.value.book_ids == missing
+
+    @pytest.mark.parametrize(
+        ("book_ids", "message"),
+        [
+            pytest.param([7], "No book has these ids: 7.", id="one"),
+            pytest.param([7, 8, 9], "No book has these ids: 7, 8, 9.", id="few"),
+            pytest.param(range(1, 301), "No book has these ids: 1, 2, 3, 4, 5 and 295 more.", id="many"),
+        ],
+    )
+    async def test_its_error_is_a_sentence_of_a_few_words(
+        self, catalogue: Catalogue, book_ids: Sequence[int], message: str
+    ) -> None:
+        with pytest.raises(BooksNotFound) as error:
+            await catalogue.get_many(book_ids)
+        assert str(error.value) == message
 
 
 class TestAWriteAndItsEvent:

@@ -51,6 +51,63 @@ class TestOneTurn:
         assert [await coalescer.load("a"), await coalescer.load("a")] == [1, 2]
 
 
+class TestManyKeys:
+    async def test_are_looked_up_together_with_those_of_others(
+        self, coalescer: Coalescer[str, int], look_up: LookUp
+    ) -> None:
+        look_up.let_go.set()
+        one, three, another = await asyncio.gather(
+            coalescer.load("a"), coalescer.load_many("cab"), coalescer.load_many("d")
+        )
+        assert (one, three, another) == (1, {"c": 1, "a": 1, "b": 1}, {"d": 1})
+        assert look_up.wanted == [["a", "c", "b", "d"]]
+
+    async def test_of_none_nothing_is_looked_up(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        assert await coalescer.load_many([]) == {}
+        assert look_up.wanted == []
+
+    @pytest.mark.parametrize(
+        ("join", "expected"),
+        [pytest.param(False, [2, 2], id="unasked"), pytest.param(True, [1, 2], id="asked")],
+    )
+    async def test_join_what_is_under_way_if_they_may(
+        self, coalescer: Coalescer[str, int], look_up: LookUp, join: bool, expected: list[int]
+    ) -> None:
+        first = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        second = asyncio.create_task(coalescer.load_many("ab", join=join))
+        await a_turn()
+        look_up.let_go.set()
+        assert list((await second).values()) == expected
+        assert await first == 1
+
+    async def test_over_the_most_are_several_look_ups(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_most=2)
+        look_up.let_go.set()
+        first, second = await asyncio.gather(coalescer.load_many("abcd"), coalescer.load_many("cde"))
+        assert (first, second) == ({"a": 1, "b": 1, "c": 2, "d": 2}, {"c": 2, "d": 2, "e": 3})
+        assert look_up.wanted == [["a", "b"], ["c", "d"], ["e"]]
+        assert await coalescer.load_many("ab") == {"a": 4, "b": 4}
+
+    async def test_fail_together(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
+        look_up.error = ValueError("no luck")
+        look_up.let_go.set()
+        with pytest.raises(ValueError, match="no luck"):
+            await coalescer.load_many("ab")
+
+    async def test_of_one_who_gives_up_are_answered_to_the_others(
+        self, coalescer: Coalescer[str, int], look_up: LookUp
+    ) -> None:
+        leaving = asyncio.create_task(coalescer.load_many("ab"))
+        staying = asyncio.create_task(coalescer.load_many("bc"))
+        await a_turn()
+        leaving.cancel()
+        await a_turn()
+        look_up.let_go.set()
+        assert await staying == {"b": 1, "c": 1}
+        assert leaving.cancelled()
+
+
 class TestALookUpUnderWay:
     async def test_is_not_joined_unasked(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
         first = asyncio.create_task(coalescer.load("a"))
