@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
@@ -14,9 +14,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger
 
+from book_db.bell import Bell
 from book_db.books.model import Book
 from book_db.database import Database, repeat_read, translated
-from book_db.errors import ConnectionLost, DatabaseUnavailable
+from book_db.errors import ConnectionLost
 from book_db.parked_events import PARK, ParkedEvents
 from book_db.tables import OutboxRow
 
@@ -27,8 +28,6 @@ _ONE_RELAY: Final = 7214508362
 _CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
 _FORGET = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
 _WAITING = select(func.count(), func.min(OutboxRow.occurred_at)).select_from(OutboxRow)
-# Without synchronous_commit the bell does not wait for the disk: it has nothing to lose.
-_RING = text(f"SELECT set_config('synchronous_commit', 'off', true), pg_notify('{_CHANNEL}', '')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,43 +109,11 @@ class Outbox:
             return row[0], row[1]
 
 
-class OutboxBell:
-    """Wakes the relay after a commit.
-
-    PostgreSQL lets only one transaction at a time commit that notifies, so writes do not notify themselves:
-    one small statement rings for all that were committed while the one before was on its way.
-    docs/decisions/0004-writes-do-not-notify.md has the measurement.
-    """
+class OutboxBell(Bell):
+    """Wakes the relay after a commit."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._ringing: asyncio.Task[None] | None = None
-        self._once_more = False
-
-    def ring(self) -> None:
-        """Wakes the relay soon; returns at once."""
-        if self._ringing is not None:
-            self._once_more = True
-        else:
-            self._ringing = asyncio.create_task(self._ring())
-
-    async def close(self) -> None:
-        """Until the last ring is out."""
-        if self._ringing is not None:
-            await self._ringing
-
-    async def _ring(self) -> None:
-        try:
-            while True:
-                self._once_more = False
-                # Nothing is lost without the bell: the relay looks by itself as well.
-                with suppress(DatabaseUnavailable):
-                    async with self._database.statement() as connection:
-                        await connection.execute(_RING)
-                if not self._once_more:
-                    return
-        finally:
-            self._ringing = None
+        super().__init__(database, _CHANNEL)
 
 
 def _event(row: Row[tuple[OutboxRow]]) -> Event:
