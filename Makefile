@@ -56,8 +56,9 @@ format: test-environment ## Format the code and the contracts, and mend what ruf
 	.venv/bin/buf format --write
 
 .PHONY: generate
-generate: test-environment ## Generate the Python code from the contracts
+generate: test-environment ## Generate the Python code and the AsyncAPI document from the contracts
 	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/buf generate
+	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python tools/generate_asyncapi.py
 
 .PHONY: migrate
 migrate: environment ## Bring the database named by DATABASE_URL to the newest schema

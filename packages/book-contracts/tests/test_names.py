@@ -7,6 +7,7 @@ import book_contracts
 import pytest
 from book_contracts import events
 from books.v1 import book_event_pb2, book_pb2, book_service_pb2
+from google.protobuf.any_pb2 import Any
 
 FILES = [book_pb2.DESCRIPTOR, book_event_pb2.DESCRIPTOR, book_service_pb2.DESCRIPTOR]
 
@@ -43,4 +44,5 @@ class TestTheNamesOnTheBroker:
             assert key.count(".") == 1
 
     def test_the_schema_is_that_of_the_message(self) -> None:
-        assert book_event_pb2.BookEvent.DESCRIPTOR.full_name == events.DATA_SCHEMA
+        packed = Any(type_url=events.DATA_SCHEMA)
+        assert packed.Is(book_event_pb2.BookEvent.DESCRIPTOR)

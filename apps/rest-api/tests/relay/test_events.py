@@ -60,7 +60,7 @@ class TestMessageOf:
             "cloudEvents:type": "book.updated",
             "cloudEvents:subject": "42",
             "cloudEvents:time": "2026-11-24T12:00:00.000001Z",
-            "cloudEvents:dataschema": "books.v1.BookEvent",
+            "cloudEvents:dataschema": "https://type.googleapis.com/books.v1.BookEvent",
         }
 
     def test_carries_the_trace_of_the_write(self) -> None:

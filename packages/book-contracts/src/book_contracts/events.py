@@ -16,8 +16,14 @@ ALL_EVENTS: Final = "book.*"
 CONTENT_TYPE: Final = "application/protobuf"
 """Of the body, a books.v1.BookEvent."""
 
-DATA_SCHEMA: Final = "books.v1.BookEvent"
-"""The full name of the body's message: CloudEvents' dataschema."""
+SPEC_VERSION: Final = "1.0"
+"""Of CloudEvents."""
+
+HEADER_PREFIX: Final = "cloudEvents:"
+"""Stands before the name of each CloudEvents attribute in the headers, as its binding to AMQP has it."""
+
+DATA_SCHEMA: Final = "https://type.googleapis.com/books.v1.BookEvent"
+"""CloudEvents' dataschema: the type URL of the body's message, as google.protobuf.Any takes it, with its scheme."""
 
 SOURCE: Final = "/colophon/catalogue"
 """CloudEvents' source: the context in which the events happen."""

@@ -47,7 +47,7 @@ def _kind_of(event: Event) -> tuple[str, book_event_pb2.BookEventKind]:
 def _cloud_event(event: Event, type_: str) -> dict[str, str]:
     """The attributes, under the prefix that the AMQP binding of CloudEvents gives them."""
     attributes = {
-        "specversion": "1.0",
+        "specversion": events.SPEC_VERSION,
         "id": str(event.id),
         "source": events.SOURCE,
         "type": type_,
@@ -55,7 +55,7 @@ def _cloud_event(event: Event, type_: str) -> dict[str, str]:
         "time": event.occurred_at.isoformat().replace("+00:00", "Z"),
         "dataschema": events.DATA_SCHEMA,
     }
-    return {f"cloudEvents:{name}": value for name, value in attributes.items()}
+    return {f"{events.HEADER_PREFIX}{name}": value for name, value in attributes.items()}
 
 
 def _book(book: Book) -> book_pb2.Book:
