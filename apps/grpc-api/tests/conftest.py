@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 from book_db.books.model import Book, Draft
+from book_db.event_log import EVENTS_RECORDED
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -41,7 +42,7 @@ def public_key_file(signer: Signer, tmp_path: Path) -> Path:
 async def store(database_url: str, signer: Signer) -> AsyncIterator[Store]:
     """The store on a database with no books, without a cache."""
     settings = load(StoreSettings, database_url=database_url, redis_url=None)
-    async with open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store:
+    async with open_store(settings, TokenVerifier(signer.public_pem), name="tests", hears=[EVENTS_RECORDED]) as store:
         yield store
 
 

@@ -73,7 +73,7 @@ def console() -> io.StringIO:
 
 @pytest.fixture
 def book_log(store: Store, console: io.StringIO) -> BookLog:
-    return BookLog(EventLog(store.database), console)
+    return BookLog(store.event_log, console)
 
 
 async def recorded(store: Store) -> list[dict[str, Any]]:

@@ -74,10 +74,12 @@ async def consuming(database_url: str, amqp_url: str) -> AsyncIterator[Log]:
         async with AmqpPublisher(amqp_url, events.EXCHANGE) as publisher:
             log = Log(database, publisher)
             consumer = AmqpConsumer(amqp_url, BOOK_LOG)
-            async with consumer.consuming(BookLog(EventLog(database), log.console)):
+            event_log = EventLog(database)
+            async with consumer.consuming(BookLog(event_log, log.console)):
                 await consumer.ready()
                 await publisher.ready()
                 yield log
+            await event_log.close()
     finally:
         await database.close()
 

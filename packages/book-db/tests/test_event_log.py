@@ -1,12 +1,13 @@
 """The event log: each event once, in the order of arrival."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
 from book_db.database import Database
-from book_db.event_log import Entry, EventLog
+from book_db.event_log import _RECORD, Entry, EventLog, Interest, Stretch
 from sqlalchemy.exc import IntegrityError
 from support.data_layer import Query
 
@@ -22,12 +23,16 @@ def an_entry(event_id: UUID | None = None, kind: str = "created", version: int =
         title=title,
         author="Jane Austen",
         publication_date=date(1815, 12, 23),
+        created_at=datetime(2026, 11, 22, tzinfo=UTC),
+        updated_at=datetime(2026, 11, 23, 12, 0, 0, 123456, UTC),
     )
 
 
 @pytest.fixture
-def event_log(database: Database) -> EventLog:
-    return EventLog(database)
+async def event_log(database: Database) -> AsyncIterator[EventLog]:
+    event_log = EventLog(database)
+    yield event_log
+    await event_log.close()
 
 
 POSITIONS = "SELECT event_id FROM event_log ORDER BY position"
@@ -37,7 +42,7 @@ class TestRecord:
     async def test_everything_an_event_says_is_kept(self, event_log: EventLog, query: Query) -> None:
         entry = an_entry()
         assert await event_log.record([entry]) == {entry.event_id}
-        columns = "event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date"
+        columns = ", ".join(Entry._fields)
         assert query(f"SELECT {columns} FROM event_log") == [tuple(entry)]  # noqa: S608 - as written above
 
     async def test_an_event_seen_twice_is_logged_once(self, event_log: EventLog, query: Query) -> None:
@@ -76,3 +81,61 @@ class TestRecord:
         recorded = await asyncio.gather(*(event_log.record(batch) for batch in batches))
         assert sum(map(len, recorded)) == len(query(POSITIONS)) == 200
         assert set().union(*recorded) == {entry.event_id for entry in entries}
+
+
+class TestTheOrder:
+    async def test_a_lower_position_is_never_seen_after_a_higher_one(
+        self, event_log: EventLog, database: Database
+    ) -> None:
+        # The slow recorder has drawn its number, and has not committed: the quick one waits for it.
+        async with database.transaction() as slow:
+            await slow.execute(_RECORD, {name: [value] for name, value in an_entry()._asdict().items()})
+            quick = asyncio.create_task(event_log.record([an_entry()]))
+            await asyncio.sleep(0.2)
+            assert await event_log.newest() == 0
+            assert not quick.done()
+        await quick
+        assert [each.position for each in (await event_log.after(0, await event_log.newest())).recorded] == [1, 2]
+
+
+class TestAfter:
+    async def test_gives_everything_in_stretches(self, event_log: EventLog) -> None:
+        entries = [an_entry(version=version) for version in range(1, 31)]
+        await event_log.record(entries)
+        seen, position, newest = [], 0, await event_log.newest()
+        while position < newest:
+            stretch = await event_log.after(position, newest, at_most=7)
+            assert len(stretch.recorded) <= 7
+            seen += [each.entry for each in stretch.recorded]
+            position = stretch.position
+        assert seen == entries
+
+    async def test_gives_long_texts_a_few_at_a_time(self, event_log: EventLog) -> None:
+        await event_log.record([an_entry(title="ä" * 2_000) for _ in range(100)])
+        stretch = await event_log.after(0, 100)
+        assert 0 < len(stretch.recorded) < 100
+        assert stretch.position == stretch.recorded[-1].position
+
+    async def test_reaches_to_the_end_where_nothing_is_meant(self, event_log: EventLog) -> None:
+        await event_log.record([an_entry() for _ in range(5)])
+        assert await event_log.after(0, 5, Interest(frozenset([7]))) == Stretch([], 5)
+        assert await event_log.after(0, 5, Interest(author="Ann Radcliffe")) == Stretch([], 5)
+
+    @pytest.mark.parametrize(
+        "interest",
+        [
+            pytest.param(Interest(author="Jane Austen"), id="author"),
+            pytest.param(Interest(frozenset([42, 1])), id="books"),
+            pytest.param(Interest(frozenset([42]), "Jane Austen"), id="both"),
+        ],
+    )
+    async def test_gives_what_is_meant_alone(self, event_log: EventLog, interest: Interest) -> None:
+        other = an_entry()._replace(book_id=7, author="Ann Radcliffe")
+        meant = [an_entry(version=version) for version in range(1, 21)]
+        await event_log.record([entry for each in meant for entry in (each, other._replace(event_id=uuid4()))])
+        seen, position = [], 0
+        while position < 40:
+            stretch = await event_log.after(position, 40, interest, at_most=6)
+            seen += [each.entry for each in stretch.recorded]
+            position = stretch.position
+        assert seen == meant

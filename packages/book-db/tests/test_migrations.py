@@ -73,6 +73,7 @@ A_ROW_OF_EACH = {
             created_at, updated_at
         FROM outbox
     """,
+    "0008": "",
 }
 """For each revision, a row in every table that it made."""
 

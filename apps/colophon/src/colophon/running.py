@@ -16,6 +16,7 @@ from pathlib import Path
 import typer
 from book_contracts.events import EXCHANGE
 from book_db import migrations
+from book_db.event_log import EVENTS_RECORDED
 from book_db.outbox import Outbox
 from book_db.store import Store, open_store
 from book_runtime import logs, process, telemetry
@@ -102,7 +103,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
     verifier = TokenVerifier(public_key_of(settings.jwt_private_key_file.read_bytes()))
     async with (
         process.stopping() as told,
-        open_store(settings, verifier, name="colophon") as store,
+        open_store(settings, verifier, name="colophon", hears=[EVENTS_RECORDED]) as store,
         _broker(settings.amqp_url) as (publisher, consumer),
         grpc.serving(
             store,
@@ -111,6 +112,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
             port=settings.grpc_port,
             authenticate=settings.grpc_auth == "on",
             drain_seconds=settings.drain_seconds,
+            max_watchers=settings.max_watchers,
         ) as grpc_port,
         rest.serving(settings, listening),
     ):

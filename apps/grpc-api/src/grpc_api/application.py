@@ -7,7 +7,7 @@ from typing import TextIO
 
 import grpc
 import structlog
-from book_db.event_log import EventLog
+from book_db.event_log import EVENTS_RECORDED
 from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
 from book_runtime.broker.seam import Consumer
@@ -19,6 +19,8 @@ from grpc_api.health import Health
 from grpc_api.server import BOOK_SERVICE, listen, make_server
 from grpc_api.settings import GrpcSettings
 from grpc_api.streams import Streams
+from grpc_api.watching.tail import Tail
+from grpc_api.watching.watch import Watches
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +34,7 @@ async def serving(
     port: int,
     authenticate: bool = True,
     drain_seconds: float = 10,
+    max_watchers: int = 2_000,
     console: TextIO | None = None,
 ) -> AsyncIterator[int]:
     """Answers calls and records events for the length of the block, and gives the port.
@@ -41,12 +44,15 @@ async def serving(
     output when it is None, gets a line for each event. Raises PortTaken.
     """
     health, streams = Health([BOOK_SERVICE]), Streams()
-    server = make_server(store.catalogue, store.callers if authenticate else None, health, streams)
+    tail = Tail(store.event_log, store.database.notices)
+    watches = Watches(store.event_log, tail, max_watchers)
+    server = make_server(store.catalogue, watches, store.callers if authenticate else None, health, streams)
     port = listen(server, host, port)
-    book_log = BookLog(EventLog(store.database), console)
+    book_log = BookLog(store.event_log, console)
     async with (
         consumer.consuming(book_log),
         _watching(health, store),
+        tail.following(),
         _reviewing(streams),
         _answering(server, health, streams, drain_seconds),
     ):
@@ -59,7 +65,7 @@ async def serve(settings: GrpcSettings) -> None:
     consumer = AmqpConsumer(settings.amqp_url, BOOK_LOG)
     async with (
         stopping() as told,
-        open_store(settings, verifier, name="grpc-api") as store,
+        open_store(settings, verifier, name="grpc-api", hears=[EVENTS_RECORDED]) as store,
         serving(
             store,
             consumer,
@@ -67,6 +73,7 @@ async def serve(settings: GrpcSettings) -> None:
             port=settings.grpc_port,
             authenticate=settings.grpc_auth == "on",
             drain_seconds=settings.drain_seconds,
+            max_watchers=settings.max_watchers,
         ) as port,
     ):
         _log.info("listening", host=settings.grpc_host, port=port, auth=settings.grpc_auth)

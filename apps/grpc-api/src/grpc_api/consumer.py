@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from typing import Final, NamedTuple, TextIO
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
 from books.v1 import book_event_pb2
 from books.v1.book_event_pb2 import BookEvent
+from books.v1.book_pb2 import Book
 from google.protobuf.message import DecodeError
 from prometheus_client import Counter
 
@@ -116,6 +117,8 @@ def _entry_of(event: BookEvent) -> Entry | None:
         title=_storable("title", book.title),
         author=_storable("author", book.author),
         publication_date=date(book.publication_date.year, book.publication_date.month, book.publication_date.day),
+        created_at=_time("create_time", book),
+        updated_at=_time("update_time", book),
     )
 
 
@@ -124,6 +127,10 @@ def _uuid(field: str, text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise ValueError(f"the event's {field} is not a UUID") from None
+
+
+def _time(field: str, book: Book) -> datetime | None:
+    return getattr(book, field).ToDatetime(tzinfo=UTC) if book.HasField(field) else None
 
 
 def _storable(field: str, text: str) -> str:

@@ -18,10 +18,9 @@ from google.rpc import code_pb2 as codes
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
-from grpc_api.streams import ServiceStopping
-
 from grpc_api.checks import InvalidFields, Violation
 from grpc_api.streams import ServiceStopping
+from grpc_api.watching.errors import PositionNotReached, TooManyWatchers, WatcherTooSlow
 
 _log = structlog.get_logger(__name__)
 
@@ -119,10 +118,21 @@ def _(error: ServiceStopping, _method: str) -> Status:
 
 
 @status_of.register
-def _(error: ServiceStopping, _method: str) -> Status:
-    # Somewhere in the next second, each at its own time: they would all come to the next replica at once.
-    again = details.RetryInfo(retry_delay=Duration(nanos=randrange(10**9)))  # noqa: S311  # no secret
-    return _status(codes.UNAVAILABLE, str(error), _info("STOPPING"), again)
+def _(error: PositionNotReached, _method: str) -> Status:
+    return _status(codes.OUT_OF_RANGE, str(error), _info("POSITION_NOT_REACHED", position=str(error.position)))
+
+
+@status_of.register
+def _(error: TooManyWatchers, _method: str) -> Status:
+    again = details.RetryInfo(retry_delay=Duration(seconds=10))
+    return _status(codes.RESOURCE_EXHAUSTED, str(error), _info("TOO_MANY_WATCHERS"), again)
+
+
+@status_of.register
+def _(error: WatcherTooSlow, _method: str) -> Status:
+    again = details.RetryInfo(retry_delay=Duration())
+    info = _info("WATCHER_TOO_SLOW", position=str(error.position))
+    return _status(codes.RESOURCE_EXHAUSTED, str(error), info, again)
 
 
 def _invalid(error: Exception, reason: str, wrong: Sequence[Violation]) -> Status:

@@ -1,6 +1,6 @@
 """Books as protobuf."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from book_db.books.model import Book
@@ -16,15 +16,18 @@ def write_book(book: Book, message: book_pb2.Book) -> None:
     message.title = book.title
     message.author = book.author
     message.version = book.version
-    date = message.publication_date
-    date.year = book.publication_date.year
-    date.month = book.publication_date.month
-    date.day = book.publication_date.day
-    _write_time(book.created_at, message.create_time)
-    _write_time(book.updated_at, message.update_time)
+    write_date(book.publication_date, message.publication_date)
+    write_time(book.created_at, message.create_time)
+    write_time(book.updated_at, message.update_time)
 
 
-def _write_time(time: datetime, message: Timestamp) -> None:
+def write_date(day: date, message: book_pb2.Date) -> None:
+    message.year = day.year
+    message.month = day.month
+    message.day = day.day
+
+
+def write_time(time: datetime, message: Timestamp) -> None:
     since = time - _EPOCH
     message.seconds = since.days * 86_400 + since.seconds
     message.nanos = since.microseconds * 1_000

@@ -16,6 +16,7 @@ from grpc_api.health import Health
 from grpc_api.reflection import add_reflection
 from grpc_api.service import BookService
 from grpc_api.streams import Streams
+from grpc_api.watching.watch import Watches
 
 BOOK_SERVICE: Final = book_service_pb2.DESCRIPTOR.services_by_name["BookService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -28,10 +29,12 @@ _OPTIONS: Final = (
 )
 
 
-def make_server(catalogue: Catalogue, callers: Callers | None, health: Health, streams: Streams) -> grpc.aio.Server:
+def make_server(
+    catalogue: Catalogue, watches: Watches, callers: Callers | None, health: Health, streams: Streams
+) -> grpc.aio.Server:
     """A server with everything on it that does not listen yet. Without ``callers``, everybody may call."""
     server = grpc.aio.server(interceptors=[Guard(callers, streams)], options=_OPTIONS)
-    add_BookServiceServicer_to_server(BookService(catalogue), server)
+    add_BookServiceServicer_to_server(BookService(catalogue, watches), server)
     add_HealthServicer_to_server(health, server)
     add_reflection((BOOK_SERVICE, HEALTH), server)
     return server

@@ -1,15 +1,23 @@
 """BookService: speaks gRPC, and asks the catalogue."""
 
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from book_db.books import pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, Catalogue
 from book_db.books.model import Page
 from books.v1 import book_service_pb2_grpc
-from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse, ListBooksRequest, ListBooksResponse
+from books.v1.book_service_pb2 import (
+    GetBookRequest,
+    GetBookResponse,
+    ListBooksRequest,
+    ListBooksResponse,
+    WatchBooksRequest,
+)
 
 from grpc_api.checks import Checks
 from grpc_api.messages import write_book
+from grpc_api.watching.watch import Watches
 
 PAGE_BYTES_MAX: Final = 4 * 2**20 - 1_024
 """grpcio's clients refuse a message over 4 MiB; what is left is for the token of the next page."""
@@ -21,8 +29,9 @@ _FRAMING_MAX: Final = 5
 class BookService(book_service_pb2_grpc.BookServiceServicer):
     """Reads the catalogue."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, watches: Watches) -> None:
         self._catalogue = catalogue
+        self._watches = watches
 
     async def GetBook(self, request: GetBookRequest, context: Any) -> GetBookResponse:
         with Checks() as check:
@@ -35,6 +44,9 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
         with Checks() as check:
             check.that(request.page_size >= 0, "page_size", "must not be negative")
         return _as_much_as_fits(await self._catalogue.page(request.page_size or PAGE_SIZE_DEFAULT, request.page_token))
+
+    def WatchBooks(self, request: WatchBooksRequest, context: Any) -> AsyncGenerator[bytes, None]:  # type: ignore[override]  # bytes of responses
+        return self._watches.changes(request)
 
 
 def _as_much_as_fits(page: Page) -> ListBooksResponse:

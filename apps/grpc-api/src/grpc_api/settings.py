@@ -31,6 +31,9 @@ class CallSettings(AddressSettings):
     grpc_auth: Literal["on", "off"] = "on"
     """Whether calls need an access token; off is for networks where every caller may read."""
 
+    max_watchers: Annotated[int, Field(ge=0)] = 2_000
+    """How many calls of WatchBooks may be open at a time in one process."""
+
     drain_seconds: Annotated[int, Field(ge=0)] = 10
     """How long requests and calls that are running may take to finish when the service is told to stop."""
 

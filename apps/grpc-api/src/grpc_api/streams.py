@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
 from book_db.errors import DatabaseUnavailable
 
 _REVIEW_EVERY: Final = 2.0
 """Seconds. What is known of a caller is remembered, so that looking again costs next to nothing."""
+
+_CURRENT: Final[ContextVar["_Stream"]] = ContextVar("stream")
 
 _Identify: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -37,6 +40,7 @@ class Streams:
             raise ServiceStopping
         stream = _Stream(identify)
         self._open.add(stream)
+        _CURRENT.set(stream)
         try:
             async with stream.endable():
                 await identify()
@@ -55,6 +59,11 @@ class Streams:
         self._stopping = True
         for stream in self._open:
             stream.end(ServiceStopping())
+
+
+def end_of_this_stream() -> Callable[[Exception], None]:
+    """Ends the stream that is open in this task with an error, from wherever it is called."""
+    return _CURRENT.get().end
 
 
 class _Stream:

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -92,9 +92,10 @@ class Callers:
         for token in self._tokens.pop(user_id, ()):
             self._remembered.pop(token, None)
 
-    def listener(self, url: str) -> Listener:
-        """What must run beside this for anything to be remembered."""
-        return Listener(url, {CALLERS_CHANGED: self.forget}, hearing=self._begin_to_hear, deaf=self._go_deaf)
+    def listener(self, url: str, others: Mapping[str, Callable[[str], None]] | None = None) -> Listener:
+        """What must run beside this for anything to be remembered. On its connection it hears ``others`` as well."""
+        heard = {CALLERS_CHANGED: self.forget, **(others or {})}
+        return Listener(url, heard, hearing=self._begin_to_hear, deaf=self._go_deaf)
 
     def _begin_to_hear(self) -> None:
         # Look-ups that are under way began when a change could still be missed.

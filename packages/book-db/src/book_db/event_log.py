@@ -1,13 +1,28 @@
-"""The log of the events that arrived, each exactly once."""
+"""The log of the events that arrived, each exactly once, in an order that everybody sees alike."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, func, select, text
 
-from book_db.database import Database, repeat_write
+from book_db.bell import Bell
+from book_db.database import Database, repeat_read, repeat_write
+from book_db.tables import EventLogRow
+
+EVENTS_RECORDED: Final = "event_log"
+"""The channel on which the newest position is told."""
+
+_ONE_RECORDER: Final = 7214508363
+"""The advisory lock of whoever records. The number only has to be ours."""
+
+_WINDOW: Final = 10_000
+"""Positions that one statement looks through where no index tells which are meant: 2 ms of work."""
+
+_PAGE_BYTES: Final = 256 * 1024
+"""What the texts of one page may come to, so that a thousand readers of long titles fit into memory."""
 
 
 class Entry(NamedTuple):
@@ -22,40 +37,172 @@ class Entry(NamedTuple):
     title: str
     author: str
     publication_date: date
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    """Of the book. None for what was recorded before the log knew of it."""
 
+
+class Recorded(NamedTuple):
+    """An event of the log and its place there."""
+
+    position: int
+    entry: Entry
+
+
+class Stretch(NamedTuple):
+    """A part of the log: what is meant of it, and how far it reaches."""
+
+    recorded: list[Recorded]
+    position: int
+    """All that is meant up to here has been given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Which events are meant: those that meet everything that is said here. What is empty says nothing."""
+
+    book_ids: frozenset[int] = frozenset()
+    author: str = ""
+    """As it is after the change."""
+
+    def covers(self, entry: Entry) -> bool:
+        return (not self.author or entry.author == self.author) and (
+            not self.book_ids or entry.book_id in self.book_ids
+        )
+
+
+EVERYTHING: Final = Interest()
+
+_COLUMNS: Final = ", ".join(Entry._fields)
 
 # One statement for any number of entries: one round trip, and PostgreSQL plans it once.
+# A number is drawn when the lock is held, and the lock is given back when the row can be seen: whoever sees a position
+# sees every lower one that there will ever be. No row comes out of the join before `turn` has one.
 _RECORD: Final = text(
-    """
-    INSERT INTO event_log (event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date)
-    SELECT event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date
-    FROM unnest(
+    f"""
+    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_ONE_RECORDER}))
+    INSERT INTO event_log ({_COLUMNS})
+    SELECT {_COLUMNS}
+    FROM turn CROSS JOIN unnest(
         CAST(:event_id AS uuid[]), CAST(:kind AS text[]), CAST(:actor AS text[]), CAST(:occurred_at AS timestamptz[]),
         CAST(:book_id AS bigint[]), CAST(:version AS bigint[]), CAST(:title AS text[]), CAST(:author AS text[]),
-        CAST(:publication_date AS date[])
-    ) WITH ORDINALITY AS entry (
-        event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date, place
-    )
+        CAST(:publication_date AS date[]), CAST(:created_at AS timestamptz[]), CAST(:updated_at AS timestamptz[])
+    ) WITH ORDINALITY AS entry ({_COLUMNS}, place)
     ORDER BY place
     ON CONFLICT (event_id) DO NOTHING
-    RETURNING event_id
+    RETURNING event_id, position
+    """  # noqa: S608 - of constants
+)
+
+_NEWEST: Final = select(func.coalesce(func.max(EventLogRow.position), 0))
+
+
+def _page(found: str) -> TextClause:
+    """The rows that are found, in order, up to the one that fills the page."""
+    return text(
+        f"""
+        SELECT found, position, {_COLUMNS} FROM (
+            SELECT *, count(*) OVER () AS found, sum(octet_length(title) + octet_length(author)) OVER (
+                ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS bytes_before
+            FROM ({found}) AS found
+        ) AS measured
+        WHERE coalesce(bytes_before, 0) < {_PAGE_BYTES}
+        ORDER BY position
+        """  # noqa: S608 - of constants
+    )
+
+
+_AFTER: Final = _page(
+    """
+    SELECT * FROM event_log WHERE position > :after AND position <= :until ORDER BY position LIMIT :at_most
+    """
+)
+
+_OF_AUTHOR: Final = _page(
+    """
+    SELECT * FROM event_log WHERE position > :after AND position <= :until AND author = :author
+    ORDER BY position LIMIT :at_most
+    """
+)
+
+# Book by book, where the index has the positions in their order: however many a book has, few are looked at.
+_OF_BOOKS: Final = _page(
+    """
+    SELECT event_log.* FROM event_log WHERE position = ANY (ARRAY(
+        SELECT one.position FROM unnest(CAST(:book_ids AS bigint[])) AS meant (book_id) CROSS JOIN LATERAL (
+            SELECT position FROM event_log
+            WHERE book_id = meant.book_id AND position > :after AND position <= :until
+            ORDER BY position LIMIT :at_most
+        ) AS one
+        ORDER BY one.position LIMIT :at_most
+    ))
     """
 )
 
 
 class EventLog:
-    """Where each event is recorded once, however often it is delivered."""
+    """Where each event is recorded once, however often it is delivered, and read in the order of positions.
+
+    Positions rise, with gaps, and are seen in their order: what is read after a position is never added to later.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._bell = Bell(database, EVENTS_RECORDED)
 
-    @repeat_write
+    async def close(self) -> None:
+        """Until everybody has been told of what was recorded."""
+        await self._bell.close()
+
     async def record(self, entries: Sequence[Entry]) -> set[UUID]:
         """Records the events in their order, all or none; returns the ids of those that were not there before.
 
         Raises DatabaseUnavailable; recording again what may have been recorded is safe.
         """
+        positions = await self._record(entries)
+        if positions:
+            newest = str(max(positions.values()))
+            # Who is in this process hears it without the way through PostgreSQL and back.
+            self._database.notices.give(EVENTS_RECORDED, newest)
+            self._bell.ring(newest)
+        return set(positions)
+
+    @repeat_read
+    async def newest(self) -> int:
+        """The position of the newest event, 0 when there is none. Raises DatabaseUnavailable."""
+        async with self._database.statement() as connection:
+            return int(await connection.scalar(_NEWEST) or 0)
+
+    @repeat_read
+    async def after(self, position: int, until: int, interest: Interest = EVERYTHING, *, at_most: int = 500) -> Stretch:
+        """What follows a position, up to another one that is not before it and that was seen already.
+
+        Gives ``at_most`` events or fewer, and not more than about 256 KiB of text: go on after the stretch's position
+        until that is ``until``. Raises DatabaseUnavailable.
+        """
+        if interest.author and not interest.book_ids:
+            until = min(until, position + _WINDOW)
+        page = await self._read(after=position, until=until, interest=interest, at_most=at_most)
+        found = page[0][0] if page else 0
+        recorded = [Recorded(row[1], Entry(*row[2:])) for row in page]
+        is_last = len(page) == found < at_most
+        meant = [each for each in recorded if interest.covers(each.entry)]
+        return Stretch(meant, until if is_last else recorded[-1].position)
+
+    @repeat_write
+    async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
         columns = {name: [getattr(entry, name) for entry in entries] for name in Entry._fields}
         async with self._database.statement() as connection:
-            recorded = await connection.execute(_RECORD, columns)
-            return set(recorded.scalars())
+            return {row.event_id: row.position for row in await connection.execute(_RECORD, columns)}
+
+    async def _read(self, *, after: int, until: int, interest: Interest, at_most: int) -> Sequence[Any]:
+        values: dict[str, object] = {"after": after, "until": until, "at_most": at_most}
+        if interest.book_ids:
+            statement, values["book_ids"] = _OF_BOOKS, list(interest.book_ids)
+        elif interest.author:
+            statement, values["author"] = _OF_AUTHOR, interest.author
+        else:
+            statement = _AFTER
+        async with self._database.statement() as connection:
+            return (await connection.execute(statement, values)).all()

@@ -13,6 +13,10 @@ class Notices:
     def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         self._heard[channel].append(heard)
 
+    def leave(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Takes back what ``listen`` was told."""
+        self._heard[channel].remove(heard)
+
     def give(self, channel: str, payload: str) -> None:
         for heard in self._heard[channel]:
             heard(payload)

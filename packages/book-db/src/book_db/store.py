@@ -1,9 +1,10 @@
 """Everything that a process needs to work on the catalogue, opened together and closed together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from book_runtime.tokens import TokenVerifier
 
@@ -12,6 +13,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.cache import Cache, open_cache
 from book_db.callers import Callers
 from book_db.database import Database
+from book_db.event_log import EventLog
 from book_db.outbox import OutboxBell
 from book_db.sessions import Sessions
 from book_db.settings import StoreSettings
@@ -25,6 +27,7 @@ class Store:
     database: Database
     cache: Cache
     catalogue: Catalogue
+    event_log: EventLog
     users: Users
     sessions: Sessions
     api_tokens: ApiTokens
@@ -32,8 +35,13 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(settings: StoreSettings, verifier: TokenVerifier, *, name: str) -> AsyncIterator[Store]:
-    """Opens the store for the length of the block. ``name`` is what the connections are called in PostgreSQL."""
+async def open_store(
+    settings: StoreSettings, verifier: TokenVerifier, *, name: str, hears: Collection[str] = ()
+) -> AsyncIterator[Store]:
+    """Opens the store for the length of the block. ``name`` is what the connections are called in PostgreSQL.
+
+    ``hears`` are the channels on which the database's notices give what other processes notify.
+    """
     async with AsyncExitStack() as closing:
         database = Database.open(settings.database_url, pool_size=settings.database_pool_size, name=name)
         closing.push_async_callback(database.close)
@@ -43,11 +51,14 @@ async def open_store(settings: StoreSettings, verifier: TokenVerifier, *, name: 
         closing.push_async_callback(bell.close)
         catalogue = Catalogue(database, cache, bell)
         closing.push_async_callback(catalogue.close)
+        event_log = EventLog(database)
+        closing.push_async_callback(event_log.close)
         sessions, api_tokens = Sessions(database), ApiTokens(database)
         callers = Callers(verifier, sessions, api_tokens)
-        hearing = asyncio.create_task(callers.listener(settings.database_url).run())
+        heard = {channel: partial(database.notices.give, channel) for channel in hears}
+        hearing = asyncio.create_task(callers.listener(settings.database_url, heard).run())
         closing.push_async_callback(_cancel, hearing)
-        yield Store(database, cache, catalogue, Users(database), sessions, api_tokens, callers)
+        yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, callers)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

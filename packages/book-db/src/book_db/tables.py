@@ -134,7 +134,7 @@ class EventLogRow(Base):
     """An event as it was received, once each."""
 
     __tablename__ = "event_log"
-    __table_args__ = (_kind_is_known(), Index(None, "book_id", "version"))
+    __table_args__ = (_kind_is_known(), Index(None, "book_id", "position"))
 
     position: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     event_id: Mapped[UUID] = mapped_column(unique=True)
@@ -147,6 +147,9 @@ class EventLogRow(Base):
     title: Mapped[str]
     author: Mapped[str]
     publication_date: Mapped[date]
+    created_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime | None]
+    """Of the book. NULL: recorded by a release that kept neither."""
 
 
 class User(Base):

@@ -1,0 +1,1 @@
+"""WatchBooks: tells of changes as they happen, to as many as listen."""

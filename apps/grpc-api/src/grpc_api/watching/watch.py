@@ -1,0 +1,93 @@
+"""One watch: from where the caller stands to the end of the log, and on from there."""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from book_db.event_log import EventLog, Interest
+from books.v1.book_service_pb2 import WatchBooksRequest
+from prometheus_client import Counter, Gauge
+
+from grpc_api.checks import Checks
+from grpc_api.streams import end_of_this_stream
+from grpc_api.watching.changes import change_of, reached
+from grpc_api.watching.errors import PositionNotReached, TooManyWatchers
+from grpc_api.watching.tail import Tail
+
+_WATCHERS: Final = Gauge("colophon_watchers", "Callers that watch the catalogue")
+_SENT: Final = Counter("colophon_watched_changes", "Changes that were sent to watchers, each counted for each of them")
+
+_QUIET: Final = 5.0
+"""Seconds without a change that is meant after which the watcher is told how far the log has come meanwhile."""
+
+BOOKS_MAX: Final = 300
+
+
+class Watches:
+    """Everybody who watches in this process."""
+
+    def __init__(self, log: EventLog, tail: Tail, most: int) -> None:
+        self._log = log
+        self._tail = tail
+        self._most = most
+        self._count = 0
+
+    async def changes(self, request: WatchBooksRequest) -> AsyncGenerator[bytes, None]:
+        """The responses, as bytes, until the watcher has enough.
+
+        Raises InvalidFields, TooManyWatchers, PositionNotReached and, when what was is read, DatabaseUnavailable.
+        """
+        interest = _interest(request)
+        with self._counted():
+            position = await self._begin(request.after if request.HasField("after") else None)
+            yield reached(position)
+            while position < (until := self._tail.position):
+                stretch = await self._log.after(position, until, interest)
+                for recorded in stretch.recorded:
+                    _SENT.inc()
+                    yield change_of(recorded).response
+                position = stretch.position
+                if not stretch.recorded:
+                    yield reached(position)
+            # Nothing is awaited between having reached the tail and joining it, so nothing can come in between.
+            with self._tail.handing_to(interest, position, end_of_this_stream()) as buffer:
+                while True:
+                    changes = await buffer.take(_QUIET)
+                    for change in changes:
+                        yield change.response
+                        buffer.position = change.position
+                        _SENT.inc()
+                    if not changes and self._tail.position > buffer.position:
+                        buffer.position = self._tail.position
+                        yield reached(buffer.position)
+
+    async def _begin(self, after: int | None) -> int:
+        await self._tail.begun()
+        if after is None:
+            return self._tail.position
+        # Another replica may be ahead of this one; only the log itself knows.
+        if after > self._tail.position and after > await self._log.newest():
+            raise PositionNotReached(after)
+        return after
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._count >= self._most:
+            raise TooManyWatchers(self._most)
+        self._count += 1
+        _WATCHERS.inc()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            _WATCHERS.dec()
+
+
+def _interest(request: WatchBooksRequest) -> Interest:
+    with Checks() as check:
+        check.that(request.after >= 0, "after", "must not be negative")
+        check.that(len(request.book_ids) <= BOOKS_MAX, "book_ids", f"must be {BOOKS_MAX} at most")
+        for place, book_id in enumerate(request.book_ids[:BOOKS_MAX]):
+            check.that(book_id >= 1, f"book_ids[{place}]", "must be 1 or more")
+        check.that("\0" not in request.author, "author", "must not hold a NUL character")
+    return Interest(frozenset(request.book_ids), request.author)
