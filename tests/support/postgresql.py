@@ -1,5 +1,6 @@
 """A private PostgreSQL, from the wheel that also gives `colophon run` its database: nothing has to be installed."""
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -7,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -47,6 +49,13 @@ _SCHEMA = """
 _EMPTY = f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"
 
 
+def _processes() -> list[tuple[int, int]]:
+    """All processes that have not ended, each with its parent."""
+    listed = subprocess.run(["ps", "-Ao", "pid=,ppid=,stat="], check=True, capture_output=True, text=True).stdout
+    rows = (line.split() for line in listed.splitlines())
+    return [(int(pid), int(parent)) for pid, parent, state in rows if not state.startswith("Z")]
+
+
 def _schema_of(connection: psycopg.Connection) -> tuple[object, ...] | None:
     return connection.execute(_SCHEMA).fetchone()
 
@@ -58,8 +67,10 @@ class PostgreSQLServer(Server):
     # An immediate shutdown. SIGKILL would leave shared memory behind.
     ending: ClassVar[signal.Signals] = signal.SIGQUIT
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, careful: bool = False) -> None:
+        """One that is `careful` writes its files as a server with the defaults does, for tests that pull the plug."""
         super().__init__(workspace)
+        self._settings = [] if careful else _FASTER
         self._password = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._returned: list[str] = []
@@ -111,7 +122,16 @@ class PostgreSQLServer(Server):
 
     def kill(self) -> None:
         """Pull the plug. What it leaves in shared memory is cleared when it starts again, or is disposed of."""
+        if self._process is None:
+            return
+        # Each is in a group of its own. Left alone they would finish what they do, and keep a new server from starting.
+        backends = {pid for pid, parent in _processes() if parent == self._process.pid}
         super().kill()
+        for backend in backends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGKILL)
+        while backends.intersection(pid for pid, _ in _processes()):
+            time.sleep(0.01)
         self._left_shared_memory = True
 
     def start(self) -> None:
@@ -131,7 +151,7 @@ class PostgreSQLServer(Server):
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "max_connections=200",
-            *_FASTER,
+            *self._settings,
         ]
         return self.workspace.spawn(
             [self._programs / "postgres", "-D", self._data, *(f"--{setting}" for setting in settings)],

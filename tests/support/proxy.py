@@ -120,19 +120,18 @@ class _Connection:
             self._writers[towards].write_eof()
 
     async def _live(self) -> None:
-        close = _reset
+        is_broken = True
         try:
             await self._open()
             await asyncio.wait(self._ways.values(), return_when=asyncio.FIRST_EXCEPTION)
-            if not any(map(_has_failed, self._ways.values())):
-                close = asyncio.StreamWriter.close
+            is_broken = any(map(_has_failed, self._ways.values()))
         except OSError:
             pass  # there is no server: the client is told by a reset
         finally:
             for way in self._ways.values():
                 way.cancel()
             for writer in self._writers.values():
-                close(writer)
+                _reset(writer) if is_broken else writer.close()
             await asyncio.gather(*self._ways.values(), return_exceptions=True)
 
     async def _open(self) -> None:

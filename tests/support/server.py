@@ -73,6 +73,11 @@ class Server(ABC):
                 raise ServerDidNotStart(self._report(f"did not answer within {self.patience:.0f} seconds"))
             time.sleep(0.02)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since, be it by itself."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """Stop in order, as an administrator would. Does nothing to a server that is down."""
         self._end(signal.SIGTERM)

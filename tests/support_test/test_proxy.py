@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Self
 
 import pytest
 from support.ports import free_port
@@ -21,7 +22,7 @@ class Listener:
     async def accept(self) -> Connection:
         return await asyncio.wait_for(self._taken.get(), 5)
 
-    async def __aenter__(self) -> "Listener":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
         return self
 
