@@ -58,7 +58,7 @@ format: test-environment ## Format the code and the contracts, and mend what ruf
 .PHONY: generate
 generate: test-environment ## Generate the Python code and the AsyncAPI document from the contracts
 	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/buf generate
-	PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/python tools/generate_asyncapi.py
+	.venv/bin/python tools/generate_asyncapi.py
 
 .PHONY: migrate
 migrate: environment ## Bring the database named by DATABASE_URL to the newest schema

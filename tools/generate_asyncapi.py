@@ -21,9 +21,13 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENT: Final = ROOT / "docs/asyncapi.yaml"
 CONTRACTS: Final = ROOT / "packages/book-contracts"
+BUF: Final = Path(sys.executable).with_name("buf")
 
 BINDING: Final = {"bindingVersion": "0.3.0"}
 """Of AsyncAPI's bindings for AMQP 0-9-1."""
+
+UUID: Final = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+"""In its canonical form, for those who do not know the format: it came into JSON Schema after AsyncAPI's."""
 
 EXAMPLE: Final = {
     "specversion": events.SPEC_VERSION,
@@ -47,8 +51,8 @@ def asyncapi() -> dict[str, Any]:
             "version": tomllib.loads((CONTRACTS / "pyproject.toml").read_text())["project"]["version"],
             "description": LiteralScalarString(
                 "What the outbox relay publishes: each change of a book, as a CloudEvent 1.0 in binary mode.\n"
-                f"A queue that is bound to the exchange `{events.EXCHANGE}` with `{events.ALL_EVENTS}` gets all of them,"
-                " also of kinds to come.\n"
+                f"A queue bound to the exchange `{events.EXCHANGE}` with `{events.ALL_EVENTS}` gets them all, also of"
+                " kinds to come.\n"
                 "An event may arrive more than once, with the same id each time. docs/events.md tells what holds.\n"
             ),
             "license": {"name": "Apache-2.0"},
@@ -119,7 +123,7 @@ def _headers() -> dict[str, Any]:
     """The schema of the headers of every event."""
     attributes = {
         "specversion": {"const": events.SPEC_VERSION, "description": "The version of CloudEvents."},
-        "id": {"format": "uuid", "description": "The id of the event, the same on every delivery."},
+        "id": {"format": "uuid", "pattern": UUID, "description": "The id of the event, the same on every delivery."},
         "source": {"const": events.SOURCE, "description": "Where events happen."},
         "type": {"pattern": "^book\\.[a-z_]+$", "description": "What happened; the routing key too."},
         "subject": {"pattern": "^[1-9][0-9]*$", "description": "The id of the book."},
@@ -163,9 +167,8 @@ def _definitions(proto: str) -> str:
 
 def _contract() -> list[FileDescriptorProto]:
     """The files of ours that an event is made of, each behind those that it imports."""
-    image = subprocess.run(
-        ["buf", "build", CONTRACTS / "proto", "--as-file-descriptor-set", "-o", "-"], check=True, stdout=subprocess.PIPE
-    ).stdout
+    command = [BUF, "build", CONTRACTS / "proto", "--as-file-descriptor-set", "-o", "-"]
+    image = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     files = {file.name: file for file in FileDescriptorSet.FromString(image).file}
     wanted = set(_reachable(BookEvent.DESCRIPTOR.file.name, files))
     return [file for name, file in files.items() if name in wanted and not name.startswith("google/")]

@@ -1,6 +1,6 @@
 """Keeps a release of the contract for those who come after it: packages/book-contracts/releases/README.md.
 
-`tools/record_release.py 0.2.0`, in the environment, writes the contract as an image of buf, and messages as this
+`tools/record_release.py 0.2.0` writes the contract as an image of buf, and messages as this
 release's services write them with what is to be read in them.
 """
 
@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from rest_api.relay.events import message_of
 
 CONTRACTS = Path(__file__).parents[1] / "packages/book-contracts"
+BUF = Path(sys.executable).with_name("buf")
 
 ACTOR = UUID("7c1e1a52-3d5c-4a43-9f69-6e5f4d3c2b1a")
 CREATED = datetime(2026, 11, 23, 18, 54, 23, 37277, tzinfo=UTC)
@@ -61,7 +62,7 @@ def main(version: str) -> None:
         (folder / f"{name}.binpb").write_bytes(message.SerializeToString())
     read = {name: MessageToDict(message, preserving_proto_field_name=True) for name, message in messages().items()}
     (folder / "read.json").write_text(json.dumps(read, indent=2, ensure_ascii=False) + "\n")
-    subprocess.run(["buf", "build", CONTRACTS / "proto", "--exclude-source-info", "-o", image], check=True)
+    subprocess.run([BUF, "build", CONTRACTS / "proto", "--exclude-source-info", "-o", image], check=True)
 
 
 if __name__ == "__main__":

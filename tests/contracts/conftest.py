@@ -1,0 +1,53 @@
+"""What the relay really sends."""
+
+from datetime import date
+from uuid import UUID
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractIncomingMessage
+from book_contracts import events
+from book_db.books.catalogue import Catalogue
+from book_db.books.model import Change, Draft
+from book_db.cache import NoCache
+from book_db.database import Database
+from book_db.outbox import Outbox, OutboxBell
+from book_runtime.broker.amqp import AmqpPublisher
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+from rest_api.relay.relay import relay_once
+
+ACTOR = UUID("7c1e1a52-3d5c-4a43-9f69-6e5f4d3c2b1a")
+A_REQUEST = NonRecordingSpan(SpanContext(0x4BF92F3577B34DA6, 0x00F067AA0BA902B7, False, TraceFlags(1)))
+Sent = dict[str, AbstractIncomingMessage]
+
+
+@pytest.fixture
+async def sent(database_url: str, amqp_url: str) -> Sent:
+    """A message of each type, as RabbitMQ hands out what the relay has published. The first has a trace."""
+    database = Database.open(database_url)
+    try:
+        await _create_change_and_delete_a_book(database)
+        async with (
+            await aio_pika.connect(amqp_url) as connection,
+            AmqpPublisher(amqp_url, events.EXCHANGE) as publisher,
+        ):
+            await publisher.ready()
+            channel = await connection.channel()
+            queue = await channel.declare_queue(exclusive=True)
+            await queue.bind(events.EXCHANGE, events.ALL_EVENTS)
+            async with Outbox(database).lead() as lead:
+                await relay_once(lead, publisher)
+            messages = [await queue.get(no_ack=True) for _ in range(3)]
+    finally:
+        await database.close()
+    return {message.routing_key or "": message for message in messages}
+
+
+async def _create_change_and_delete_a_book(database: Database) -> None:
+    bell = OutboxBell(database)
+    catalogue = Catalogue(database, NoCache(), bell)
+    with use_span(A_REQUEST):
+        book = await catalogue.add(Draft("Middlemarch", "George Eliot", date(1871, 12, 1)), ACTOR)
+    await catalogue.change(book.id, Change(title="Middlemarch. A study of provincial life"), ACTOR)
+    await catalogue.remove(book.id, ACTOR)
+    await bell.close()
