@@ -49,6 +49,8 @@ def a_book(**changed: Any) -> Book:
         "author": "George Eliot",
         "publication_date": Date(year=1871, month=12, day=1),
         "version": 1,
+        "create_time": Timestamp(seconds=1_795_456_920),
+        "update_time": Timestamp(seconds=1_795_456_921, nanos=123_456_000),
     }
     return Book(**(fields | changed))
 
@@ -110,6 +112,8 @@ class TestAnEvent:
             "title": "Middlemarch",
             "author": "George Eliot",
             "publication_date": datetime(1871, 12, 1, tzinfo=UTC).date(),
+            "created_at": datetime(2026, 11, 23, 18, 2, 0, tzinfo=UTC),
+            "updated_at": datetime(2026, 11, 23, 18, 2, 1, 123456, tzinfo=UTC),
         }
 
     async def test_it_is_printed_with_the_trace_of_its_writer(self, book_log: BookLog, console: io.StringIO) -> None:

@@ -15,8 +15,8 @@ from books.v1.book_service_pb2 import WatchBooksRequest, WatchBooksResponse
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_api.application import serving
-from grpc_status import rpc_status
 from prometheus_client import REGISTRY
+from support.rich_errors import detail_of
 from support.tokens import SignedIn
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Watching:
     async def next(self, within: float = 10) -> WatchBooksResponse:
         async with asyncio.timeout(within):
             response = await self.call.read()
-        assert response is not grpc.aio.EOF
+        assert isinstance(response, WatchBooksResponse), response
         self.positions.append(response.position)
         return response
 
@@ -73,14 +73,6 @@ class Watching:
     async def _to_the_end(self) -> None:
         while await self.call.read() is not grpc.aio.EOF:
             pass
-
-
-def reason_of(error: grpc.aio.AioRpcError) -> ErrorInfo:
-    info = ErrorInfo()
-    status = rpc_status.from_call(error)
-    assert status is not None
-    assert any(detail.Unpack(info) for detail in status.details)
-    return info
 
 
 Watch = Callable[..., Awaitable[Watching]]
@@ -156,7 +148,7 @@ class TestAWatch:
         assert await watching.events(4) == [(1, 1), (3, 1), (1, 2), (3, 2)]
 
     async def test_means_one_author_alone(self, store: Store, watch: Watch) -> None:
-        eliot = {"author": "George Eliot"}
+        eliot: dict[str, Any] = {"author": "George Eliot"}
         await store.event_log.record([an_entry(1), an_entry(2, **eliot)])
         watching = await watch(after=0, **eliot)
         await store.event_log.record([an_entry(1, 2), an_entry(2, 2, **eliot), an_entry(1, 3, **eliot)])
@@ -187,15 +179,13 @@ class TestThatIsRefused:
     async def test_it_names_all_that_is_wrong(self, stub: "BookServiceAsyncStub", caller: SignedIn) -> None:
         error = await Watching(stub, caller, after=-1, book_ids=[1, 0], author="\0").failure()
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-        status, wrong = rpc_status.from_call(error), BadRequest()
-        assert status is not None
-        assert any(detail.Unpack(wrong) for detail in status.details)
+        wrong = detail_of(error, BadRequest)
         assert [each.field for each in wrong.field_violations] == ["after", "book_ids[1]", "author"]
 
     async def test_a_position_that_nobody_gave(self, stub: "BookServiceAsyncStub", caller: SignedIn) -> None:
         error = await Watching(stub, caller, after=1_000_000).failure()
         assert error.code() is grpc.StatusCode.OUT_OF_RANGE
-        assert reason_of(error).reason == "POSITION_NOT_REACHED"
+        assert detail_of(error, ErrorInfo).reason == "POSITION_NOT_REACHED"
 
     async def test_one_watcher_too_many(self, store: Store, caller: SignedIn) -> None:
         async with (
@@ -207,7 +197,7 @@ class TestThatIsRefused:
             await first.next()
             error = await Watching(stub, caller).failure()
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert reason_of(error).reason == "TOO_MANY_WATCHERS"
+            assert detail_of(error, ErrorInfo).reason == "TOO_MANY_WATCHERS"
             first.call.cancel()
             async with asyncio.timeout(5):
                 while REGISTRY.get_sample_value("colophon_watchers"):
@@ -217,8 +207,6 @@ class TestThatIsRefused:
 
 class TestTheEnd:
     async def test_comes_at_once_when_the_service_stops(self, store: Store, caller: SignedIn) -> None:
-        async with grpc.aio.insecure_channel("127.0.0.1:1"):
-            pass
         async with serving(store, LocalBroker(), host="127.0.0.1", port=0, drain_seconds=30) as port:
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
             watching = Watching(BookServiceStub(channel), caller)
@@ -228,7 +216,7 @@ class TestTheEnd:
         error = await failing
         assert asyncio.get_running_loop().time() - stopping < 10
         assert error.code() is grpc.StatusCode.UNAVAILABLE
-        assert reason_of(error).reason == "STOPPING"
+        assert detail_of(error, ErrorInfo).reason == "STOPPING"
         await channel.close()
 
     async def test_leaves_nothing_behind(self, store: Store, watch: Watch) -> None:
@@ -253,7 +241,7 @@ class TestAWatcherWhoDoesNotRead:
         assert await quick.events(1) == [(2, 1)]
         error = await slow.failure()
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert reason_of(error).reason == "WATCHER_TOO_SLOW"
+        assert detail_of(error, ErrorInfo).reason == "WATCHER_TOO_SLOW"
         assert REGISTRY.get_sample_value("colophon_watchers_cut_off_total") == cut_off + 1
         assert REGISTRY.get_sample_value("colophon_watchers") == 1
 

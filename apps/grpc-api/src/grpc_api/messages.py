@@ -5,13 +5,22 @@ from typing import Final
 
 from book_db.books.model import Book
 from books.v1 import book_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def write_book(book: Book, message: book_pb2.Book) -> None:
-    """Fills an empty message, in place: three times as fast as making messages and putting them together."""
+def write_book(book: Book, message: book_pb2.Book, mask: FieldMask | None = None) -> None:
+    """Fills an empty message, in place: three times as fast as making messages and putting them together.
+
+    With a mask only the fields that it names.
+    """
+    if mask is not None:
+        whole = book_pb2.Book()
+        write_book(book, whole)
+        mask.MergeMessage(whole, message)
+        return
     message.id = book.id
     message.title = book.title
     message.author = book.author

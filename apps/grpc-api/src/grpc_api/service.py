@@ -6,21 +6,29 @@ from typing import Any, Final
 from book_db.books import pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, Catalogue
 from book_db.books.model import Page
+from book_db.books.selection import Order, Selection
 from books.v1 import book_service_pb2_grpc
 from books.v1.book_service_pb2 import (
+    BatchGetBooksRequest,
+    BatchGetBooksResponse,
     GetBookRequest,
     GetBookResponse,
     ListBooksRequest,
     ListBooksResponse,
     WatchBooksRequest,
 )
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from grpc_api.checks import Checks
 from grpc_api.messages import write_book
+from grpc_api.requests import mask_of, order_of, selection_of
 from grpc_api.watching.watch import Watches
 
 PAGE_BYTES_MAX: Final = 4 * 2**20 - 1_024
 """grpcio's clients refuse a message over 4 MiB; what is left is for the token of the next page."""
+
+BATCH_MAX: Final = 300
+"""Books of the greatest length that fit into one message, and a few to spare."""
 
 _FRAMING_MAX: Final = 5
 """Bytes that stand before a book in the list: its field number and its length."""
@@ -36,29 +44,46 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
     async def GetBook(self, request: GetBookRequest, context: Any) -> GetBookResponse:
         with Checks() as check:
             check.that(request.id >= 1, "id", "must be 1 or more")
+            mask = mask_of(request.read_mask, check)
         response = GetBookResponse()
-        write_book(await self._catalogue.get(request.id), response.book)
+        write_book(await self._catalogue.get(request.id), response.book, mask)
+        return response
+
+    async def BatchGetBooks(self, request: BatchGetBooksRequest, context: Any) -> BatchGetBooksResponse:
+        with Checks() as check:
+            check.that(1 <= len(request.ids) <= BATCH_MAX, "ids", f"must be 1 to {BATCH_MAX}")
+            for place, book_id in enumerate(request.ids[:BATCH_MAX]):
+                check.that(book_id >= 1, f"ids[{place}]", "must be 1 or more")
+            mask = mask_of(request.read_mask, check)
+        response = BatchGetBooksResponse()
+        for book in await self._catalogue.get_many(request.ids):
+            write_book(book, response.books.add(), mask)
         return response
 
     async def ListBooks(self, request: ListBooksRequest, context: Any) -> ListBooksResponse:
         with Checks() as check:
             check.that(request.page_size >= 0, "page_size", "must not be negative")
-        return _as_much_as_fits(await self._catalogue.page(request.page_size or PAGE_SIZE_DEFAULT, request.page_token))
+            selection = selection_of(request, check)
+            order = order_of(request.order_by, check)
+            mask = mask_of(request.read_mask, check)
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        page = await self._catalogue.page(size, request.page_token, selection, order)
+        return _as_much_as_fits(page, selection, order, mask)
 
     def WatchBooks(self, request: WatchBooksRequest, context: Any) -> AsyncGenerator[bytes, None]:  # type: ignore[override]  # bytes of responses
         return self._watches.changes(request)
 
 
-def _as_much_as_fits(page: Page) -> ListBooksResponse:
+def _as_much_as_fits(page: Page, selection: Selection, order: Order, mask: FieldMask | None) -> ListBooksResponse:
     """The page, or the first part of it and a token for the rest."""
     response = ListBooksResponse(next_page_token=page.next_token or "")
     room = PAGE_BYTES_MAX
     for book in page.books:
         message = response.books.add()
-        write_book(book, message)
+        write_book(book, message, mask)
         room -= message.ByteSize() + _FRAMING_MAX
         if room < 0:
             del response.books[-1]
-            response.next_page_token = pages.encode(page.books[len(response.books) - 1])
+            response.next_page_token = pages.encode(page.books[len(response.books) - 1], order, selection)
             break
     return response

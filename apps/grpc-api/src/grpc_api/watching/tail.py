@@ -33,6 +33,7 @@ class Tail:
         self._woken = asyncio.Event()
         self._buffers: set[Buffer] = set()
         self._is_blind = False
+        self._is_stopping = False
 
     @property
     def position(self) -> int:
@@ -52,9 +53,10 @@ class Tail:
             yield
         finally:
             self._notices.leave(EVENTS_RECORDED, self._wake)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # Not by cancellation: one that meets a connection in the making leaves the server with half of it.
+            self._is_stopping = True
+            self._woken.set()
+            await task
 
     @contextmanager
     def handing_to(self, interest: Interest, position: int, end: Callable[[Exception], None]) -> Iterator[Buffer]:
@@ -73,26 +75,15 @@ class Tail:
         self._woken.set()
 
     async def _follow(self) -> None:
-        self._position = await self._find_the_end()
-        self._has_begun.set()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await self._woken.wait()
+        while not self._is_stopping:
             self._woken.clear()
             try:
                 await self._catch_up()
             except DatabaseUnavailable as error:
                 self._say_that_it_is_blind(error)
-                await asyncio.sleep(_LOOK_EVERY)
-
-    async def _find_the_end(self) -> int:
-        while True:
-            try:
-                return await self._log.newest()
-            except DatabaseUnavailable as error:
-                self._say_that_it_is_blind(error)
-                await asyncio.sleep(_LOOK_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._woken.wait()
 
     async def _catch_up(self) -> None:
         newest = await self._log.newest()
@@ -104,6 +95,7 @@ class Tail:
             # In the same turn of the event loop: who joins has either been handed these or reads them from the log.
             self._position = stretch.position
         self._position = max(self._position, newest)
+        self._has_begun.set()
         if self._is_blind:
             _log.info("the log can be read again")
         self._is_blind = False
