@@ -167,7 +167,7 @@ def _definitions(proto: str) -> str:
 
 def _contract() -> list[FileDescriptorProto]:
     """The files of ours that an event is made of, each behind those that it imports."""
-    command = [BUF, "build", CONTRACTS / "proto", "--as-file-descriptor-set", "-o", "-"]
+    command: list[str | Path] = [BUF, "build", CONTRACTS / "proto", "--as-file-descriptor-set", "-o", "-"]
     image = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     files = {file.name: file for file in FileDescriptorSet.FromString(image).file}
     wanted = set(_reachable(BookEvent.DESCRIPTOR.file.name, files))

@@ -1,7 +1,7 @@
 """Keeps a release of the contract for those who come after it: packages/book-contracts/releases/README.md.
 
-`tools/record_release.py 0.2.0` writes the contract as an image of buf, and messages as this
-release's services write them with what is to be read in them.
+`tools/record_release.py 0.2.0` writes the contract as an image of buf, and messages as this release's services write
+them with what is to be read in them.
 """
 
 import json
