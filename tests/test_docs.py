@@ -34,6 +34,7 @@ from rest_api import observed
 from rest_api.relay import relay
 from rest_api.relay.events import message_of
 from rest_api.settings import RelaySettings, RestSettings, SetupSettings
+from support.node import NodeProject
 from support.people import PASSWORD
 from support.services import Colophon
 from support.workspace import Workspace
@@ -171,10 +172,15 @@ class TestTheOtherTables:
         assert told == set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|INTERNAL)"', source))
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def colophon(workspace: Workspace) -> Iterator[Colophon]:
     with Colophon(workspace) as service:
         yield service
+
+
+@pytest.fixture(scope="class")
+def token(colophon: Colophon) -> str:
+    return _token_after_adding_books(colophon.url)
 
 
 def _token_after_adding_books(url: str) -> str:
@@ -193,8 +199,8 @@ def _token_after_adding_books(url: str) -> str:
 
 
 class TestTheExamplesOfGrpc:
-    def test_print_what_stands_below_them(self, colophon: Colophon) -> None:
-        environment = {**os.environ, "TOKEN": _token_after_adding_books(colophon.url)}
+    def test_print_what_stands_below_them(self, colophon: Colophon, token: str) -> None:
+        environment = {**os.environ, "TOKEN": token}
         for code, said in _examples_with_output("docs/grpc.md"):
             done = subprocess.run(
                 [sys.executable, "-c", code.replace("50051", str(colophon.grpc_port))],
@@ -205,6 +211,15 @@ class TestTheExamplesOfGrpc:
                 check=False,
             )
             assert (done.stdout, done.stderr, done.returncode) == (said, "", 0)
+
+    def test_in_another_language_prints_it_too(self, colophon: Colophon, token: str, node: NodeProject) -> None:
+        [(code, said)] = re.findall(
+            r"^```js\n(.*?)^```\n\n```text\n(.*?)^```", (ROOT / "docs/grpc.md").read_text(), re.MULTILINE | re.DOTALL
+        )
+        here = code.replace("50051", str(colophon.grpc_port)).replace('"packages/', f'"{ROOT}/packages/')
+        done = node.run("-e", here, environment={"TOKEN": token})
+        now = r"seconds: '\d+', nanos: \d+"
+        assert (re.sub(now, "now", done.stdout), done.stderr) == (re.sub(now, "now", said), "")
 
 
 def _examples_with_output(document: str) -> list[tuple[str, str]]:
