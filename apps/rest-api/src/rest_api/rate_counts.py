@@ -8,14 +8,13 @@ from contextlib import suppress
 from typing import Final, NamedTuple, Self
 
 import structlog
+from book_db.redis_connections import open_redis
 from book_runtime.retry import retry
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from prometheus_client import Gauge
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 _log = structlog.get_logger(__name__)
@@ -67,17 +66,7 @@ class Counts:
     @classmethod
     def open(cls, url: str | None, *, timeout: float = 0.25) -> Self:
         """``timeout`` is how long, in seconds, a request may be held up by a Redis that does not answer."""
-        if url is None:
-            return cls(None)
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=50,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
-        return cls(Redis.from_pool(pool))
+        return cls(None if url is None else open_redis(url, timeout=timeout))
 
     async def take(self, item: RateLimitItem, key: str) -> Taken:
         """Counts one. Raises Exhausted, and then nothing was counted."""

@@ -18,12 +18,11 @@ from typing import Final, Protocol, Self, cast
 import structlog
 from book_runtime.retry import retry
 from prometheus_client import Counter, Gauge
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from book_db.books.model import Book
+from book_db.redis_connections import open_redis
 
 _log = structlog.get_logger(__name__)
 
@@ -131,15 +130,7 @@ class RedisCache:
     @classmethod
     def open(cls, url: str, *, seconds_to_live: int = 300, timeout: float = 0.25) -> Self:
         """``timeout`` is how long, in seconds, a request may be held up by a Redis that does not answer."""
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=50,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
-        return cls(Redis.from_pool(pool), seconds_to_live=seconds_to_live)
+        return cls(open_redis(url, timeout=timeout), seconds_to_live=seconds_to_live)
 
     async def get(self, book_ids: Collection[int]) -> dict[int, Found | Missed]:
         if self._is_away:

@@ -1,0 +1,47 @@
+"""Connections to Redis, also on the event loop that services run on."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+from book_db.cache import Missed, RedisCache
+from book_db.redis_connections import open_redis
+from redis.exceptions import RedisError
+from support.proxy import Proxy
+from support.redis import RedisServer
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner
+
+
+async def reset_by(proxy: Proxy) -> None:
+    proxy.drop()
+    await asyncio.sleep(0.05)
+
+
+class TestAConnectionThatWasResetWhileNobodyUsedIt:
+    def test_is_an_error_of_redis(self, redis: RedisServer, runner: asyncio.Runner) -> None:
+        async def use_it() -> None:
+            async with Proxy(redis.port) as proxy, open_redis(f"redis://127.0.0.1:{proxy.port}", timeout=2) as client:
+                await client.ping()
+                await reset_by(proxy)
+                with pytest.raises(RedisError):
+                    await client.ping()
+                assert await client.ping()
+
+        runner.run(use_it())
+
+    def test_is_a_miss_of_the_cache(self, redis: RedisServer, runner: asyncio.Runner) -> None:
+        async def use_it() -> None:
+            async with Proxy(redis.port) as proxy:
+                cache = RedisCache.open(f"redis://127.0.0.1:{proxy.port}", timeout=2)
+                assert await cache.get([1]) == {1: Missed(asked=True)}
+                await reset_by(proxy)
+                assert await cache.get([1]) == {1: Missed(asked=False)}
+                await cache.close()
+
+        runner.run(use_it())
