@@ -1,0 +1,54 @@
+"""What callers say, as requests."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from book_contracts import BookFilter, Date, FieldMask
+
+BookField: TypeAlias = Literal["id", "title", "author", "publication_date", "version", "create_time", "update_time"]
+"""A field of a book, for a read mask."""
+
+BookOrder: TypeAlias = Literal[
+    "id",
+    "id desc",
+    "title",
+    "title desc",
+    "author",
+    "author desc",
+    "publication_date",
+    "publication_date desc",
+    "version",
+    "version desc",
+    "create_time",
+    "create_time desc",
+    "update_time",
+    "update_time desc",
+]
+"""What to sort by, as AIP-132 writes it."""
+
+
+class Wanted(TypedDict, total=False):
+    """Which books are meant: those that meet everything that is said. The proto says what each of them means."""
+
+    author: str
+    author_prefix: str
+    title: str
+    title_prefix: str
+    words: str
+    published_from: date
+    published_to: date
+
+
+def mask_of(fields: Iterable[BookField] | None) -> FieldMask | None:
+    return None if fields is None else FieldMask(paths=list(fields))
+
+
+def filter_of(wanted: Wanted) -> BookFilter:
+    """An empty one stands for all books."""
+    said: Any = {name: _date_of(value) if isinstance(value, date) else value for name, value in wanted.items()}
+    return BookFilter(**said)
+
+
+def _date_of(day: date) -> Date:
+    return Date(year=day.year, month=day.month, day=day.day)

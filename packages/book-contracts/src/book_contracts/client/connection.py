@@ -1,0 +1,164 @@
+"""Calls: with a token, within a deadline, and with errors in words of the domain."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar, cast
+
+import betterproto2
+import grpc
+from books.v1 import book_service_pb2 as answers
+
+from book_contracts.client.channel import SERVICE, open_channel
+from book_contracts.client.tokens import TokenSource
+from book_contracts.errors import CatalogueError, DeadlineExceeded, NotSignedIn, Unavailable, error_of
+
+Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+
+
+class CatalogueClosed(CatalogueError):
+    """This BookCatalogue is not open: use it inside of `async with`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Answer]):
+    """A method of the service."""
+
+    path: str
+    read: Callable[[bytes], Answer]
+
+
+GET: Final = Method(f"/{SERVICE}/GetBook", answers.GetBookResponse.FromString)
+BATCH_GET: Final = Method(f"/{SERVICE}/BatchGetBooks", answers.BatchGetBooksResponse.FromString)
+LIST: Final = Method(f"/{SERVICE}/ListBooks", answers.ListBooksResponse.FromString)
+WATCH: Final = Method(f"/{SERVICE}/WatchBooks", answers.WatchBooksResponse.FromString)
+
+
+class Connection:
+    """The channel of a catalogue, and who calls over it."""
+
+    def __init__(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        tokens: TokenSource | None,
+        timeout: float,
+    ) -> None:
+        self._address = address
+        self._credentials = credentials
+        self._tokens = tokens
+        self._channel: grpc.aio.Channel | None = None
+        self.timeout = timeout
+        """Seconds that a call may take which says nothing else."""
+
+    def open(self) -> None:
+        self._channel = open_channel(self._address, self._credentials)
+
+    async def close(self) -> None:
+        """Breaks off what is running."""
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            await channel.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None
+
+    async def ask(self, method: Method[Answer], request: betterproto2.Message, timeout: float | None) -> Answer:
+        """The answer of a unary call. With a token that is refused the call is repeated once, if there is another."""
+        until = time.monotonic() + (self.timeout if timeout is None else timeout)
+        async with _within(until):
+            token = await self._token()
+        try:
+            return await self._ask(method, request, token, until)
+        except NotSignedIn:
+            async with _within(until):
+                renewed = await self.renewed(token)
+            if renewed is None:
+                raise
+            return await self._ask(method, request, renewed, until)
+
+    async def stream(self, method: Method[Answer], request: betterproto2.Message) -> "Stream[Answer]":
+        """Begins a call with many answers, without a deadline."""
+        token = await self._token()
+        call = self._open_channel.unary_stream(method.path, request_serializer=bytes, response_deserializer=method.read)
+        return Stream(self, call(request, metadata=_metadata(token)), token)
+
+    async def renewed(self, refused: str | None) -> str | None:
+        """A token in place of one that was refused, or None."""
+        return None if self._tokens is None or refused is None else await self._tokens.renewed(refused)
+
+    async def _token(self) -> str | None:
+        return None if self._tokens is None else await self._tokens.token()
+
+    async def _ask(
+        self, method: Method[Answer], request: betterproto2.Message, token: str | None, until: float
+    ) -> Answer:
+        call = self._open_channel.unary_unary(method.path, request_serializer=bytes, response_deserializer=method.read)
+        left = max(until - time.monotonic(), 0)
+        return await self.answered(call(request, metadata=_metadata(token), timeout=left))
+
+    async def answered(self, answer: Awaitable[Result]) -> Result:
+        """Waits for an answer. Raises CatalogueError."""
+        try:
+            return await answer
+        except grpc.aio.AioRpcError as error:
+            raise (CatalogueClosed() if self._channel is None else error_of(error)) from error
+        except asyncio.CancelledError:
+            if self._channel is None and not _is_cancelled():
+                raise CatalogueClosed from None
+            raise
+
+    @property
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            raise CatalogueClosed
+        return self._channel
+
+
+class Stream(Generic[Answer]):
+    """The answers of one call, until it breaks."""
+
+    def __init__(
+        self, connection: Connection, call: "grpc.aio.UnaryStreamCall[Any, Answer]", token: str | None
+    ) -> None:
+        self._connection = connection
+        self._call = call
+        self.token = token
+        """The one that it was begun with."""
+
+    async def next(self) -> Answer:
+        """Raises CatalogueError, Unavailable also when the stream has ended without an error."""
+        answer = await self._connection.answered(self._call.read())
+        if answer is grpc.aio.EOF:
+            raise Unavailable("The stream has ended.")
+        return cast(Answer, answer)
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+@asynccontextmanager
+async def _within(until: float) -> AsyncIterator[None]:
+    """Raises DeadlineExceeded when the block takes longer."""
+    limit = asyncio.timeout(until - time.monotonic())
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if limit.expired():
+            raise DeadlineExceeded from error
+        raise
+
+
+def _metadata(token: str | None) -> list[tuple[str, str]]:
+    return [] if token is None else [("authorization", f"Bearer {token}")]
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the running task that was cancelled, not something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
