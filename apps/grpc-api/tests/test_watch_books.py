@@ -8,16 +8,23 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from book_db.event_log import Entry
-from book_db.store import Store
+from book_db.event_log import EVENTS_RECORDED, Entry
+from book_db.migrations import upgrade
+from book_db.settings import StoreSettings
+from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
+from book_runtime.settings import load
+from book_runtime.tokens import TokenVerifier
+from books.v1.book_event_pb2 import BOOK_EVENT_KIND_DELETED
 from books.v1.book_service_pb2 import WatchBooksRequest, WatchBooksResponse
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_api.application import serving
 from prometheus_client import REGISTRY
+from support.data_layer import statements_sent_to
+from support.postgresql import PostgreSQLServer
 from support.rich_errors import detail_of
-from support.tokens import SignedIn
+from support.tokens import SignedIn, Signer
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -73,6 +80,11 @@ class Watching:
     async def _to_the_end(self) -> None:
         while await self.call.read() is not grpc.aio.EOF:
             pass
+
+
+def calls_that_run() -> int:
+    """How many calls grpcio's server has a task for."""
+    return sum("_handle_exceptions" in getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
 
 
 Watch = Callable[..., Awaitable[Watching]]
@@ -140,6 +152,13 @@ class TestAWatch:
         watching.call.cancel()
         again = await watch(after=watching.positions[-1])
         assert await again.events(1) == [(1, 3)]
+
+    async def test_tells_of_a_deletion(self, store: Store, watch: Watch) -> None:
+        watching = await watch(author="Jane Austen")
+        await store.event_log.record([an_entry(1, 3, kind="deleted")])
+        event = (await watching.next()).event
+        assert event.kind == BOOK_EVENT_KIND_DELETED
+        assert (event.book.title, event.book.version) == ("Emma", 3)
 
     async def test_means_some_books_alone(self, store: Store, watch: Watch) -> None:
         await store.event_log.record([an_entry(book_id) for book_id in (1, 2, 3)])
@@ -219,12 +238,35 @@ class TestTheEnd:
         assert detail_of(error, ErrorInfo).reason == "STOPPING"
         await channel.close()
 
+    async def test_comes_within_seconds_when_the_caller_is_out(
+        self, store: Store, watch: Watch, caller: SignedIn
+    ) -> None:
+        watching = await watch()
+        await store.sessions.end(caller.session_id)
+        error = await watching.failure()
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert detail_of(error, ErrorInfo).reason == "ACCESS_TOKEN_INVALID"
+
+    async def test_is_not_the_end_of_what_can_be_known(self, store: Store, caller: SignedIn) -> None:
+        """One service is gone, and another one goes on where the watcher was."""
+        position = 0
+        for version in (1, 2, 3):
+            async with (
+                serving(store, LocalBroker(), host="127.0.0.1", port=0) as port,
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+            ):
+                await store.event_log.record([an_entry(1, version)])
+                watching = Watching(BookServiceStub(channel), caller, after=position)
+                assert await watching.events(1) == [(1, version)]
+                position = watching.positions[-1]
+
     async def test_leaves_nothing_behind(self, store: Store, watch: Watch) -> None:
         watching = await watch()
         assert REGISTRY.get_sample_value("colophon_watchers") == 1
+        assert calls_that_run() == 1
         watching.call.cancel()
         async with asyncio.timeout(5):
-            while REGISTRY.get_sample_value("colophon_watchers"):
+            while REGISTRY.get_sample_value("colophon_watchers") or calls_that_run():
                 await asyncio.sleep(0.01)
 
 
@@ -244,6 +286,85 @@ class TestAWatcherWhoDoesNotRead:
         assert detail_of(error, ErrorInfo).reason == "WATCHER_TOO_SLOW"
         assert REGISTRY.get_sample_value("colophon_watchers_cut_off_total") == cut_off + 1
         assert REGISTRY.get_sample_value("colophon_watchers") == 1
+
+    async def test_leaves_nothing_behind_though_it_never_reads(
+        self, store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("grpc_api.guard._LAST_WORD", 0.3)
+        await watch()
+        long = {"title": "x" * 2_000, "author": "y" * 1_000}
+        for version in range(1, 4_001, 250):
+            await store.event_log.record([an_entry(1, each, **long) for each in range(version, version + 250)])
+        async with asyncio.timeout(10):
+            while calls_that_run():
+                await asyncio.sleep(0.01)
+
+
+class TestABurst:
+    async def test_cuts_off_nobody_who_reads(self, store: Store, watch: Watch) -> None:
+        """More changes than may wait, and faster than they can be sent to so many: the log is read more slowly."""
+        cut_off = REGISTRY.get_sample_value("colophon_watchers_cut_off_total")
+        watchers = [await watch() for _ in range(10)]
+        seeing = asyncio.gather(*(watching.events(3_000) for watching in watchers))
+        for first in range(0, 3_000, 500):
+            await store.event_log.record([an_entry(each) for each in range(first + 1, first + 501)])
+        assert await seeing == [[(each, 1) for each in range(1, 3_001)]] * 10
+        assert REGISTRY.get_sample_value("colophon_watchers_cut_off_total") == cut_off
+
+
+class TestWhoComesBackSoon:
+    async def test_asks_nothing_of_the_database(self, store: Store, watch: Watch) -> None:
+        staying = await watch()
+        position = staying.positions[0]
+        await store.event_log.record([an_entry(each) for each in range(1, 501)])
+        await staying.events(500)
+        with statements_sent_to(store.database) as statements:
+            again = [await watch(after=position, book_ids=[7, 8]) for _ in range(20)]
+            assert [await each.events(2) for each in again] == [[(7, 1), (8, 1)]] * 20
+        assert [each for each in statements if "book_id = " in each] == []
+
+
+class TestAReplicaThatLags:
+    @pytest.fixture
+    async def deaf(self, database_url: str, signer: Signer, caller: SignedIn) -> AsyncIterator["BookServiceAsyncStub"]:
+        """A server that looks by itself alone."""
+        settings = load(StoreSettings, database_url=database_url, redis_url=None)
+        async with (
+            open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store,
+            serving(store, LocalBroker(), host="127.0.0.1", port=0) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            yield BookServiceStub(channel)
+
+    async def test_believes_what_another_one_has_given(
+        self, store: Store, deaf: "BookServiceAsyncStub", caller: SignedIn
+    ) -> None:
+        staying = Watching(deaf, caller)
+        await staying.next()
+        await store.event_log.record([an_entry(1), an_entry(2)])
+        coming = Watching(deaf, caller, after=await store.event_log.newest())
+        assert not (await coming.next()).HasField("event")
+        await store.event_log.record([an_entry(3)])
+        assert await coming.events(1) == [(3, 1)]
+        assert await staying.events(3) == [(1, 1), (2, 1), (3, 1)]
+
+
+class TestADatabaseThatIsAway:
+    async def test_ends_no_watch(self, own_postgresql: PostgreSQLServer, signer: Signer) -> None:
+        upgrade(own_postgresql.url)
+        settings = load(StoreSettings, database_url=own_postgresql.url, redis_url=None)
+        async with (
+            open_store(settings, TokenVerifier(signer.public_pem), name="tests", hears=[EVENTS_RECORDED]) as store,
+            serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            watching = Watching(BookServiceStub(channel), SignedIn(uuid4(), uuid4(), ""))
+            await watching.next()
+            await asyncio.to_thread(own_postgresql.stop)
+            await asyncio.sleep(1.5)
+            await asyncio.to_thread(own_postgresql.start)
+            await store.event_log.record([an_entry(1)])
+            assert await watching.events(1) == [(1, 1)]
 
 
 class TestManyWatchers:

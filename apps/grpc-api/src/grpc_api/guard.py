@@ -33,6 +33,9 @@ _STREAMS_ENDED: Final = Counter(
 _OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
 """What anyone may call."""
 
+_LAST_WORD: Final = 10.0
+"""Seconds in which a stream's status must go out. It waits behind what its caller has not read, perhaps for ever."""
+
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -119,7 +122,7 @@ class Guard(grpc.aio.ServerInterceptor):
             except Exception as error:  # noqa: BLE001  # as above
                 status = _status_of(error, method, context)
                 code = status.code.name
-                await context.abort_with_status(status)
+                await _end_with(status, context)
             else:
                 code = "OK"
             finally:
@@ -136,6 +139,15 @@ async def _write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
     async with aclosing(messages):
         async for message in messages:
             await context.write(message)
+
+
+async def _end_with(status: Any, context: Any) -> None:
+    try:
+        async with asyncio.timeout(_LAST_WORD):
+            await context.abort_with_status(status)
+    except TimeoutError:
+        # As if the caller had cancelled: grpcio then resets the stream, and keeps nothing of it.
+        raise asyncio.CancelledError from None
 
 
 def _status_of(error: Exception, method: str, context: Any) -> Any:

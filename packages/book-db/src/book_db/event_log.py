@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, func, select, text
+from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.bell import Bell
 from book_db.database import Database, repeat_read, repeat_write
@@ -17,6 +17,8 @@ EVENTS_RECORDED: Final = "event_log"
 
 _ONE_RECORDER: Final = 7214508363
 """The advisory lock of whoever records. The number only has to be ours."""
+
+_END: Final = 2**63 - 1
 
 _WINDOW: Final = 10_000
 """Positions that one statement looks through where no index tells which are meant: 2 ms of work."""
@@ -175,6 +177,14 @@ class EventLog:
             return int(await connection.scalar(_NEWEST) or 0)
 
     @repeat_read
+    async def newer(self, position: int, *, at_most: int = 500) -> list[Recorded]:
+        """The first events after a position, ``at_most`` or, where there are no more or their texts are long, fewer.
+
+        Raises DatabaseUnavailable.
+        """
+        return [_recorded(row) for row in await self._read(after=position, until=_END, at_most=at_most)]
+
+    @repeat_read
     async def after(self, position: int, until: int, interest: Interest = EVERYTHING, *, at_most: int = 500) -> Stretch:
         """What follows a position, up to another one that is not before it and that was seen already.
 
@@ -184,11 +194,11 @@ class EventLog:
         if interest.author and not interest.book_ids:
             until = min(until, position + _WINDOW)
         page = await self._read(after=position, until=until, interest=interest, at_most=at_most)
-        found = page[0][0] if page else 0
-        recorded = [Recorded(row[1], Entry(*row[2:])) for row in page]
-        is_last = len(page) == found < at_most
+        recorded = [_recorded(row) for row in page]
+        is_all = not page or len(page) == page[0][0] < at_most
+        # A book may have had another author.
         meant = [each for each in recorded if interest.covers(each.entry)]
-        return Stretch(meant, until if is_last else recorded[-1].position)
+        return Stretch(meant, until if is_all else recorded[-1].position)
 
     @repeat_write
     async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
@@ -196,7 +206,9 @@ class EventLog:
         async with self._database.statement() as connection:
             return {row.event_id: row.position for row in await connection.execute(_RECORD, columns)}
 
-    async def _read(self, *, after: int, until: int, interest: Interest, at_most: int) -> Sequence[Any]:
+    async def _read(
+        self, *, after: int, until: int, interest: Interest = EVERYTHING, at_most: int
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         values: dict[str, object] = {"after": after, "until": until, "at_most": at_most}
         if interest.book_ids:
             statement, values["book_ids"] = _OF_BOOKS, list(interest.book_ids)
@@ -206,3 +218,7 @@ class EventLog:
             statement = _AFTER
         async with self._database.statement() as connection:
             return (await connection.execute(statement, values)).all()
+
+
+def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:
+    return Recorded(row[1], Entry(*row[2:]))

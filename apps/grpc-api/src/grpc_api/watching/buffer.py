@@ -1,10 +1,11 @@
 """What waits for one watcher."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
-from book_db.event_log import Interest
 from prometheus_client import Counter
 
 from grpc_api.watching.changes import Change
@@ -19,37 +20,38 @@ _CUT_OFF: Final = Counter("colophon_watchers_cut_off", "Watchers that read too s
 class Buffer:
     """The changes that one watcher means and has not been sent. Ends its stream when they become too many."""
 
-    def __init__(self, interest: Interest, position: int, end: Callable[[Exception], None]) -> None:
-        """`position` is that of the last change that the watcher knows."""
+    def __init__(self, position: int, end: Callable[[Exception], None]) -> None:
+        """`position` is that of the last response that the watcher was sent."""
         self.position = position
-        self._interest = interest
-        self._end = end
-        self._waiting: list[Change] = []
+        self.end = end
+        self._waiting: deque[Change] = deque()
         self._arrived = asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def put(self, changes: Sequence[Change]) -> None:
-        """Takes what is meant of the changes, which follow those before."""
-        meant = [each for each in changes if each.position > self.position and self._interest.covers(each.entry)]
-        if len(self._waiting) + len(meant) > WAITING_MAX:
+        """Takes changes that are meant, which follow those before. Those that the watcher knows are passed over."""
+        if changes[0].position <= self.position:
+            changes = [each for each in changes if each.position > self.position]
+        if len(self._waiting) + len(changes) > WAITING_MAX:
             self._cut_off()
-        elif meant:
-            self._waiting += meant
+        else:
+            self._waiting.extend(changes)
             self._arrived.set()
 
-    async def take(self, patience: float) -> list[Change]:
-        """All that waits, as soon as there is something; nothing when nothing came for so many seconds."""
-        try:
-            async with asyncio.timeout(patience):
-                await self._arrived.wait()
-        except TimeoutError:
-            return []
-        self._arrived.clear()
-        taken, self._waiting = self._waiting, []
-        return taken
+    async def take(self, patience: float) -> Change | None:
+        """The next change, as soon as there is one; None when none came for so many seconds."""
+        if not self._waiting:
+            self._arrived.clear()
+            # One may have come in the very turn in which patience ended.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._arrived.wait()
+        return self._waiting.popleft() if self._waiting else None
 
     def _cut_off(self) -> None:
         # The watcher may hang in the middle of a response that nobody reads, so it is ended from here.
         self._waiting.clear()
-        self._arrived.clear()
         _CUT_OFF.inc()
-        self._end(WatcherTooSlow(self.position))
+        self.end(WatcherTooSlow(self.position))

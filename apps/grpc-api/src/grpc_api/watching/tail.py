@@ -1,7 +1,8 @@
 """The end of the log, which is read once for all who watch in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
@@ -10,8 +11,8 @@ from book_db.errors import DatabaseUnavailable
 from book_db.event_log import EVENTS_RECORDED, EventLog, Interest
 from book_db.notices import Notices
 
-from grpc_api.watching.buffer import Buffer
-from grpc_api.watching.changes import change_of
+from grpc_api.watching.buffer import WAITING_MAX, Buffer
+from grpc_api.watching.changes import Change, change_of
 
 _log = structlog.get_logger(__name__)
 
@@ -21,28 +22,41 @@ _LOOK_EVERY: Final = 1.0
 _AT_ONCE: Final = 100
 """Changes between which other work of the process has its turn."""
 
+_PATIENCE: Final = 1.0
+"""Seconds that most watchers are given to take what they have before so many more are read."""
+
+_PAUSE: Final = 0.01
+
 
 class Tail:
-    """Follows the log and hands what is new to those who have come as far as it has."""
+    """Follows the log while somebody watches, and hands what is new to those who have come as far as it has.
+
+    It remembers the newest changes. Who has come nearly as far joins it out of its memory: were the log to be read up
+    to the last change, then where many join at once and changes come quickly nobody would ever arrive.
+    """
 
     def __init__(self, log: EventLog, notices: Notices) -> None:
         self._log = log
         self._notices = notices
-        self._position = 0
-        self._has_begun = asyncio.Event()
+        self._watchers = 0
+        self._position: int | None = None
+        self._remembered: deque[Change] = deque()
+        self._remembered_after = 0
+        self._heard = 0
         self._woken = asyncio.Event()
-        self._buffers: set[Buffer] = set()
+        self._buffers: defaultdict[Interest, set[Buffer]] = defaultdict(set)
         self._is_blind = False
         self._is_stopping = False
 
     @property
     def position(self) -> int:
-        """All up to here has been handed out."""
+        """All up to here has been handed out. For the inside of a `watched` block."""
+        assert self._position is not None
         return self._position
 
-    async def begun(self) -> None:
-        """Until the tail has found the log's end. Waits as long as the database is away."""
-        await self._has_begun.wait()
+    def remembers(self, position: int) -> bool:
+        """Whether all that follows the position is at hand. It is, too, for one that the tail has not reached yet."""
+        return position >= self._remembered_after
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -58,49 +72,113 @@ class Tail:
             self._woken.set()
             await task
 
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """A block in which the log is followed. With the last one of them the tail forgets where it was.
+
+        Raises DatabaseUnavailable when the end of the log is not known and cannot be asked for.
+        """
+        self._watchers += 1
+        try:
+            if self._position is None:
+                newest = await self._log.newest()
+                if self._position is None:
+                    self._position = self._remembered_after = newest
+            yield
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._position = None
+                self._remembered.clear()
+
     @contextmanager
     def handing_to(self, interest: Interest, position: int, end: Callable[[Exception], None]) -> Iterator[Buffer]:
-        """A buffer that gets for the length of the block what is meant of all that follows the tail's position.
-
-        ``position`` is where the watcher stands: the tail's, or beyond it when another replica is ahead of this one.
-        """
-        buffer = Buffer(interest, position, end)
-        self._buffers.add(buffer)
+        """A buffer that gets what is meant of all that follows a position which the tail remembers."""
+        buffer = Buffer(position, end)
+        if meant := _meant(interest, self._remembered):
+            buffer.put(meant)
+        self._buffers[interest].add(buffer)
         try:
             yield buffer
         finally:
-            self._buffers.remove(buffer)
+            self._buffers[interest].remove(buffer)
+            if not self._buffers[interest]:
+                del self._buffers[interest]
 
-    def _wake(self, _payload: str) -> None:
+    def _wake(self, newest: str) -> None:
+        # What this process has recorded it hears at once, and then from PostgreSQL again.
+        if newest.isdecimal():
+            self._heard = int(newest)
+            if self._position is not None and self._heard <= self._position:
+                return
         self._woken.set()
 
     async def _follow(self) -> None:
         while not self._is_stopping:
             self._woken.clear()
             try:
-                await self._catch_up()
+                await self._read_on()
             except DatabaseUnavailable as error:
                 self._say_that_it_is_blind(error)
+            except Exception as error:  # noqa: BLE001  # else they would wait for ever, and nobody know
+                _log.exception("the log cannot be told")
+                self._end_all(error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY):
                     await self._woken.wait()
 
-    async def _catch_up(self) -> None:
-        newest = await self._log.newest()
-        while self._position < newest and self._buffers:
-            stretch = await self._log.after(self._position, newest, at_most=_AT_ONCE)
-            changes = [change_of(recorded) for recorded in stretch.recorded]
-            for buffer in tuple(self._buffers):
-                buffer.put(changes)
-            # In the same turn of the event loop: who joins has either been handed these or reads them from the log.
-            self._position = stretch.position
-        self._position = max(self._position, newest)
-        self._has_begun.set()
-        if self._is_blind:
-            _log.info("the log can be read again")
-        self._is_blind = False
+    async def _read_on(self) -> None:
+        while (position := self._position) is not None and not self._is_stopping:
+            recorded = await self._log.newer(position, at_most=_AT_ONCE)
+            self._say_that_it_sees()
+            # Nobody watched for a moment, and whoever came then has begun elsewhere.
+            if position != self._position:
+                continue
+            if recorded:
+                self._hand_out([change_of(each) for each in recorded])
+            if len(recorded) == _AT_ONCE:
+                await self._keep_pace()
+            # There may be more than was heard of, and fewer are given where their texts are long.
+            elif not recorded or recorded[-1].position == self._heard:
+                return
+
+    def _hand_out(self, changes: Sequence[Change]) -> None:
+        for interest, buffers in self._buffers.items():
+            if meant := _meant(interest, changes):
+                for buffer in buffers:
+                    buffer.put(meant)
+        # In the same turn of the event loop: who joins has either been handed these or finds them remembered.
+        self._position = changes[-1].position
+        self._remembered.extend(changes)
+        while len(self._remembered) > WAITING_MAX:
+            self._remembered_after = self._remembered.popleft().position
+
+    async def _keep_pace(self) -> None:
+        """Waits a moment while most watchers have much before them: then this process is slow, and not they."""
+        patience = _PATIENCE
+        while patience > 0 and self._most_are_behind() and not self._is_stopping:
+            await asyncio.sleep(_PAUSE)
+            patience -= _PAUSE
+
+    def _most_are_behind(self) -> bool:
+        lengths = [len(buffer) for buffers in self._buffers.values() for buffer in buffers]
+        return sum(length >= _AT_ONCE for length in lengths) * 2 > len(lengths)
+
+    def _end_all(self, error: Exception) -> None:
+        for buffers in self._buffers.values():
+            for buffer in buffers:
+                buffer.end(error)
 
     def _say_that_it_is_blind(self, error: DatabaseUnavailable) -> None:
         if not self._is_blind:
             _log.warning("the log cannot be read, watchers wait", error=repr(error.__cause__))
         self._is_blind = True
+
+    def _say_that_it_sees(self) -> None:
+        if self._is_blind:
+            _log.info("the log can be read again")
+        self._is_blind = False
+
+
+def _meant(interest: Interest, changes: Sequence[Change] | deque[Change]) -> list[Change]:
+    return [each for each in changes if interest.covers(each.entry)]

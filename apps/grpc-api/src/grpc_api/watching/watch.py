@@ -1,15 +1,18 @@
 """One watch: from where the caller stands to the end of the log, and on from there."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from book_db.event_log import EventLog, Interest
+from book_db.errors import DatabaseUnavailable
+from book_db.event_log import EventLog, Interest, Stretch
 from books.v1.book_service_pb2 import WatchBooksRequest
 from prometheus_client import Counter, Gauge
 
 from grpc_api.checks import Checks
 from grpc_api.streams import end_of_this_stream
+from grpc_api.watching.buffer import Buffer
 from grpc_api.watching.changes import change_of, reached
 from grpc_api.watching.errors import PositionNotReached, TooManyWatchers
 from grpc_api.watching.tail import Tail
@@ -19,6 +22,11 @@ _SENT: Final = Counter("colophon_watched_changes", "Changes that were sent to wa
 
 _QUIET: Final = 5.0
 """Seconds without a change that is meant after which the watcher is told how far the log has come meanwhile."""
+
+_READERS: Final = 3
+"""Watchers that read what was at the same time: the others who call need connections too."""
+
+_LOOK_AGAIN_AFTER: Final = 1.0
 
 BOOKS_MAX: Final = 300
 
@@ -31,44 +39,58 @@ class Watches:
         self._tail = tail
         self._most = most
         self._count = 0
+        self._turns = asyncio.Semaphore(_READERS)
 
     async def changes(self, request: WatchBooksRequest) -> AsyncGenerator[bytes, None]:
         """The responses, as bytes, until the watcher has enough.
 
-        Raises InvalidFields, TooManyWatchers, PositionNotReached and, when what was is read, DatabaseUnavailable.
+        Raises InvalidFields, TooManyWatchers, PositionNotReached, and DatabaseUnavailable before the first response.
         """
         interest = _interest(request)
         with self._counted():
-            position = await self._begin(request.after if request.HasField("after") else None)
-            yield reached(position)
-            while position < (until := self._tail.position):
-                stretch = await self._log.after(position, until, interest)
-                for recorded in stretch.recorded:
-                    _SENT.inc()
-                    yield change_of(recorded).response
-                position = stretch.position
-                if not stretch.recorded:
-                    yield reached(position)
-            # Nothing is awaited between having reached the tail and joining it, so nothing can come in between.
-            with self._tail.handing_to(interest, position, end_of_this_stream()) as buffer:
-                while True:
-                    changes = await buffer.take(_QUIET)
-                    for change in changes:
-                        yield change.response
-                        buffer.position = change.position
+            async with self._tail.watched():
+                position = await self._begin(request.after if request.HasField("after") else None)
+                yield reached(position)
+                while not self._tail.remembers(position):
+                    stretch = await self._past(position, interest)
+                    for recorded in stretch.recorded:
+                        yield change_of(recorded).response
                         _SENT.inc()
-                    if not changes and self._tail.position > buffer.position:
-                        buffer.position = self._tail.position
-                        yield reached(buffer.position)
+                    position = stretch.position
+                    if not stretch.recorded:
+                        yield reached(position)
+                # Nothing is awaited between being near enough and joining, so nothing can come in between.
+                with self._tail.handing_to(interest, position, end_of_this_stream()) as buffer:
+                    while True:
+                        yield await self._next(buffer)
 
     async def _begin(self, after: int | None) -> int:
-        await self._tail.begun()
         if after is None:
             return self._tail.position
         # Another replica may be ahead of this one; only the log itself knows.
         if after > self._tail.position and after > await self._log.newest():
             raise PositionNotReached(after)
         return after
+
+    async def _past(self, position: int, interest: Interest) -> Stretch:
+        """What follows the position and was before the tail. Waits as long as the database is away."""
+        while True:
+            with suppress(DatabaseUnavailable):
+                async with self._turns:
+                    return await self._log.after(position, self._tail.position, interest)
+            await asyncio.sleep(_LOOK_AGAIN_AFTER)
+
+    async def _next(self, buffer: Buffer) -> bytes:
+        """The next change; when there is none for a while, how far the log has come with what is not meant."""
+        while True:
+            change = await buffer.take(_QUIET)
+            if change is not None:
+                buffer.position = change.position
+                _SENT.inc()
+                return change.response
+            if self._tail.position > buffer.position:
+                buffer.position = self._tail.position
+                return reached(buffer.position)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
