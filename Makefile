@@ -31,6 +31,11 @@ test-unit: test-environment ## Run the tests that need no server
 test-compose: test-environment ## Build the images, test the whole system in containers and take it down again (needs Docker)
 	@.venv/bin/pytest -m compose tests/compose
 
+.PHONY: test-faults
+test-faults: test-environment ## Kill and cut off everything a hundred times while it works; FAULT_SEED=... repeats a run
+	@tools/ensure-test-servers
+	@.venv/bin/pytest -m faults -s tests/faults
+
 .PHONY: up
 up: ## Start the whole system in containers (needs Docker); .env.example tells what can be changed
 	@$(COMPOSE) up -d --build && $(COMPOSE) ps

@@ -1,0 +1,82 @@
+"""When the fire is out: waits until all that was held up has arrived, and gathers the evidence."""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import httpx
+from faults.judge import Entry, Evidence
+from faults.load import Load
+from faults.system import CACHE_SECONDS, System
+from faults.writes import Book
+from grpc_api.consumer import BOOK_LOG
+from support.people import Person
+from support.services import GrpcApi
+
+_PATIENCE: Final = 60.0
+"""Seconds until all that was held up must have arrived."""
+
+_LOG: Final = """
+    SELECT kind, actor, book_id, title, author, publication_date::text, version FROM event_log ORDER BY position
+"""
+_ROWS: Final = "SELECT id, title, author, publication_date::text, version FROM books"
+_WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked_events)"
+
+
+async def evidence_of(system: System, load: Load) -> Evidence:
+    """What there is when all is quiet. Stops the consumers, so that nothing is hidden in their hands."""
+    ended = {name for name, victim in system.victims.items() if not victim.is_running}
+    assert not ended, f"{ended} ended by themselves"
+    await _let_everything_arrive(system)
+    log = [Entry(kind, actor, Book(*book)) for kind, actor, *book in await system.query(_LOG)]
+    rows = {book[0]: Book(*book) for book in await system.query(_ROWS)}
+    shown = await _shown(system.url, rows.keys() | {entry.book.id for entry in log}, rows)
+    return Evidence(load.writes, load.reads, log, rows, shown, await _left(system))
+
+
+async def _let_everything_arrive(system: System) -> None:
+    give_up = time.monotonic() + _PATIENCE
+    consumers = [service for service in system.services if isinstance(service, GrpcApi)]
+    while (await _left(system))["outbox"] and time.monotonic() < give_up:
+        await asyncio.sleep(0.1)
+    while True:
+        while (await _left(system))[BOOK_LOG.queue] and time.monotonic() < give_up:
+            await asyncio.sleep(0.1)
+        for consumer in consumers:
+            assert await asyncio.to_thread(consumer.terminate) == 0
+        # What was in their hands is in the queue again.
+        if not (await _left(system))[BOOK_LOG.queue] or time.monotonic() > give_up:
+            return
+        for consumer in consumers:
+            await asyncio.to_thread(consumer.start)
+
+
+async def _left(system: System) -> Mapping[str, int]:
+    [(outbox, parked)] = await system.query(_WAITING)
+    return {"outbox": outbox, "parked events": parked} | await system.queued()
+
+
+async def _shown(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:
+    """What a reader is shown, who looks again for as long as a cache may hold what is older."""
+    shown: dict[int, Book | None] = {}
+    give_up = time.monotonic() + CACHE_SECONDS + 1
+    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+        reader = await Person.register(client)
+        await reader.sign_in()
+        while stale := [book_id for book_id in book_ids if book_id not in shown or shown[book_id] != rows.get(book_id)]:
+            if shown:
+                print(f"of {len(stale)} books an older version is shown")
+                await asyncio.sleep(1)
+            if time.monotonic() > give_up:
+                break
+            shown |= {book_id: await _read(reader, book_id) for book_id in stale}
+    return shown
+
+
+async def _read(reader: Person, book_id: int) -> Book | None:
+    answer = await reader.call("GET", f"/books/{book_id}")
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return Book(**{name: answer.json()[name] for name in Book._fields})

@@ -1,0 +1,98 @@
+"""Does what the schedule says, and watches how long the system takes to get over it."""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import psycopg
+from faults.schedule import Cut, Kill, Step
+from faults.system import System
+
+_PATIENCE: Final = 90.0
+"""Seconds that the system may take to get over a kill, on a busy machine and with other faults meanwhile."""
+
+
+class Recovery(NamedTuple):
+    """How long it took from the start of a process that was killed until a change went all the way again."""
+
+    victim: str
+    seconds: float
+
+
+class NotRecovered(AssertionError):
+    """Of a process that was started again, and no change that was made since stands in the log."""
+
+
+class Havoc:
+    """Carries out a schedule."""
+
+    def __init__(self, system: System) -> None:
+        self.kills: Counter[str] = Counter()
+        self.cuts: Counter[str] = Counter()
+        self.recoveries: list[Recovery] = []
+        self._system = system
+        self._turns: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def carry_out(self, schedule: Sequence[Step]) -> None:
+        """To the end, when everything runs and all networks are well. Raises NotRecovered, in a group."""
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as faults:
+            for step in schedule:
+                await asyncio.sleep(step.pause)
+                print(f"{time.monotonic() - began:6.1f} s  {step.fault}")
+                fault = faults.create_task(self._carry_out(step.fault))
+                if step.wait:
+                    await fault
+
+    async def _carry_out(self, fault: Kill | Cut) -> None:
+        # One trouble with a process or a link at a time.
+        async with self._turns[fault.victim if isinstance(fault, Kill) else fault.link]:
+            await (self._kill(fault) if isinstance(fault, Kill) else self._cut(fault))
+
+    async def _kill(self, kill: Kill) -> None:
+        victim = self._system.victims[kill.victim]
+        await asyncio.to_thread(victim.kill)
+        self.kills[kill.victim] += 1
+        await asyncio.sleep(kill.down)
+        started = time.time()
+        await asyncio.to_thread(victim.start)
+        self.recoveries.append(Recovery(kill.victim, await self._flowing_since(started, kill.victim) - started))
+
+    async def _cut(self, cut: Cut) -> None:
+        proxy = self._system.links[cut.link]
+        self.cuts[cut.way] += 1
+        match cut.way:
+            case "dropped":
+                return proxy.drop()
+            case "half closed to client":
+                return proxy.half_close("client")
+            case "half closed to server":
+                return proxy.half_close("server")
+            case "refused":
+                proxy.refuse()
+                proxy.drop()
+            case "delayed":
+                proxy.delay(cut.lag)
+            case "black hole":
+                proxy.black_hole()
+        await asyncio.sleep(cut.seconds)
+        await proxy.heal()
+        return None
+
+    async def _flowing_since(self, moment: float, victim: str) -> float:
+        """When the first change was recorded that was made after this moment. Raises NotRecovered."""
+        while time.time() < moment + _PATIENCE:
+            try:
+                [(recorded,)] = await self._system.query(
+                    "SELECT extract(epoch FROM min(recorded_at))::float FROM event_log"
+                    " WHERE occurred_at > to_timestamp(%s)",
+                    moment,
+                )
+            except psycopg.OperationalError:
+                recorded = None
+            if recorded is not None:
+                return float(recorded)
+            await asyncio.sleep(0.1)
+        raise NotRecovered(f"{victim} was started {_PATIENCE:.0f} seconds ago")

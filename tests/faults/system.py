@@ -1,0 +1,129 @@
+"""The system under fire: all processes and servers, and between any two of them a network of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aio_pika
+import psycopg
+from book_db.migrations import upgrade
+from faults.schedule import LINKS, VICTIMS, Link
+from grpc_api.consumer import BOOK_LOG
+from support.ports import free_port
+from support.postgresql import PostgreSQLServer
+from support.proxy import Proxy
+from support.rabbitmq import RabbitMQServer
+from support.redis import RedisServer
+from support.server import Server
+from support.services import GrpcApi, OutboxRelay, RestApi, Service
+from support.workspace import Workspace
+
+CACHE_SECONDS: Final = 30
+"""As few as can be: what a cache may hold that is older than the database ends with them."""
+
+_SETTINGS: Final = {
+    "ACCESS_TOKEN_SECONDS": "86400",
+    "RATE_LIMITS": "off",
+    "CACHE_SECONDS": str(CACHE_SECONDS),
+}
+
+
+_Store = PostgreSQLServer | RabbitMQServer | RedisServer
+
+
+@dataclass(frozen=True)
+class System:
+    """Everything that runs, by name."""
+
+    victims: Mapping[str, Server]
+    links: Mapping[Link, Proxy]
+
+    @property
+    def url(self) -> str:
+        """Where the writers call."""
+        return f"http://127.0.0.1:{self.links[Link('writers', 'rest-api')].port}"
+
+    @property
+    def services(self) -> list[Service]:
+        return [victim for victim in self.victims.values() if isinstance(victim, Service)]
+
+    async def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the database, past all networks that fail. Raises psycopg.OperationalError."""
+        postgresql = self.victims["postgresql"]
+        assert isinstance(postgresql, PostgreSQLServer)
+        async with await psycopg.AsyncConnection.connect(postgresql.url, connect_timeout=2) as connection:
+            return await (await connection.execute(sql.encode(), values)).fetchall()
+
+    async def queued(self) -> dict[str, int]:
+        """How many messages each queue holds that no consumer has in hand."""
+        rabbitmq = self.victims["rabbitmq"]
+        assert isinstance(rabbitmq, RabbitMQServer)
+        async with await aio_pika.connect(rabbitmq.url) as connection:
+            channel = await connection.channel()
+            queues = [
+                await channel.declare_queue(name, passive=True) for name in (BOOK_LOG.queue, BOOK_LOG.dead_letter_queue)
+            ]
+            return {queue.name: queue.declaration_result.message_count or 0 for queue in queues}
+
+
+@asynccontextmanager
+async def running_system(workspace: Workspace, keys: Mapping[str, str]) -> AsyncIterator[System]:
+    """The whole system, well."""
+    servers: dict[str, _Store] = {
+        "postgresql": PostgreSQLServer(workspace, careful=True),
+        "rabbitmq": RabbitMQServer(workspace),
+        "redis": RedisServer(workspace),
+    }
+    async with AsyncExitStack() as closing:
+        await _start(servers.values(), closing)
+        await asyncio.to_thread(upgrade, servers["postgresql"].url)
+        links = {
+            link: await closing.enter_async_context(Proxy(servers[link.server].port))
+            for link in LINKS
+            if link.server in servers
+        }
+        services = {
+            name: _service(kind, name, workspace, servers, links, keys)
+            for kind, names in VICTIMS.items()
+            if kind not in servers
+            for name in names
+        }
+        await _start(services.values(), closing)
+        to_rest = Link("writers", "rest-api")
+        links[to_rest] = await closing.enter_async_context(Proxy(services["rest-api"].port))
+        yield System({**servers, **services}, links)
+
+
+async def _start(servers: Iterable[Server], closing: AsyncExitStack) -> None:
+    for server in servers:
+        server.launch()
+        closing.callback(server.dispose)
+    for server in servers:
+        await asyncio.to_thread(server.wait_until_it_answers)
+
+
+def _service(
+    kind: str,
+    name: str,
+    workspace: Workspace,
+    servers: Mapping[str, _Store],
+    links: Mapping[Link, Proxy],
+    keys: Mapping[str, str],
+) -> Service:
+    variables = {"DATABASE_URL": "postgresql", "AMQP_URL": "rabbitmq", "REDIS_URL": "redis"}
+    addresses = {
+        variable: servers[link.server].url.replace(f":{servers[link.server].port}", f":{proxy.port}")
+        for link, proxy in links.items()
+        for variable, server in variables.items()
+        if link == (name, server)
+    }
+    environment = {**_SETTINGS, **keys, **addresses}
+    match kind:
+        case "rest-api":
+            return RestApi(workspace, environment)
+        case "relay":
+            return OutboxRelay(workspace, environment)
+        case _:
+            return GrpcApi(workspace, environment | {"METRICS_PORT": str(free_port())})

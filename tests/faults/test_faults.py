@@ -1,0 +1,48 @@
+"""No event is lost: real processes on real servers, killed and cut off again and again while writers write.
+
+Read schedule.py for what goes wrong, load.py for who suffers from it, and judge.py for what must hold in the end.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from faults.aftermath import evidence_of
+from faults.deliveries import counting_deliveries
+from faults.havoc import Havoc
+from faults.judge import offences
+from faults.load import writing
+from faults.report import report_of
+from faults.schedule import schedule_of
+from faults.system import System
+
+
+class TestUnderFire:
+    async def test_nothing_is_lost_in_a_short_fire(self, system: System, seed: str, tmp_path: Path) -> None:
+        await self.burn(system, seed, tmp_path, kills=7)
+
+    @pytest.mark.faults
+    async def test_nothing_is_lost_in_a_hundred_kills(self, system: System, seed: str, tmp_path: Path) -> None:
+        await self.burn(system, seed, tmp_path, kills=100)
+
+    @staticmethod
+    async def burn(system: System, seed: str, tmp_path: Path, *, kills: int) -> None:
+        print(f"FAULT_SEED={seed} repeats this schedule.")
+        havoc = Havoc(system)
+        try:
+            async with counting_deliveries(system) as deliveries:
+                async with writing(system.url, seed) as load:
+                    await havoc.carry_out(schedule_of(seed, kills=kills))
+                evidence = await evidence_of(system, load)
+            print(report_of(seed, havoc, evidence, deliveries))
+            assert offences(evidence) == []
+        except BaseException:
+            keep_the_logs(system, tmp_path)
+            raise
+
+
+def keep_the_logs(system: System, folder: Path) -> None:
+    """Where pytest keeps them for three runs."""
+    for name, victim in system.victims.items():
+        shutil.copy(victim.log, folder / f"{name}.log")
+    print(f"All logs are in {folder}.")
