@@ -227,7 +227,7 @@ def _examples_with_output(document: str) -> list[tuple[str, str]]:
     blocks = _FENCE.findall((ROOT / document).read_text())
     pairs = itertools.pairwise(blocks)
     examples = [(code, said) for (language, code), (_, said) in pairs if language == "python"]
-    assert len(examples) == 3
+    assert len(examples) == 4
     return examples
 
 
