@@ -33,14 +33,16 @@ async def serving(
     host: str,
     port: int,
     authenticate: bool = True,
+    notice_seconds: float = 0,
     drain_seconds: float = 10,
     max_watchers: int = 2_000,
     console: TextIO | None = None,
 ) -> AsyncIterator[int]:
     """Answers calls and records events for the length of the block, and gives the port.
 
-    At the end of the block health says NOT_SERVING, no call is taken any more, streams are ended, other calls that run
-    may finish within ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard
+    At the end of the block health says NOT_SERVING, and calls are answered for ``notice_seconds`` more while clients
+    turn to other replicas. Then no call is taken any more, streams are ended, other calls that run may finish within
+    ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard
     output when it is None, gets a line for each event. Raises PortTaken.
     """
     health, streams = Health([BOOK_SERVICE]), Streams()
@@ -54,7 +56,7 @@ async def serving(
         _watching(health, store),
         tail.following(),
         _reviewing(streams),
-        _answering(server, health, streams, drain_seconds),
+        _answering(server, health, streams, notice_seconds, drain_seconds),
     ):
         yield port
 
@@ -72,6 +74,7 @@ async def serve(settings: GrpcSettings) -> None:
             host=settings.grpc_host,
             port=settings.grpc_port,
             authenticate=settings.grpc_auth == "on",
+            notice_seconds=settings.notice_seconds,
             drain_seconds=settings.drain_seconds,
             max_watchers=settings.max_watchers,
         ) as port,
@@ -84,13 +87,15 @@ async def serve(settings: GrpcSettings) -> None:
 
 @asynccontextmanager
 async def _answering(
-    server: grpc.aio.Server, health: Health, streams: Streams, drain_seconds: float
+    server: grpc.aio.Server, health: Health, streams: Streams, notice_seconds: float, drain_seconds: float
 ) -> AsyncIterator[None]:
     await server.start()
     try:
         yield
     finally:
         health.drain()
+        # A call that is on its way when the server stops taking calls is lost.
+        await asyncio.sleep(notice_seconds)
         draining = asyncio.create_task(server.stop(drain_seconds))
         # The clients have heard by then that this server takes no call any more, and do not come back to it.
         await asyncio.sleep(0)

@@ -34,6 +34,9 @@ class CallSettings(AddressSettings):
     max_watchers: Annotated[int, Field(ge=0)] = 2_000
     """How many calls of WatchBooks may be open at a time in one process."""
 
+    notice_seconds: Annotated[float, Field(ge=0, le=300)] = 0.5
+    """How long the gRPC service goes on taking calls after its health has said NOT_SERVING, when it is told to stop."""
+
     drain_seconds: Annotated[int, Field(ge=0)] = 10
     """How long requests and calls that are running may take to finish when the service is told to stop."""
 

@@ -22,6 +22,8 @@ _UNARY: Final = ("GetBook", "BatchGetBooks", "ListBooks")
 
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],
+    # A replica says NOT_SERVING a moment before it stops, so that no call is under way to it then.
+    "healthCheckConfig": {"serviceName": SERVICE},
     "methodConfig": [
         {
             # All of them read, so all can be repeated. A stream of changes is resumed instead, by watching.py.
@@ -41,9 +43,9 @@ _SERVICE_CONFIG: Final = {
 
 _OPTIONS: Final = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    # A service that is back is found within seconds: by default a channel waits for up to two minutes.
+    # A replica that is back is found within about a second: by default a channel waits for up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     # Replicas come and go: ask for their addresses as soon as one is gone, at most this often.
     ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     # A connection that has died in silence is noticed within 40 seconds, while a call waits for an answer.
