@@ -20,6 +20,7 @@ from books.v1.book_service_pb2 import WatchBooksRequest, WatchBooksResponse
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_api.application import serving
+from grpc_api.streams import ServiceStopping, end_of_this_stream
 from prometheus_client import REGISTRY
 from support.data_layer import statements_sent_to
 from support.postgresql import PostgreSQLServer
@@ -260,6 +261,19 @@ class TestTheEnd:
                 assert await watching.events(1) == [(1, version)]
                 position = watching.positions[-1]
 
+    async def test_is_told_properly_when_it_comes_with_the_first_response(
+        self, stub: "BookServiceAsyncStub", caller: SignedIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """grpcio's server cannot send a status while what begins the answer is on its way."""
+
+        def ending(position: int) -> bytes:
+            asyncio.get_running_loop().call_soon(end_of_this_stream(), ServiceStopping())
+            return WatchBooksResponse(position=position).SerializeToString()
+
+        monkeypatch.setattr("grpc_api.watching.watch.reached", ending)
+        error = await Watching(stub, caller).failure()
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+
     async def test_leaves_nothing_behind(self, store: Store, watch: Watch) -> None:
         watching = await watch()
         assert REGISTRY.get_sample_value("colophon_watchers") == 1
@@ -271,6 +285,10 @@ class TestTheEnd:
 
 
 class TestAWatcherWhoDoesNotRead:
+    @pytest.fixture(autouse=True)
+    def _no_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("grpc_api.watching.tail._PATIENCE", 0.02)
+
     async def test_is_cut_off_while_the_others_go_on(
         self, store: Store, stub: "BookServiceAsyncStub", caller: SignedIn, watch: Watch
     ) -> None:

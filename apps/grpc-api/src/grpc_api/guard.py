@@ -136,9 +136,25 @@ class Guard(grpc.aio.ServerInterceptor):
 
 
 async def _write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
+    send = _to_the_end
     async with aclosing(messages):
         async for message in messages:
-            await context.write(message)
+            await send(context.write(message))
+            send = _as_it_is
+
+
+async def _as_it_is(sending: Awaitable[None]) -> None:
+    await sending
+
+
+async def _to_the_end(sending: Awaitable[None]) -> None:
+    """Sends what begins an answer, also when the stream is ended meanwhile: half begun, grpcio could not tell why."""
+    task = asyncio.ensure_future(sending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 async def _end_with(status: Any, context: Any) -> None:

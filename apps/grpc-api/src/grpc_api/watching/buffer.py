@@ -11,8 +11,9 @@ from prometheus_client import Counter
 from grpc_api.watching.changes import Change
 from grpc_api.watching.errors import WatcherTooSlow
 
-WAITING_MAX: Final = 1_000
-"""Changes that may wait for one watcher. All watchers share them: what each has of its own is their list."""
+WAITING_MAX: Final = 10_000
+WAITING_BYTES_MAX: Final = 2 * 2**20
+"""What may wait for one watcher. All share the changes themselves: what each has of its own is a list of them."""
 
 _CUT_OFF: Final = Counter("colophon_watchers_cut_off", "Watchers that read too slowly")
 
@@ -25,6 +26,7 @@ class Buffer:
         self.position = position
         self.end = end
         self._waiting: deque[Change] = deque()
+        self._bytes = 0
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -34,11 +36,11 @@ class Buffer:
         """Takes changes that are meant, which follow those before. Those that the watcher knows are passed over."""
         if changes[0].position <= self.position:
             changes = [each for each in changes if each.position > self.position]
-        if len(self._waiting) + len(changes) > WAITING_MAX:
+        self._waiting.extend(changes)
+        self._bytes += sum(len(each.response) for each in changes)
+        if len(self._waiting) > WAITING_MAX or self._bytes > WAITING_BYTES_MAX:
             self._cut_off()
-        else:
-            self._waiting.extend(changes)
-            self._arrived.set()
+        self._arrived.set()
 
     async def take(self, patience: float) -> Change | None:
         """The next change, as soon as there is one; None when none came for so many seconds."""
@@ -48,10 +50,15 @@ class Buffer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._arrived.wait()
-        return self._waiting.popleft() if self._waiting else None
+        if not self._waiting:
+            return None
+        change = self._waiting.popleft()
+        self._bytes -= len(change.response)
+        return change
 
     def _cut_off(self) -> None:
         # The watcher may hang in the middle of a response that nobody reads, so it is ended from here.
         self._waiting.clear()
+        self._bytes = 0
         _CUT_OFF.inc()
         self.end(WatcherTooSlow(self.position))

@@ -11,7 +11,7 @@ from book_db.errors import DatabaseUnavailable
 from book_db.event_log import EVENTS_RECORDED, EventLog, Interest
 from book_db.notices import Notices
 
-from grpc_api.watching.buffer import WAITING_MAX, Buffer
+from grpc_api.watching.buffer import Buffer
 from grpc_api.watching.changes import Change, change_of
 
 _log = structlog.get_logger(__name__)
@@ -21,6 +21,9 @@ _LOOK_EVERY: Final = 1.0
 
 _AT_ONCE: Final = 100
 """Changes between which other work of the process has its turn."""
+
+_REMEMBERED_MAX: Final = 1_000
+"""Changes. Fewer than may wait for one watcher, so that whoever joins has room for them."""
 
 _PATIENCE: Final = 1.0
 """Seconds that most watchers are given to take what they have before so many more are read."""
@@ -134,12 +137,12 @@ class Tail:
             # Nobody watched for a moment, and whoever came then has begun elsewhere.
             if position != self._position:
                 continue
-            if recorded:
-                self._hand_out([change_of(each) for each in recorded])
-            if len(recorded) == _AT_ONCE:
-                await self._keep_pace()
-            # There may be more than was heard of, and fewer are given where their texts are long.
-            elif not recorded or recorded[-1].position == self._heard:
+            if not recorded:
+                return
+            self._hand_out([change_of(each) for each in recorded])
+            await self._keep_pace()
+            # What was not heard of may have been recorded as well; only the log knows then.
+            if self._position == self._heard:
                 return
 
     def _hand_out(self, changes: Sequence[Change]) -> None:
@@ -150,7 +153,7 @@ class Tail:
         # In the same turn of the event loop: who joins has either been handed these or finds them remembered.
         self._position = changes[-1].position
         self._remembered.extend(changes)
-        while len(self._remembered) > WAITING_MAX:
+        while len(self._remembered) > _REMEMBERED_MAX:
             self._remembered_after = self._remembered.popleft().position
 
     async def _keep_pace(self) -> None:
