@@ -11,11 +11,11 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
+from book_db.lending import Lender, keep_what_is_whole
 from book_db.notices import Notices
 
 # PostgreSQL reports these before a commit and never after: the statement had no effect.
@@ -41,10 +41,13 @@ class Database:
     """A pool of connections. What the driver raises comes out of its blocks as one of the data layer's errors:
 
     NotCommitted and DatabaseOverloaded when nothing was changed, ConnectionLost when that is not known.
+
+    A task that is cancelled in a block leaves no statement behind that goes on, and the connection is free again.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, lender: Lender) -> None:
         self.engine = engine
+        self._lender = lender
         self.notices = Notices()
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -60,11 +63,11 @@ class Database:
             max_overflow=0,
             # What is written, password hashes among it, has no place in a log.
             hide_parameters=True,
-            pool_timeout=statement_timeout,
             connect_args=connection_settings(name, statement_timeout),
         )
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_connection)
-        return cls(engine)
+        event.listen(engine.sync_engine, "handle_error", keep_what_is_whole)
+        return cls(engine, Lender(pool_size, statement_timeout))
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -84,7 +87,7 @@ class Database:
         with translated(lost=ConnectionLost):
             async with AsyncExitStack() as stack:
                 with translated(lost=NotCommitted):  # nothing was sent yet
-                    connection = await stack.enter_async_context(self._autocommit.connect())
+                    connection = await stack.enter_async_context(self._lender.lend(self._autocommit))
                     if not prepared:
                         await stack.enter_async_context(_unprepared(connection))
                 yield connection
@@ -95,7 +98,8 @@ class Database:
         with translated(lost=ConnectionLost):
             async with AsyncExitStack() as stack:
                 with translated(lost=NotCommitted):
-                    connection = await stack.enter_async_context(self.engine.begin())
+                    connection = await stack.enter_async_context(self._lender.lend(self.engine))
+                    await stack.enter_async_context(connection.begin())
                 yield connection
 
 
@@ -114,8 +118,6 @@ def translated(*, lost: type[DatabaseUnavailable]) -> Iterator[None]:
     """Turns the driver's failures into the data layer's errors, a lost connection into ``lost``."""
     try:
         yield
-    except PoolTimeout as error:
-        raise DatabaseOverloaded from error
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.OperationalError):
             raise _meaning(error.orig, lost) from error

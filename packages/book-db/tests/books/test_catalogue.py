@@ -195,7 +195,8 @@ class TestGetMany:
         books = await catalogue.add_many([a_draft()] * 300, actor)
         with statements_of(database) as statements:
             assert await catalogue.get_many([book.id for book in books]) == books
-        assert len(statements) == 1
+        # The bell may ring for the new books meanwhile.
+        assert len([statement for statement in statements if "FROM books" in statement]) == 1
 
     async def test_every_id_that_no_book_has_is_named_once(self, catalogue: Catalogue, actor: UUID) -> None:
         kept, removed = await catalogue.add_many([a_draft()] * 2, actor)

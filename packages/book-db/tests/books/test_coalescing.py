@@ -157,6 +157,54 @@ class TestCallersWhoGiveUp:
         assert await staying == 1
         assert leaving.cancelled()
 
+    @pytest.mark.parametrize("several", [False, True], ids=["one-key", "several-keys"])
+    async def test_end_the_look_up_when_they_were_the_last(
+        self, coalescer: Coalescer[str, int], look_up: LookUp, several: bool
+    ) -> None:
+        leaving = [
+            asyncio.create_task(coalescer.load_many("ab")) if several else asyncio.create_task(coalescer.load("a"))
+            for _ in range(2)
+        ]
+        await a_turn()
+        [task] = coalescer._tasks
+        for each in leaving:
+            assert not task.cancelling()
+            each.cancel()
+            await a_turn()
+        assert task.cancelled()
+
+    async def test_are_joined_by_nobody(self, look_up: LookUp) -> None:
+        """Though the look-up that they have left takes its time to end."""
+        ending = asyncio.Event()
+
+        async def slow_to_end(keys: Collection[str]) -> Mapping[str, int]:
+            try:
+                return await look_up(keys)
+            finally:
+                await ending.wait()
+
+        coalescer = Coalescer(slow_to_end)
+        leaving = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        leaving.cancel()
+        await a_turn()
+        coming = asyncio.create_task(coalescer.load("a", join=True))
+        await a_turn()
+        look_up.let_go.set()
+        ending.set()
+        assert await coming == 2
+
+    async def test_before_anything_was_sent_have_nothing_looked_up(
+        self, coalescer: Coalescer[str, int], look_up: LookUp
+    ) -> None:
+        leaving = asyncio.create_task(coalescer.load("a"))
+        asyncio.get_running_loop().call_soon(leaving.cancel)
+        await a_turn()
+        assert leaving.cancelled()
+        look_up.let_go.set()
+        assert await coalescer.load("a") == 1
+        assert look_up.wanted == [["a"]]
+
     async def test_leave_no_error_that_nobody_has_seen(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
         unseen: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))

@@ -1,0 +1,141 @@
+"""A task that is cancelled leaves nothing behind: no statement that goes on, and no connection that is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from book_db.database import Database
+from book_db.errors import DatabaseOverloaded
+from sqlalchemy import text
+from support.data_layer import Eventually, Query
+
+SIZE = 3
+"""Of the pool."""
+
+OURS = "SELECT pid, state FROM pg_stat_activity WHERE application_name = 'lending'"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database.open(database_url, pool_size=SIZE, statement_timeout=20, name="lending")
+    yield database
+    await database.close()
+
+
+async def sleep(database: Database, seconds: float = 20) -> None:
+    async with database.statement() as connection:
+        await connection.execute(text(f"SELECT pg_sleep({seconds})"))
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+
+
+def is_whole(database: Database, query: Query) -> bool:
+    """Whether every connection that the server knows of is in the pool, and idle."""
+    pool: Any = database.engine.sync_engine.pool
+    return [state for _, state in query(OURS)] == ["idle"] * pool.checkedin()
+
+
+def busy(query: Query) -> list[object]:
+    return [state for _, state in query(OURS) if state != "idle"]
+
+
+class TestATaskThatIsCancelled:
+    async def test_in_a_statement_has_it_cancelled_on_the_server_and_the_connection_goes_on(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        await database.ping()
+        [(connection, _)] = query(OURS)
+        sleeping = asyncio.create_task(sleep(database))
+        await eventually(lambda: busy(query) == ["active"])
+        await cancelled(sleeping)
+        assert query(OURS) == [(connection, "idle")]
+        await database.ping()
+
+    async def test_in_a_transaction_has_it_rolled_back(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        async def write() -> None:
+            async with database.transaction() as connection:
+                await connection.execute(text("CREATE TABLE half_done ()"))
+                await connection.execute(text("SELECT pg_sleep(20)"))
+
+        writing = asyncio.create_task(write())
+        await eventually(lambda: busy(query) == ["active"])
+        await cancelled(writing)
+        # It comes back behind the back of who was cancelled.
+        await eventually(lambda: busy(query) == [])
+        assert query("SELECT to_regclass('half_done')") == [(None,)]
+
+    async def test_between_two_statements_of_a_transaction_has_it_rolled_back(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        async def think() -> None:
+            async with database.transaction() as connection:
+                await connection.execute(text("SELECT 1"))
+                await asyncio.sleep(20)
+
+        thinking = asyncio.create_task(think())
+        await eventually(lambda: busy(query) == ["idle in transaction"])
+        await cancelled(thinking)
+        await eventually(lambda: busy(query) == [])
+
+    async def test_while_it_waits_for_its_turn_takes_the_turn_of_nobody(self, database: Database) -> None:
+        holding = [asyncio.create_task(sleep(database, 0.5)) for _ in range(SIZE)]
+        await asyncio.sleep(0.1)
+        waiting = [asyncio.create_task(database.ping()) for _ in range(50)]
+        await asyncio.sleep(0.1)
+        for task in waiting[:-1]:
+            await cancelled(task)
+        await asyncio.wait_for(waiting[-1], 5)
+        await asyncio.gather(*holding)
+
+    @pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008])
+    async def test_while_its_connection_is_made_leaves_it_to_the_next(
+        self, database: Database, query: Query, eventually: Eventually, delay: float
+    ) -> None:
+        """Wherever the making of it stands by then."""
+        task = asyncio.create_task(database.ping())
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait([task])
+        await database.ping()
+        await eventually(lambda: is_whole(database, query))
+
+
+class TestAHundredTasksThatAreCancelled:
+    async def test_one_after_the_other_leave_the_pool_whole(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        for turn in range(100):
+            task = asyncio.create_task(sleep(database))
+            await asyncio.sleep(0.002 * (turn % 4))
+            await cancelled(task)
+        await eventually(lambda: is_whole(database, query))
+        await asyncio.gather(*(sleep(database, 0.1) for _ in range(SIZE)))
+        assert len(query(OURS)) == SIZE
+
+    async def test_at_once_leave_the_pool_whole(self, database: Database, query: Query, eventually: Eventually) -> None:
+        tasks = [asyncio.create_task(sleep(database)) for _ in range(100)]
+        await eventually(lambda: busy(query) == ["active"] * SIZE)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        await eventually(lambda: is_whole(database, query))
+        await asyncio.gather(*(sleep(database, 0.1) for _ in range(SIZE)))
+        assert len(query(OURS)) == SIZE
+
+
+class TestAPoolThatIsTaken:
+    async def test_is_said_to_be_overloaded_when_patience_is_over(self, database_url: str) -> None:
+        database = Database.open(database_url, pool_size=1, statement_timeout=0.3)
+        async with database.statement():
+            with pytest.raises(DatabaseOverloaded):
+                await database.ping()
+        await database.ping()
+        await database.close()
