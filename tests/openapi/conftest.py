@@ -67,7 +67,9 @@ EXCUSES = (
     Excuse(("listUsers",), "invalid", ("page_token",)),
     # Which characters show nothing, Unicode says.
     Excuse(
-        ("createBook", "createBooks", "replaceBook", "changeBook", "createToken"), "invalid", ("must not be blank",)
+        ("createBook", "createBooks", "replaceBook", "changeBook", "createToken", "listBooks", "exportBooks"),
+        "invalid",
+        ("must not be blank",),
     ),
     # A key is good if no other request had it.
     Excuse(("createBook", "createBooks", "importBooks"), "idempotency-key-reused"),
