@@ -1,6 +1,8 @@
 """A task that is cancelled leaves nothing behind: no statement that goes on, and no connection that is lost."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -54,6 +56,23 @@ class TestATaskThatIsCancelled:
         await eventually(lambda: busy(query) == ["active"])
         await cancelled(sleeping)
         assert query(OURS) == [(connection, "idle")]
+        await database.ping()
+
+    async def test_before_the_server_has_read_the_statement_has_it_cancelled_all_the_same(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        """A request to cancel that overtakes its statement is passed over by the server."""
+        await database.ping()
+        [(connection, _)] = query(OURS)
+        os.kill(connection, signal.SIGSTOP)
+        sleeping = asyncio.create_task(sleep(database))
+        await asyncio.sleep(0.1)
+        sleeping.cancel()
+        # The request has arrived, which shows nowhere, and the server reads on.
+        await asyncio.sleep(0.1)
+        os.kill(connection, signal.SIGCONT)
+        await asyncio.wait_for(asyncio.wait([sleeping]), 4)
+        await eventually(lambda: query(OURS) == [(connection, "idle")])
         await database.ping()
 
     async def test_in_a_transaction_has_it_rolled_back(

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from book_db.cancelling import Connection
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
 from book_db.lending import Lender, keep_what_is_whole
 from book_db.notices import Notices
@@ -63,7 +64,7 @@ class Database:
             max_overflow=0,
             # What is written, password hashes among it, has no place in a log.
             hide_parameters=True,
-            connect_args=connection_settings(name, statement_timeout),
+            connect_args={"async_creator_fn": Connection.connect, **connection_settings(name, statement_timeout)},
         )
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_connection)
         event.listen(engine.sync_engine, "handle_error", keep_what_is_whole)
