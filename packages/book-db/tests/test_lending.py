@@ -126,6 +126,20 @@ class TestATaskThatIsCancelled:
         await eventually(lambda: is_whole(database, query))
 
 
+class TestClosing:
+    @pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008])
+    async def test_leaves_no_connection_that_was_in_the_making(
+        self, database: Database, query: Query, eventually: Eventually, delay: float
+    ) -> None:
+        task = asyncio.create_task(database.ping())
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait([task])
+        await database.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await eventually(lambda: query(OURS) == [])
+
+
 class TestAHundredTasksThatAreCancelled:
     async def test_one_after_the_other_leave_the_pool_whole(
         self, database: Database, query: Query, eventually: Eventually

@@ -71,6 +71,7 @@ class Database:
         return cls(engine, Lender(pool_size, statement_timeout))
 
     async def close(self) -> None:
+        await self._lender.close()
         await self.engine.dispose()
 
     async def ping(self) -> None:

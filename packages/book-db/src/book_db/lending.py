@@ -40,6 +40,11 @@ class Lender:
         finally:
             await asyncio.shield(self._closing(connection))
 
+    async def close(self) -> None:
+        """Until all that was left to the pool is in it. One that is closed earlier would not close those."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _wait_for_a_turn(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
