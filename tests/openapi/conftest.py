@@ -47,15 +47,14 @@ class Excuse(NamedTuple):
     operations: tuple[str, ...]
     problem: str
     causes: tuple[str, ...] = ()
-    """Parameters that are to blame, or what is said of the part of the body that is."""
+    """Parameters that are to blame, or what is said of the parameter or the part of the body that is."""
 
     def covers(self, case: Case[Any], response: Response) -> bool:
         problem = response.json()
-        causes = {error.get("parameter", error["detail"]) for error in problem.get("errors", [])}
         return (
             case.operation.definition.raw["operationId"] in self.operations
             and problem["type"] == f"urn:colophon:{self.problem}"
-            and causes <= set(self.causes)
+            and all({error.get("parameter"), error["detail"]} & set(self.causes) for error in problem.get("errors", []))
         )
 
 

@@ -104,7 +104,7 @@ async def buf_curl(port: int, method: str, token: str) -> list[Any]:
             printed += data.decode()
             if METHODS[method].server_streaming and '"event"' in printed and printed.rstrip().endswith("\n}"):
                 break
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):  # it has ended by itself, unless it reads a stream
         process.terminate()
     await process.wait()
     return documents_in(printed)
