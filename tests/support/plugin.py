@@ -176,10 +176,16 @@ def redis(private_servers: PrivateServers) -> RedisServer:
 
 
 @pytest.fixture
-def redis_url(redis: RedisServer) -> str:
-    """A Redis with no key in it."""
+def empty_redis(redis: RedisServer) -> RedisServer:
+    """The shared Redis with no key in it."""
     redis.clear()
-    return redis.url
+    return redis
+
+
+@pytest.fixture
+def redis_url(empty_redis: RedisServer) -> str:
+    """A Redis with no key in it."""
+    return empty_redis.url
 
 
 @pytest.fixture

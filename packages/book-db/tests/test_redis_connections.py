@@ -24,9 +24,12 @@ async def reset_by(proxy: Proxy) -> None:
 
 
 class TestAConnectionThatWasResetWhileNobodyUsedIt:
-    def test_is_an_error_of_redis(self, redis: RedisServer, runner: asyncio.Runner) -> None:
+    def test_is_an_error_of_redis(self, empty_redis: RedisServer, runner: asyncio.Runner) -> None:
         async def use_it() -> None:
-            async with Proxy(redis.port) as proxy, open_redis(f"redis://127.0.0.1:{proxy.port}", timeout=2) as client:
+            async with (
+                Proxy(empty_redis.port) as proxy,
+                open_redis(f"redis://127.0.0.1:{proxy.port}", timeout=2) as client,
+            ):
                 await client.ping()
                 await reset_by(proxy)
                 with pytest.raises(RedisError):
@@ -35,9 +38,9 @@ class TestAConnectionThatWasResetWhileNobodyUsedIt:
 
         runner.run(use_it())
 
-    def test_is_a_miss_of_the_cache(self, redis: RedisServer, runner: asyncio.Runner) -> None:
+    def test_is_a_miss_of_the_cache(self, empty_redis: RedisServer, runner: asyncio.Runner) -> None:
         async def use_it() -> None:
-            async with Proxy(redis.port) as proxy:
+            async with Proxy(empty_redis.port) as proxy:
                 cache = RedisCache.open(f"redis://127.0.0.1:{proxy.port}", timeout=2)
                 assert await cache.get([1]) == {1: Missed(asked=True)}
                 await reset_by(proxy)
