@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from book_runtime.broker.seam import BrokerError
 from book_runtime.process import PortTaken
 from book_runtime.settings import SettingsError
+from grpc_api.dead_letters.commands import commands as dead_letters
 from rest_api.users.keys import UnusableKeys
 from sqlalchemy.exc import OperationalError
 
@@ -17,13 +19,14 @@ from colophon.unprivileged import NoWayToRunUnprivileged
 
 app = typer.Typer(
     name="colophon",
-    help="A catalogue of books: run it, load books into it.",
+    help="A catalogue of books: run it, load books into it, look after its events.",
     no_args_is_help=True,
     add_completion=False,
     # A traceback with the values of all variables would show passwords.
     pretty_exceptions_enable=False,
 )
 app.command("import")(import_books)
+app.add_typer(dead_letters, name="dead-letters")
 
 _Data = Annotated[
     Path, typer.Option("--data", envvar="COLOPHON_DATA", help="The folder for the database and the keys.")
@@ -74,6 +77,9 @@ def main() -> None:
     except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, PortTaken, UnusableKeys) as error:
         typer.echo(f"colophon: {error}", err=True)
         sys.exit(2)
+    except BrokerError as error:
+        typer.echo(f"colophon: {error}", err=True)
+        sys.exit(1)
     except OperationalError as error:
         typer.echo(f"colophon: the database cannot be reached: {error.orig}", err=True)
         sys.exit(1)

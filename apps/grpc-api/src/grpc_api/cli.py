@@ -4,9 +4,11 @@ import sys
 
 import typer
 from book_runtime import logs, process, telemetry
+from book_runtime.broker.seam import BrokerError
 from book_runtime.settings import SettingsError, load
 
 from grpc_api import application, probe
+from grpc_api.dead_letters.commands import commands as dead_letters
 from grpc_api.settings import GrpcSettings
 
 app = typer.Typer(
@@ -15,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     help="Colophon over gRPC, and the log of its events.",
 )
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.command()
@@ -40,6 +43,9 @@ def main() -> None:
     except (SettingsError, process.PortTaken) as error:
         typer.echo(f"grpc-api: {error}", err=True)
         sys.exit(2)
+    except BrokerError as error:
+        typer.echo(f"grpc-api: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

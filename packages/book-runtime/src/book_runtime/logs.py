@@ -128,9 +128,9 @@ def _keep_on_one_line(_logger: object, _method: str, event: EventDict) -> EventD
             case "stack" | "exception":
                 shown[key] = _indented(str(value))
             case "event" | "logger" | "level" | "timestamp":
-                shown[key] = _escaped(str(value))
+                shown[key] = escaped(str(value))
             case _:
-                shown[_escaped(key)] = _Shown(value)
+                shown[escaped(key)] = _Shown(value)
     return shown
 
 
@@ -144,7 +144,7 @@ class _Shown:
         if isinstance(self.value, str):
             plain = self.value.isprintable() and self.value and not set(self.value) & set(" ='\"")
             return str(self.value) if plain else repr(str(self.value))
-        return _escaped(repr(self.value))
+        return escaped(repr(self.value))
 
 
 def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
@@ -153,10 +153,11 @@ def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
 
 def _indented(text: str) -> str:
     """Its lines, so that none of them looks like a line of the log: the message of an exception may hold anything."""
-    return "\n".join(f"    {_escaped(line)}" for line in text.split("\n"))
+    return "\n".join(f"    {escaped(line)}" for line in text.split("\n"))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text with escapes for what cannot be printed, line breaks and what moves the cursor among it."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

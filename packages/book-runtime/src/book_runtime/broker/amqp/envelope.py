@@ -4,13 +4,27 @@ from datetime import UTC, datetime
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage, HeadersType
 
 from book_runtime.broker.messages import Message
 from book_runtime.broker.tracebacks import traceback_of
 
 _LONGEST_REASON: Final = 1_000
 """Characters. All headers together must fit into one frame, which is 128 KiB."""
+
+REASON: Final = "x-reason"
+STACK: Final = "x-exception"
+QUEUE: Final = "x-queue"
+TIME: Final = "x-time"
+"""The headers of a dead letter: why it was set aside, in a sentence and as a traceback, from where, and when."""
+
+DEATHS: Final = "x-death"
+"""The header in which RabbitMQ tells the same of a letter that it has set aside itself."""
+
+# Counts belong to the queue that a message comes from: sent there again, it would start with them.
+_COUNTS: Final = ("x-delivery-count", "x-acquired-count")
+_OF_DEATH: Final = (REASON, STACK, QUEUE, TIME, DEATHS, *_COUNTS)
+_OF_FIRST_AND_LAST_DEATH: Final = ("x-first-death-", "x-last-death-")
 
 
 def to_amqp(message: Message) -> aio_pika.Message:
@@ -48,12 +62,27 @@ def delivery_count(delivery: AbstractIncomingMessage) -> int:
 def to_dead_letter(
     delivery: AbstractIncomingMessage, *, queue: str, reason: str, error: BaseException
 ) -> aio_pika.Message:
-    """The message as it was, and in headers why and where it was set aside."""
-    # The count belongs to the queue it comes from: sent there again, the message would start with it.
-    headers = {name: value for name, value in delivery.headers.items() if name != "x-delivery-count"}
-    headers["x-reason"] = reason[:_LONGEST_REASON]
-    headers["x-exception"] = traceback_of(error)
-    headers["x-queue"] = queue
+    """The message as it was, and in headers why, when and where it was set aside."""
+    headers = {name: value for name, value in delivery.headers.items() if name not in _COUNTS}
+    headers[REASON] = reason[:_LONGEST_REASON]
+    headers[STACK] = traceback_of(error)
+    headers[QUEUE] = queue
+    headers[TIME] = datetime.now(UTC)
+    return _copy(delivery, headers)
+
+
+def from_dead_letter(letter: AbstractIncomingMessage) -> aio_pika.Message:
+    """The message as it was before it was set aside."""
+    headers = {
+        name: value
+        for name, value in letter.headers.items()
+        if name not in _OF_DEATH and not name.startswith(_OF_FIRST_AND_LAST_DEATH)
+    }
+    return _copy(letter, headers)
+
+
+def _copy(delivery: AbstractIncomingMessage, headers: HeadersType) -> aio_pika.Message:
+    """All but the expiration, which has begun, and the user, who was another one: the broker takes no such message."""
     return aio_pika.Message(
         delivery.body,
         message_id=delivery.message_id,

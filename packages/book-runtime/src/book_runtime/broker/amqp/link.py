@@ -77,13 +77,13 @@ class Link(Generic[S]):
         use: Callable[[S], Awaitable[None]],
     ) -> None:
         """`use` returns after `stop`, and raises when the session is no good any more."""
-        self._url = _with_heartbeat(url)
+        self._url = url
         self._client_name = f"{role} {name}"
         self._set_up = set_up
         self._use = use
         self._connected = metrics.CONNECTED.labels(role, name)
         self._connected.set(0)
-        self._log = logger.bind(role=role, name=name, broker=f"{self._url.host}:{self._url.port}")
+        self._log = logger.bind(role=role, name=name, broker=address_of(url))
         self._complaints: set[type[BaseException]] = set()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -133,7 +133,7 @@ class Link(Generic[S]):
                 await asyncio.sleep(pauses.next())
 
     async def _one_session(self) -> None:
-        with _stray_cancellation_means_lost():
+        with stray_cancellation_means_lost():
             connection, session = await self._open()
             async with self._closing(connection):
                 self._in_use = True
@@ -156,15 +156,13 @@ class Link(Generic[S]):
         return await patiently(self._try_to_open)()
 
     async def _try_to_open(self) -> tuple[AbstractConnection, S]:
-        with _stray_cancellation_means_lost():
-            connection = await aio_pika.connect(
-                self._url, timeout=_PATIENCE, client_properties={"connection_name": self._client_name}
-            )
+        with stray_cancellation_means_lost():
+            connection = await connect(self._url, self._client_name)
             try:
                 async with asyncio.timeout(_PATIENCE):
                     session = await self._set_up(connection)
             except BaseException:
-                await _close(connection)
+                await close(connection)
                 raise
         self._say_that_it_is_there(connection)
         return connection, session
@@ -175,7 +173,7 @@ class Link(Generic[S]):
             yield
         finally:
             self._set_down()
-            await _close(connection)
+            await close(connection)
 
     def _say_that_it_is_there(self, connection: AbstractConnection) -> None:
         connection.close_callbacks.add(lambda *_: self._set_down())
@@ -198,19 +196,29 @@ class Link(Generic[S]):
             self._log.warning(what, error=repr(error))
 
 
-def _with_heartbeat(url: str) -> URL:
+async def connect(url: str, name: str) -> AbstractConnection:
+    """A connection under this name, which is given up when the broker is silent. Raises one of `LOST`."""
     address = URL(url)
-    return address if "heartbeat" in address.query else address.update_query(heartbeat=str(_HEARTBEAT))
+    if "heartbeat" not in address.query:
+        address = address.update_query(heartbeat=str(_HEARTBEAT))
+    return await aio_pika.connect(address, timeout=_PATIENCE, client_properties={"connection_name": name})
 
 
-async def _close(connection: AbstractConnection) -> None:
-    # A connection that cannot be closed in order is left to its heartbeat; it is not used any more.
-    with contextlib.suppress(*LOST), _stray_cancellation_means_lost():
+async def close(connection: AbstractConnection) -> None:
+    """Close it, in order if that can be."""
+    # One that cannot be closed in order is left to its heartbeat; it is not used any more.
+    with contextlib.suppress(*LOST), stray_cancellation_means_lost():
         await asyncio.wait_for(connection.close(), _PATIENCE_IN_CLOSING)
 
 
+def address_of(url: str) -> str:
+    """Host and port, which may be logged and shown."""
+    address = URL(url)
+    return f"{address.host}:{address.port or (5671 if address.scheme == 'amqps' else 5672)}"
+
+
 @contextmanager
-def _stray_cancellation_means_lost() -> Iterator[None]:
+def stray_cancellation_means_lost() -> Iterator[None]:
     """aiormq answers what waits for a dead connection with CancelledError, though nobody cancelled."""
     task = asyncio.current_task()
     cancellations = task.cancelling() if task else 0

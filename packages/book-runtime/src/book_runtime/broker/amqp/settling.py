@@ -8,7 +8,7 @@ from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError
 
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp.envelope import delivery_count, from_amqp, to_dead_letter
+from book_runtime.broker.amqp.envelope import REASON, STACK, delivery_count, from_amqp, to_dead_letter
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.pauses import Pauses
 from book_runtime.broker.amqp.topology import Topology
@@ -132,6 +132,6 @@ class Settling:
         self._log.error(
             "a message was dead-lettered",
             message_id=delivery.message_id,
-            reason=letter.headers["x-reason"],
-            exception=letter.headers["x-exception"],
+            reason=letter.headers[REASON],
+            exception=letter.headers[STACK],
         )

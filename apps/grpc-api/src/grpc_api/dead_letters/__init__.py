@@ -1,0 +1,1 @@
+"""What the log of events could not record: shown, sent again, dropped."""

@@ -1,0 +1,251 @@
+"""The dead letters of a queue in the hands of somebody who looks at them, sends them again or drops them."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NoReturn, Self, TypeVar
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+from aiormq.exceptions import ChannelLockedResource
+
+from book_runtime.broker.amqp.envelope import DEATHS, QUEUE, REASON, STACK, TIME, from_amqp, from_dead_letter
+from book_runtime.broker.amqp.inbox import Inbox
+from book_runtime.broker.amqp.link import LOST, BrokerLost, address_of, close, connect, stray_cancellation_means_lost
+from book_runtime.broker.amqp.topology import Topology
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import BrokerError
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 10.0
+"""Seconds for a confirm, and for what is known to be in the queue."""
+
+_AT_ONCE: Final = 50
+"""How many letters are in memory; all their headers and bodies can be some megabytes."""
+
+_ADDRESSABLE: Final = re.compile(r"\w[\w.:/+=@-]*", re.ASCII)
+"""An id that can be typed into a shell as it stands."""
+
+
+class BrokerAway(BrokerError):
+    """The broker at {address} cannot be reached, or was lost: {reason}"""
+
+    def __init__(self, address: str, reason: object) -> None:
+        super().__init__(address, reason)
+        self.address = address
+        self.reason = reason
+
+
+class NoSuchQueue(BrokerError):
+    """There is no queue {queue} on this broker. Whoever consumes declares it when it first connects."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+
+class InOtherHands(BrokerError):
+    """Somebody else is at the dead letters in {queue} just now. Try again when they are done."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+
+class NotTaken(BrokerError):
+    """The letter {key} stays where it is, since {queue} did not take it: {reason}"""
+
+    def __init__(self, key: str, queue: str, reason: str) -> None:
+        super().__init__(key, queue, reason)
+        self.key = key
+        self.queue = queue
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message that was set aside, and what is known of that."""
+
+    key: str
+    """What it is called: its id where it has one that can be typed, else a digest, the same each time it is seen."""
+
+    message: Message
+
+    queue: str
+    """Where it comes from."""
+
+    reason: str
+    stack: str
+    """The traceback; empty when RabbitMQ has set it aside itself."""
+
+    time: datetime | None
+    """When it was set aside."""
+
+    delivery: AbstractIncomingMessage = field(repr=False)
+
+
+class DeadLetters:
+    """The letters that were there when they were taken in hand, each of them one time.
+
+        async with dead_letters(url, topology) as letters:
+            async for letter in letters:
+                await letters.send_again(letter)
+
+    What was neither sent again nor dropped is in its queue again at the end of the block, or when the process dies in
+    it. Nothing of a letter is kept here, so there may be any number of them. Every method raises `BrokerAway`.
+    """
+
+    def __init__(self, address: str, queue: AbstractQueue, outgoing: AbstractChannel, origin: str) -> None:
+        self._address = address
+        self._queue = queue
+        self._outgoing = outgoing
+        self._origin = origin
+        self._inbox = Inbox()
+        queue.channel.close_callbacks.add(lambda _, cause: self._inbox.close(BrokerLost(cause)))
+
+    async def __aiter__(self) -> AsyncIterator[DeadLetter]:
+        """In the order in which they came; RabbitMQ promises none for those that somebody had in hand before."""
+        # Bounded by their number now: one that is sent again may be back before the last one is seen.
+        left = self._queue.declaration_result.message_count or 0
+        while left > 0:
+            with _asking(self._address):
+                deliveries = await self._take(min(left, _AT_ONCE))
+            for delivery in deliveries:
+                yield _letter_of(delivery, self._origin)
+            left -= _AT_ONCE
+
+    async def _take(self, count: int) -> list[AbstractIncomingMessage]:
+        """The next of them, as many as a consumer gets that answers none: what it has got stays out when it is gone.
+
+        To get them one by one would take ten times as long.
+        """
+        consumer = await self._queue.consume(self._inbox.put)
+        taken: list[AbstractIncomingMessage] = []
+        async with asyncio.timeout(_PATIENCE):
+            while len(taken) < count:
+                taken += await self._inbox.take() or _no_more(self._inbox)
+        await self._queue.cancel(consumer)
+        # There are more when some came while we looked. They go back with the rest.
+        return taken[:count]
+
+    async def send_again(self, letter: DeadLetter) -> None:
+        """Put it into the queue it comes from, as it was, with that queue's name for a routing key.
+
+        Raises `NotTaken`, and then it is still a dead letter. Whoever dies in between leaves it in both queues.
+        """
+        message = from_dead_letter(letter.delivery)
+        with _asking(self._address):
+            try:
+                await self._outgoing.default_exchange.publish(message, letter.queue, timeout=_PATIENCE)
+            except (DeliveryError, ValueError) as error:
+                raise NotTaken(letter.key, letter.queue, _refusal(error)) from error
+            # Confirm before forgetting: a crash here repeats, never loses.
+            await letter.delivery.ack()
+
+    async def drop(self, letter: DeadLetter) -> None:
+        """Take it away for good."""
+        with _asking(self._address):
+            await letter.delivery.ack()
+
+    async def _give_back(self) -> None:
+        # Without a connection there is nothing to give back: the broker has taken it.
+        with suppress(*LOST), stray_cancellation_means_lost():
+            underlying = await self._queue.channel.get_underlay_channel()
+            # From RabbitMQ 4.3 on this does not count as a failed delivery, as closing the channel does.
+            await underlying.basic_nack(0, multiple=True, requeue=True)
+
+    @classmethod
+    @asynccontextmanager
+    async def in_hand(cls, url: str, topology: Topology) -> AsyncIterator[Self]:
+        """The dead letters of the queue in `topology`, in nobody else's hands for the length of the block.
+
+        Raises `BrokerAway`, `NoSuchQueue` and `InOtherHands`.
+        """
+        address = address_of(url)
+        with _asking(address):
+            connection = await connect(url, f"dead letters of {topology.queue}")
+        try:
+            with _asking(address):
+                queue = await _alone_at(connection, topology.dead_letter_queue)
+                outgoing = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            letters = cls(address, queue, outgoing, topology.queue)
+            try:
+                yield letters
+            finally:
+                await letters._give_back()
+        finally:
+            await close(connection)
+
+
+def _no_more(inbox: Inbox) -> NoReturn:
+    raise inbox.reason or BrokerLost
+
+
+async def _alone_at(connection: AbstractConnection, queue: str) -> AbstractQueue:
+    channel = await connection.channel(publisher_confirms=False)
+    await channel.set_qos(prefetch_count=_AT_ONCE)
+    try:
+        # Those who come second are told so, or they would see a part of the letters and take it for all. The broker
+        # removes this queue with the connection.
+        await channel.declare_queue(f"{queue}.in-hand", exclusive=True)
+        return await channel.declare_queue(queue, passive=True)
+    except ChannelLockedResource as error:
+        raise InOtherHands(queue) from error
+    except ChannelNotFoundEntity as error:
+        raise NoSuchQueue(queue) from error
+
+
+@contextmanager
+def _asking(address: str) -> Iterator[None]:
+    """Not around the caller's code, whose own failures are among those that aio-pika raises."""
+    try:
+        with stray_cancellation_means_lost():
+            yield
+    except LOST as error:
+        raise BrokerAway(address, str(error) or repr(error)) from error
+
+
+def _letter_of(delivery: AbstractIncomingMessage, origin: str) -> DeadLetter:
+    death = _newest_death(delivery)
+    return DeadLetter(
+        key=_key_of(delivery),
+        message=from_amqp(delivery),
+        queue=_first(str, delivery.headers.get(QUEUE), death.get("queue")) or origin,
+        reason=_first(str, delivery.headers.get(REASON), death.get("reason")) or "",
+        stack=_first(str, delivery.headers.get(STACK)) or "",
+        time=_first(datetime, delivery.headers.get(TIME), death.get("time")),
+        delivery=delivery,
+    )
+
+
+def _newest_death(delivery: AbstractIncomingMessage) -> Mapping[str, object]:
+    deaths = delivery.headers.get(DEATHS)
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return newest if isinstance(newest, dict) else {}
+
+
+def _first(kind: type[T], *values: object) -> T | None:
+    """The first of these that is of this kind: anybody may have written the headers."""
+    return next((value for value in values if isinstance(value, kind)), None)
+
+
+def _key_of(delivery: AbstractIncomingMessage) -> str:
+    message_id = delivery.message_id or ""
+    if _ADDRESSABLE.fullmatch(message_id):
+        return message_id
+    facts = repr((message_id, delivery.type, delivery.timestamp)).encode()
+    return f"letter-{hashlib.sha256(facts + delivery.body).hexdigest()[:16]}"
+
+
+def _refusal(error: DeliveryError | ValueError) -> str:
+    match error:
+        case PublishError():
+            return "There is no such queue"
+        case DeliveryError():
+            return "It is full"
+    return str(error)
