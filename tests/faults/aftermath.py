@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 import httpx
-from faults.judge import Entry, Evidence
+from faults.judge import Evidence
 from faults.load import Load
 from faults.system import CACHE_SECONDS, System
-from faults.writes import Book
+from faults.watcher import Watcher
+from faults.writes import Book, Entry
 from grpc_api.consumer import BOOK_LOG
 from support.people import Person
 from support.services import GrpcApi
@@ -18,38 +19,44 @@ _PATIENCE: Final = 60.0
 """Seconds until all that was held up must have arrived."""
 
 _LOG: Final = """
-    SELECT kind, actor, book_id, title, author, publication_date::text, version FROM event_log ORDER BY position
+    SELECT position, kind, actor, book_id, title, author, publication_date::text, version
+    FROM event_log ORDER BY position
 """
 _ROWS: Final = "SELECT id, title, author, publication_date::text, version FROM books"
+_NEWEST: Final = "SELECT coalesce(max(position), 0) FROM event_log"
 _WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked_events)"
 
 
-async def evidence_of(system: System, load: Load) -> Evidence:
+async def evidence_of(system: System, load: Load, watcher: Watcher) -> Evidence:
     """What there is when all is quiet. Stops the consumers, so that nothing is hidden in their hands."""
     ended = {name for name, victim in system.victims.items() if not victim.is_running}
     assert not ended, f"{ended} ended by themselves"
-    await _let_everything_arrive(system)
-    log = [Entry(kind, actor, Book(*book)) for kind, actor, *book in await system.query(_LOG)]
+    await _let_everything_arrive(system, watcher)
+    log = [(position, Entry(kind, actor, Book(*book))) for position, kind, actor, *book in await system.query(_LOG)]
     rows = {book[0]: Book(*book) for book in await system.query(_ROWS)}
-    shown = await _shown(system.url, rows.keys() | {entry.book.id for entry in log}, rows)
-    return Evidence(load.writes, load.reads, log, rows, shown, await _left(system))
+    shown = await _shown(system.rest_url, rows.keys() | {entry.book.id for _, entry in log}, rows)
+    return Evidence(load.writes, load.reads, log, watcher.seen, rows, shown, await _left(system))
 
 
-async def _let_everything_arrive(system: System) -> None:
+async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
     give_up = time.monotonic() + _PATIENCE
     consumers = [service for service in system.services if isinstance(service, GrpcApi)]
-    while (await _left(system))["outbox"] and time.monotonic() < give_up:
-        await asyncio.sleep(0.1)
-    while True:
-        while (await _left(system))[BOOK_LOG.queue] and time.monotonic() < give_up:
+    while time.monotonic() < give_up:
+        if not await _has_arrived(system, watcher):
             await asyncio.sleep(0.1)
+            continue
         for consumer in consumers:
             assert await asyncio.to_thread(consumer.terminate) == 0
-        # What was in their hands is in the queue again.
-        if not (await _left(system))[BOOK_LOG.queue] or time.monotonic() > give_up:
+        # What was in their hands is in the queue again, or in the log.
+        if await _has_arrived(system, watcher):
             return
         for consumer in consumers:
             await asyncio.to_thread(consumer.start)
+
+
+async def _has_arrived(system: System, watcher: Watcher) -> bool:
+    left = await _left(system)
+    return not left["outbox"] and not left[BOOK_LOG.queue] and await system.query(_NEWEST) == [(watcher.position,)]
 
 
 async def _left(system: System) -> Mapping[str, int]:

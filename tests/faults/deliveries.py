@@ -4,13 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import httpx
 from faults.system import System
 from prometheus_client.parser import text_string_to_metric_families
 from support.services import GrpcApi
 
-_LOOK_EVERY = 0.5
+_LOOK_EVERY: Final = 0.5
+"""Seconds."""
 
 
 class Deliveries:

@@ -8,21 +8,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import Final, NamedTuple
+from itertools import accumulate, pairwise, zip_longest
+from typing import Final
 
-from faults.writes import Attempt, Book, Kind, Outcome, Write
+from faults.writes import Attempt, Book, Entry, Outcome, Write
 
 _ANSWERS: Final = frozenset(("200", "201", "204", "404 book-not-found", "412 precondition-failed"))
 _UNAVAILABLE: Final = frozenset(("503 unavailable", "503 outcome-unknown"))
-
-
-class Entry(NamedTuple):
-    """An entry of the log."""
-
-    kind: Kind
-    actor: str
-    book: Book
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,10 @@ class Evidence:
     writes: Sequence[Write]
     reads: Collection[Book]
     """What readers were shown while it burned."""
-    log: Sequence[Entry]
-    """In the order of its positions."""
+    log: Sequence[tuple[int, Entry]]
+    """In the order of its positions, each with its own."""
+    watched: Sequence[tuple[int, Entry]]
+    """What a watcher was shown of it, in the order of its coming."""
     rows: Mapping[int, Book]
     """The books in the database."""
     shown: Mapping[int, Book | None]
@@ -48,7 +42,7 @@ class _Case:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.histories: dict[int, list[Entry]] = defaultdict(list)
-        for entry in evidence.log:
+        for _, entry in evidence.log:
             self.histories[entry.book.id].append(entry)
         self.made_by: dict[Write, list[Entry]] = {write: [] for write in evidence.writes}
         self.unexplained: list[Entry] = []
@@ -87,8 +81,10 @@ def offences(evidence: Evidence) -> list[str]:
     """Each thing that should not be, in a sentence."""
     case = _Case(evidence)
     checks = (
-        _answers, _leftovers, _versions, _rows, _unexplained, _successes, _failures, _order, _refusals, _reads, _cache,
-    )  # fmt: skip
+        *(_answers, _leftovers, _versions, _rows, _unexplained),
+        *(_successes, _failures, _order, _refusals),
+        *(_reads, _watching, _cache),
+    )
     return [offence for check in checks for offence in check(case)]
 
 
@@ -186,9 +182,17 @@ def _refusals(case: _Case) -> Iterator[str]:
 
 def _reads(case: _Case) -> Iterator[str]:
     """Nobody was shown what never was."""
-    written = {entry.book for entry in case.evidence.log if entry.kind != "deleted"}
+    written = {entry.book for _, entry in case.evidence.log if entry.kind != "deleted"}
     for book in set(case.evidence.reads) - written:
         yield f"a reader was shown {book}"
+
+
+def _watching(case: _Case) -> Iterator[str]:
+    """The watcher was shown every entry once, in order."""
+    for logged, watched in zip_longest(case.evidence.log, case.evidence.watched):
+        if logged != watched:
+            yield f"instead of {logged} the watcher was shown {watched}"
+            return
 
 
 def _cache(case: _Case) -> Iterator[str]:

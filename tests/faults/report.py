@@ -10,7 +10,7 @@ from faults.judge import Evidence
 def report_of(seed: str, havoc: Havoc, evidence: Evidence, deliveries: Deliveries) -> str:
     """The figures of a run."""
     attempts = [attempt for write in evidence.writes for attempt in write.attempts]
-    changes = Counter[str](entry.kind for entry in evidence.log)
+    changes = Counter[str](entry.kind for _, entry in evidence.log)
     return "\n".join(
         (
             f"seed {seed}",

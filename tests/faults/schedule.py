@@ -31,6 +31,7 @@ class Link(NamedTuple):
 
 LINKS: Final = (
     Link("writers", "rest-api"),
+    *(Link("watcher", service) for service in VICTIMS["grpc-api"]),
     *(Link("rest-api", server) for server in ("postgresql", "redis")),
     *(Link(relay, server) for relay in VICTIMS["relay"] for server in ("postgresql", "rabbitmq")),
     *(Link(service, server) for service in VICTIMS["grpc-api"] for server in ("postgresql", "rabbitmq", "redis")),

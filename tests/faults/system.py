@@ -41,9 +41,15 @@ class System:
     links: Mapping[Link, Proxy]
 
     @property
-    def url(self) -> str:
+    def rest_url(self) -> str:
         """Where the writers call."""
         return f"http://127.0.0.1:{self.links[Link('writers', 'rest-api')].port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Where the watcher calls: all replicas."""
+        ports = [proxy.port for link, proxy in self.links.items() if link.client == "watcher"]
+        return "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
 
     @property
     def services(self) -> list[Service]:
@@ -79,11 +85,7 @@ async def running_system(workspace: Workspace, keys: Mapping[str, str]) -> Async
     async with AsyncExitStack() as closing:
         await _start(servers.values(), closing)
         await asyncio.to_thread(upgrade, servers["postgresql"].url)
-        links = {
-            link: await closing.enter_async_context(Proxy(servers[link.server].port))
-            for link in LINKS
-            if link.server in servers
-        }
+        links = await _links_to(servers, closing)
         services = {
             name: _service(kind, name, workspace, servers, links, keys)
             for kind, names in VICTIMS.items()
@@ -91,9 +93,7 @@ async def running_system(workspace: Workspace, keys: Mapping[str, str]) -> Async
             for name in names
         }
         await _start(services.values(), closing)
-        to_rest = Link("writers", "rest-api")
-        links[to_rest] = await closing.enter_async_context(Proxy(services["rest-api"].port))
-        yield System({**servers, **services}, links)
+        yield System({**servers, **services}, links | await _links_to(services, closing))
 
 
 async def _start(servers: Iterable[Server], closing: AsyncExitStack) -> None:
@@ -102,6 +102,14 @@ async def _start(servers: Iterable[Server], closing: AsyncExitStack) -> None:
         closing.callback(server.dispose)
     for server in servers:
         await asyncio.to_thread(server.wait_until_it_answers)
+
+
+async def _links_to(servers: Mapping[str, Server], closing: AsyncExitStack) -> dict[Link, Proxy]:
+    return {
+        link: await closing.enter_async_context(Proxy(servers[link.server].port))
+        for link in LINKS
+        if link.server in servers
+    }
 
 
 def _service(

@@ -15,6 +15,7 @@ from faults.load import writing
 from faults.report import report_of
 from faults.schedule import schedule_of
 from faults.system import System
+from faults.watcher import watching
 
 
 class TestUnderFire:
@@ -30,10 +31,10 @@ class TestUnderFire:
         print(f"FAULT_SEED={seed} repeats this schedule.")
         havoc = Havoc(system)
         try:
-            async with counting_deliveries(system) as deliveries:
-                async with writing(system.url, seed) as load:
+            async with counting_deliveries(system) as deliveries, watching(system) as watcher:
+                async with writing(system.rest_url, seed) as load:
                     await havoc.carry_out(schedule_of(seed, kills=kills))
-                evidence = await evidence_of(system, load)
+                evidence = await evidence_of(system, load, watcher)
             print(report_of(seed, havoc, evidence, deliveries))
             assert offences(evidence) == []
         except BaseException:

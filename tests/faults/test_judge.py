@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from faults.judge import Entry, Evidence, offences
-from faults.writes import Attempt, Book, Kind, Outcome, Write
+from faults.judge import Evidence, offences
+from faults.writes import Attempt, Book, Entry, Kind, Outcome, Write
 
 ANN, BOB = "ann", "bob"
 
@@ -48,6 +48,10 @@ def entry(kind: Kind, book: Book) -> Entry:
     return Entry(kind, ANN if kind == "created" else BOB, book)
 
 
+def placed(*entries: Entry) -> list[tuple[int, Entry]]:
+    return list(enumerate(entries, start=1))
+
+
 WRITES = [
     create(FIRST, lost(0), done(1, "201", FIRST), key="a key"),
     change({"title": SECOND.title}, done(2, "200", SECOND)),
@@ -67,12 +71,18 @@ LOG = [
     entry("deleted", GONE),
 ]
 INNOCENT = Evidence(
-    writes=WRITES, reads={SECOND, THIRD}, log=LOG, rows={2: OTHER}, shown={1: None, 2: OTHER}, left={"outbox": 0}
+    writes=WRITES,
+    reads={SECOND, THIRD},
+    log=placed(*LOG),
+    watched=placed(*LOG),
+    rows={2: OTHER},
+    shown={1: None, 2: OTHER},
+    left={"outbox": 0},
 )
 
 
 def log(*entries: Entry) -> Evidence:
-    return replace(INNOCENT, log=entries)
+    return replace(INNOCENT, log=placed(*entries))
 
 
 def writes(changed: Mapping[int, Write | None]) -> Evidence:
@@ -178,6 +188,10 @@ class TestTheJudge:
                 "a reader was shown",
                 id="a-read-of-what-never-was",
             ),
+            pytest.param(
+                replace(INNOCENT, watched=placed(*LOG[:2], *LOG[3:])), "watcher was shown", id="an-event-back"
+            ),
+            pytest.param(replace(INNOCENT, watched=placed(*LOG, LOG[-1])), "instead of None", id="on-with-an-event"),
             pytest.param(replace(INNOCENT, left={"outbox": 3}), "3 left in the outbox", id="something-left"),
         ],
     )

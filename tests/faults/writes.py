@@ -1,4 +1,4 @@
-"""What the writers have asked for, and what they were told."""
+"""What the writers have asked for, what they were told, and what became of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +32,14 @@ class Book(NamedTuple):
     def with_fields(self, fields: Mapping[str, str]) -> "Book":
         """The next version, in which these are as they are given."""
         return Book(**{**self._asdict(), **fields, "version": self.version + 1})
+
+
+class Entry(NamedTuple):
+    """A change of a book, as the log has it."""
+
+    kind: Kind
+    actor: str
+    book: Book
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""Somebody who watches the catalogue from its beginning, at both replicas, and goes on whatever becomes of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import httpx
+from book_contracts import BookEventKind
+from book_contracts.client import BookCatalogue, Change
+from faults.system import System
+from faults.writes import Book, Entry, Kind
+from support.people import Person
+
+_KINDS: Final[dict[BookEventKind, Kind]] = {
+    BookEventKind.CREATED: "created",
+    BookEventKind.UPDATED: "updated",
+    BookEventKind.DELETED: "deleted",
+}
+
+
+class Watcher:
+    """What was seen, in the order of its coming, each with its position."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, Entry]] = []
+
+    @property
+    def position(self) -> int:
+        return self.seen[-1][0] if self.seen else 0
+
+    async def watch(self, catalogue: BookCatalogue) -> None:
+        async for change in catalogue.watch(after=0):
+            self.seen.append((change.position, _entry_of(change)))
+
+
+@asynccontextmanager
+async def watching(system: System) -> AsyncIterator[Watcher]:
+    """Watches to the end of the block. Raises CatalogueError there, if watching came to an end before."""
+    watcher = Watcher()
+    async with BookCatalogue(system.grpc_address, token=await _token(system.rest_url)) as catalogue:
+        task = asyncio.create_task(watcher.watch(catalogue))
+        try:
+            yield watcher
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _token(url: str) -> str:
+    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+        return await (await Person.register(client)).sign_in()
+
+
+def _entry_of(change: Change) -> Entry:
+    book, day = change.book, change.book.publication_date
+    assert day is not None
+    date = f"{day.year:04}-{day.month:02}-{day.day:02}"
+    return Entry(_KINDS[change.kind], change.actor, Book(book.id, book.title, book.author, date, book.version))
