@@ -1,0 +1,333 @@
+"""What an operator types about dead letters, on a real RabbitMQ."""
+
+import asyncio
+import io
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from book_contracts import events
+from book_db.database import Database
+from book_db.event_log import EventLog
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters
+from book_runtime.broker.amqp.dead_letters import BrokerAway, InOtherHands
+from book_runtime.broker.amqp.topology import declare
+from book_runtime.broker.messages import Message
+from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BookEvent
+from books.v1.book_pb2 import Book, Date
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.dead_letters.commands import commands
+from typer.testing import CliRunner, Result
+
+Run = Callable[..., Awaitable[Result]]
+
+NOT_A_BOOK = b"\xff\xff"
+
+
+@pytest.fixture
+async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
+    """Somebody else's look at the broker, on which the queues of the log are declared."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        await declare(channel, BOOK_LOG)
+        yield channel
+
+
+@pytest.fixture
+def run(amqp_url: str) -> Run:
+    """Runs the command, in this process: it starts sooner."""
+
+    async def run(*arguments: str, url: str = amqp_url) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, commands, arguments, env={"AMQP_URL": url})
+
+    return run
+
+
+def command(program: str, *arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name(program)), "dead-letters", *arguments]
+
+
+def environment(url: str, folder: Path) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "HOME": str(folder), "AMQP_URL": url}
+
+
+def a_body(book_id: int = 42, version: int = 3) -> bytes:
+    book = Book(id=book_id, title="t", author="a", version=version, publication_date=Date(year=1871, month=12, day=1))
+    return BookEvent(
+        id=str(uuid4()), kind=BOOK_EVENT_KIND_CREATED, actor=str(uuid4()), time=Timestamp(seconds=1), book=book
+    ).SerializeToString()
+
+
+async def put(channel: AbstractChannel, message_id: str, body: bytes = NOT_A_BOOK, **headers: str) -> None:
+    """Puts a letter among the dead ones."""
+    exchange = await channel.get_exchange(BOOK_LOG.dead_letter_exchange, ensure=False)
+    told: aio_pika.abc.HeadersType = {f"x-{name}": value for name, value in headers.items()}
+    told["x-time"] = datetime(2026, 11, 23, 18, 54, 23, tzinfo=UTC)
+    await exchange.publish(aio_pika.Message(body, message_id=message_id, type=events.CREATED, headers=told), "")
+
+
+async def waiting_in(channel: AbstractChannel, queue: str) -> int:
+    found = await channel.declare_queue(queue, passive=True)
+    return found.declaration_result.message_count or 0
+
+
+async def becomes(channel: AbstractChannel, *, log: int | None = None, dead: int | None = None) -> None:
+    """Waits until so many messages wait in the queue of the log, and among its dead letters."""
+    async with asyncio.timeout(20):
+        while log not in {None, await waiting_in(channel, BOOK_LOG.queue)}:
+            await asyncio.sleep(0.02)
+        while dead not in {None, await waiting_in(channel, BOOK_LOG.dead_letter_queue)}:
+            await asyncio.sleep(0.02)
+
+
+class TestList:
+    async def test_tells_when_what_of_which_book_from_where_and_why(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1", a_body(), reason="no shelf is that long", queue="grpc-api.book-log")
+        listed = await run("list")
+        assert (listed.exit_code, listed.stderr) == (0, "")
+        assert listed.stdout == (
+            "2026-11-23 18:54:23Z  event-1  book.created  book 42 v3  from grpc-api.book-log  no shelf is that long\n"
+        )
+        assert await waiting_in(channel, BOOK_LOG.dead_letter_queue) == 1
+
+    async def test_tells_less_of_what_cannot_be_read(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1")
+        listed = await run("list")
+        assert listed.stdout == "2026-11-23 18:54:23Z  event-1  book.created  from grpc-api.book-log\n"
+
+    async def test_tells_the_stack_when_asked(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1", reason="a bug", exception="Traceback:\n  File x\nValueError: 1")
+        assert "Traceback" not in (await run("list")).stdout
+        assert (await run("list", "--stack")).stdout.splitlines()[1:] == [
+            "    Traceback:",
+            "      File x",
+            "    ValueError: 1",
+        ]
+
+    async def test_lets_no_letter_write_a_line_of_its_own(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1", reason="a\nb\x1b[2J", queue="q\r", exception="\x1b]0;title\x07")
+        listed = await run("list", "--stack")
+        assert listed.stdout.splitlines()[0].endswith(r"from q\r  a\nb\x1b[2J")
+        assert listed.stdout.splitlines()[1] == r"    \x1b]0;title\x07"
+
+    async def test_says_so_when_there_are_none(self, run: Run, channel: AbstractChannel) -> None:
+        listed = await run("list")
+        assert (listed.exit_code, listed.stdout, listed.stderr) == (0, "", "There are no dead letters.\n")
+
+    async def test_ends_quietly_when_its_reader_has_seen_enough(
+        self, amqp_url: str, tmp_path: Path, channel: AbstractChannel
+    ) -> None:
+        for number in range(2_000):
+            await put(channel, f"event-{number}", reason="x" * 1000)
+        process = await asyncio.create_subprocess_exec(
+            *command("grpc-api", "list"),
+            env=environment(amqp_url, tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout
+        assert process.stderr
+        assert b"event-0" in await process.stdout.readline()
+        process.stdout._transport.close()  # type: ignore[attr-defined]  # asyncio has no other way to close a pipe
+        said = await process.stderr.read()
+        assert await process.wait() == 1
+        assert b"Traceback" not in said
+        await becomes(channel, dead=2_000)
+
+
+class TestReplay:
+    async def test_brings_back_what_is_recorded_then(
+        self, database_url: str, amqp_url: str, run: Run, channel: AbstractChannel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """From the failure through the dead letters to the log."""
+        console = io.StringIO()
+        async with recording(database_url, amqp_url, console) as publisher:
+            with monkeypatch.context() as broken:
+                broken.setattr("grpc_api.consumer._storable", lambda *_: 1 / 0)
+                await publisher.publish([a_message("event-1"), a_message("event-2")])
+                await becomes(channel, dead=2)
+            replayed = await run("replay", "--all")
+            assert (replayed.exit_code, replayed.stdout, replayed.stderr) == (0, "2 sent again.\n", "")
+            async with asyncio.timeout(20):
+                while console.getvalue().count("book.created") < 2:
+                    await asyncio.sleep(0.02)
+        await becomes(channel, log=0, dead=0)
+
+    async def test_sends_those_that_are_named(self, run: Run, channel: AbstractChannel) -> None:
+        for name in ("event-1", "event-2", "event-3"):
+            await put(channel, name)
+        replayed = await run("replay", "event-1", "event-3")
+        assert (replayed.exit_code, replayed.stdout) == (0, "2 sent again.\n")
+        await becomes(channel, log=2, dead=1)
+        assert "event-2" in (await run("list")).stdout
+
+    async def test_says_which_of_them_are_not_there(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1")
+        replayed = await run("replay", "event-1", "event-7")
+        assert (replayed.exit_code, replayed.stdout) == (1, "1 sent again.\n")
+        assert replayed.stderr == "event-7 is no dead letter.\n"
+
+    async def test_goes_on_when_a_queue_does_not_take_one(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1", queue="nowhere")
+        await put(channel, "event-2")
+        replayed = await run("replay", "--all")
+        assert (replayed.exit_code, replayed.stdout) == (1, "1 sent again.\n")
+        assert replayed.stderr == (
+            "The letter event-1 stays where it is, since nowhere did not take it: There is no such queue\n"
+        )
+        await becomes(channel, log=1, dead=1)
+
+    @pytest.mark.parametrize("order", [signal.SIGKILL, signal.SIGINT], ids=lambda order: order.name)
+    async def test_that_is_killed_midway_loses_nothing(
+        self, amqp_url: str, tmp_path: Path, channel: AbstractChannel, order: signal.Signals
+    ) -> None:
+        names, queues = [f"event-{number}" for number in range(1_000)], (BOOK_LOG.queue, BOOK_LOG.dead_letter_queue)
+        for name in names:
+            await put(channel, name)
+        process = await asyncio.create_subprocess_exec(
+            *command("grpc-api", "replay", "--all"),
+            env=environment(amqp_url, tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        async with asyncio.timeout(30):
+            while await waiting_in(channel, BOOK_LOG.queue) < 50:
+                await asyncio.sleep(0.01)
+        process.send_signal(order)
+        said, _ = await process.communicate()
+        assert b"Traceback" not in said
+        assert order is signal.SIGKILL or b" sent again." in said
+        async with asyncio.timeout(20):
+            while sum(counts := [await waiting_in(channel, queue) for queue in queues]) < len(names):
+                await asyncio.sleep(0.02)
+        sent, dead = [await taken_from(channel, queue, count) for queue, count in zip(queues, counts, strict=True)]
+        assert sent | dead == set(names)
+        print(
+            f"{order.name} in a replay of 1,000: {len(sent)} sent, {len(dead)} still dead, {len(sent & dead)} in both"
+        )
+
+    async def test_of_two_at_a_time_is_refused(self, amqp_url: str, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1")
+        async with DeadLetters.in_hand(amqp_url, BOOK_LOG):
+            refused = await run("replay", "--all")
+        assert (refused.exit_code, refused.stdout) == (1, "0 sent again.\n")
+        assert isinstance(refused.exception, InOtherHands)
+        assert (await run("replay", "--all")).stdout == "1 sent again.\n"
+
+
+class TestDrop:
+    async def test_throws_away_what_is_named(self, run: Run, channel: AbstractChannel) -> None:
+        await put(channel, "event-1")
+        await put(channel, "event-2")
+        dropped = await run("drop", "event-1")
+        assert (dropped.exit_code, dropped.stdout) == (0, "1 dropped.\n")
+        await becomes(channel, log=0, dead=1)
+        assert (await run("drop", "--all")).stdout == "1 dropped.\n"
+        await becomes(channel, log=0, dead=0)
+
+
+class TestAnOperatorWhoIsWrong:
+    @pytest.mark.parametrize("what", ["replay", "drop"])
+    @pytest.mark.parametrize(
+        "arguments", [pytest.param((), id="neither"), pytest.param(("--all", "event-1"), id="both")]
+    )
+    async def test_must_name_letters_or_say_all(self, run: Run, what: str, arguments: tuple[str, ...]) -> None:
+        refused = await run(what, *arguments)
+        assert refused.exit_code == 2
+        assert "name letters, or say --all" in refused.stderr
+
+    async def test_hears_that_the_broker_does_not_know_them(self, run: Run, amqp_url: str) -> None:
+        user = amqp_url.partition("://")[2].partition(":")[0]
+        refused = await run("list", url=amqp_url.replace(user, "nobody", 1))
+        assert isinstance(refused.exception, BrokerAway)
+        assert "ACCESS_REFUSED" in str(refused.exception)
+
+
+@pytest.mark.parametrize("program", ["grpc-api", "colophon"])
+class TestBothPrograms:
+    """That which is in the image, and that which people type."""
+
+    @staticmethod
+    def run(program: str, folder: Path, *arguments: str, url: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            command(program, *arguments),
+            env=environment(url, folder),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    async def test_have_the_command(
+        self, program: str, tmp_path: Path, amqp_url: str, channel: AbstractChannel
+    ) -> None:
+        await put(channel, "event-1")
+        await put(channel, "event-2")
+        run = partial(self.run, program, tmp_path, url=amqp_url)
+        code, listed, complaints = await asyncio.to_thread(run, "list")
+        assert (code, listed.count("\n"), complaints) == (0, 2, "")
+        assert await asyncio.to_thread(run, "replay", "event-1") == (0, "1 sent again.\n", "")
+        assert await asyncio.to_thread(run, "drop", "--all") == (0, "1 dropped.\n", "")
+        await becomes(channel, log=1, dead=0)
+
+    def test_say_in_a_sentence_what_an_operator_can_mend(
+        self, program: str, tmp_path: Path, amqp_url: str, unused_tcp_port: int
+    ) -> None:
+        nowhere = f"amqp://me:s3cret@127.0.0.1:{unused_tcp_port}/"
+        code, _, said = self.run(program, tmp_path, "list", url=nowhere)
+        assert (code, said.count("\n")) == (1, 1)
+        assert said.startswith(f"{program}: The broker at 127.0.0.1:{unused_tcp_port} cannot be reached")
+        assert "s3cret" not in said
+        code, _, said = self.run(program, tmp_path, "list", url=amqp_url)
+        assert code == 1
+        assert said.startswith(f"{program}: There is no queue grpc-api.book-log.dead-letters on this broker.")
+        code, _, said = self.run(program, tmp_path, "replay", "--all", url="")
+        assert code == 2
+        assert "AMQP_URL: is not set" in said
+        assert "rest-api parked" in said
+
+
+def a_message(message_id: str) -> Message:
+    return Message(
+        id=message_id,
+        type=events.CREATED,
+        routing_key=events.CREATED,
+        body=a_body(),
+        content_type=events.CONTENT_TYPE,
+        timestamp=datetime.now(UTC),
+    )
+
+
+@asynccontextmanager
+async def recording(database_url: str, amqp_url: str, console: io.StringIO) -> AsyncIterator[AmqpPublisher]:
+    """The log of events at work, and a publisher to it."""
+    database = Database.open(database_url)
+    consumer = AmqpConsumer(amqp_url, BOOK_LOG)
+    try:
+        async with (
+            AmqpPublisher(amqp_url, events.EXCHANGE) as publisher,
+            consumer.consuming(BookLog(EventLog(database), console)),
+        ):
+            await consumer.ready()
+            await publisher.ready()
+            yield publisher
+    finally:
+        await database.close()
+
+
+async def taken_from(channel: AbstractChannel, queue: str, count: int) -> set[str]:
+    """The ids of so many messages, which are gone then."""
+    found = await channel.get_queue(queue)
+    async with asyncio.timeout(20), found.iterator(no_ack=True) as messages:
+        return {(await anext(messages)).message_id or "" for _ in range(count)}
