@@ -22,6 +22,7 @@ from prometheus_client import REGISTRY
 from rest_api.relay import backlog, parking
 from rest_api.relay.events import _KINDS
 from rest_api.relay.relay import Relay, relay_once
+from support.proxy import Proxy
 from support.rabbitmq import RabbitMQServer
 from typer.testing import CliRunner, Result
 
@@ -184,6 +185,29 @@ class TestRelay:
             await asyncio.wait([other])
         await second.close()
         assert len(heard.events) == 101, "each was published once"
+
+    async def test_one_that_is_cut_off_from_the_broker_leaves_the_lead_to_another(
+        self, database_url: str, amqp_url: str, rabbitmq: RabbitMQServer, catalogue: Catalogue, outbox: Outbox
+    ) -> None:
+        heard = Heard()
+        second = Database.open(database_url)
+        async with Proxy(rabbitmq.port) as proxy:
+            cut_off = amqp_url.replace(f":{rabbitmq.port}", f":{proxy.port}")
+            async with (
+                AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
+                AmqpPublisher(cut_off, EXCHANGE) as publisher,
+                AmqpPublisher(amqp_url, EXCHANGE) as other_publisher,
+                running(Relay(outbox, publisher).run()),
+            ):
+                await catalogue.add(A_DRAFT, ACTOR)
+                await heard.count(1)
+                async with running(Relay(Outbox(second), other_publisher).run()):
+                    proxy.refuse()
+                    proxy.drop()
+                    await catalogue.add_many([A_DRAFT] * 50, ACTOR)
+                    await heard.count(51, within=5)
+        await second.close()
+        assert list(dict.fromkeys(heard.versions)) == [(book, 1) for book in range(1, 52)]
 
     async def test_waits_for_a_broker_that_is_away(
         self, own_rabbitmq: RabbitMQServer, catalogue: Catalogue, outbox: Outbox

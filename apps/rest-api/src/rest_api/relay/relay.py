@@ -25,8 +25,8 @@ _LOOK_EVERY: Final = 1.0
 """Seconds after which the relay looks by itself, should the bell have been lost."""
 
 _PAUSE_MIN: Final = 0.1
-_PAUSE_MAX: Final = 5.0
-"""Seconds between attempts while the broker does not confirm."""
+_PAUSE_MAX: Final = 1.0
+"""Seconds between attempts while the broker does not confirm: so long after a queue is bound the events are in it."""
 
 
 class Relay:
@@ -56,6 +56,7 @@ class Relay:
                 await asyncio.sleep(_LOOK_EVERY)
 
     async def _relay(self, lead: OutboxLead) -> None:
+        """Relays until the broker is away: it may be so for this relay alone."""
         self._trouble = None
         _log.info("relaying events")
         with _LEADING.track_inprogress():
@@ -66,6 +67,9 @@ class Relay:
                     relayed = await relay_once(lead, self._publisher)
                 except NotConfirmed as error:
                     self._complain("events are not confirmed", error.reason)
+                    if not self._publisher.is_connected:
+                        _log.info("leaving the lead to whoever reaches the broker first")
+                        return
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSE_MAX)
                 else:
