@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -14,11 +14,23 @@ _PATIENCE: Final = 90.0
 """Seconds that the system may take to get over a kill, on a busy machine and with other faults meanwhile."""
 
 
-class Recovery(NamedTuple):
-    """How long it took from the start of a process that was killed until a change went all the way again."""
+class Trouble(NamedTuple):
+    """A fault, from its beginning until the system has got over it."""
 
-    victim: str
-    seconds: float
+    fault: Kill | Cut
+    began: float
+    mended: float
+    """When the process was started again, or the network was well."""
+    ended: float
+    """When a change that was made after that stood in the log."""
+
+    @property
+    def recovery(self) -> float:
+        """In seconds."""
+        return self.ended - self.mended
+
+    def meets(self, other: "Trouble") -> bool:
+        return self is not other and self.began < other.ended and other.began < self.ended
 
 
 class NotRecovered(AssertionError):
@@ -29,9 +41,7 @@ class Havoc:
     """Carries out a schedule."""
 
     def __init__(self, system: System) -> None:
-        self.kills: Counter[str] = Counter()
-        self.cuts: Counter[str] = Counter()
-        self.recoveries: list[Recovery] = []
+        self.troubles: list[Trouble] = []
         self._system = system
         self._turns: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -49,20 +59,26 @@ class Havoc:
     async def _carry_out(self, fault: Kill | Cut) -> None:
         # One trouble with a process or a link at a time.
         async with self._turns[fault.victim if isinstance(fault, Kill) else fault.link]:
-            await (self._kill(fault) if isinstance(fault, Kill) else self._cut(fault))
+            began = time.time()
+            if isinstance(fault, Kill):
+                mended = await self._kill(fault)
+                ended = await self._flowing_since(mended, fault.victim)
+            else:
+                await self._cut(fault)
+                mended = ended = time.time()
+            self.troubles.append(Trouble(fault, began, mended, ended))
 
-    async def _kill(self, kill: Kill) -> None:
+    async def _kill(self, kill: Kill) -> float:
+        """Returns when the process was started again."""
         victim = self._system.victims[kill.victim]
         await asyncio.to_thread(victim.kill)
-        self.kills[kill.victim] += 1
         await asyncio.sleep(kill.down)
         started = time.time()
         await asyncio.to_thread(victim.start)
-        self.recoveries.append(Recovery(kill.victim, await self._flowing_since(started, kill.victim) - started))
+        return started
 
     async def _cut(self, cut: Cut) -> None:
         proxy = self._system.links[cut.link]
-        self.cuts[cut.way] += 1
         match cut.way:
             case "dropped":
                 return proxy.drop()
