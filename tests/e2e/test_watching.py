@@ -95,7 +95,8 @@ class TestAChange:
             async with a_writer(system.rest.port, person.token) as add:
                 for number in range(first, WRITES, WRITERS):
                     await asyncio.sleep(began + number / A_SECOND - time.perf_counter())
-                    answered[await add()] = time.perf_counter()
+                    book_id = await add()
+                    answered[book_id] = time.perf_counter()
 
         async with a_stub(system.grpc.address) as stub:
             seeing = asyncio.create_task(see(await watch(stub, person)))
