@@ -112,6 +112,20 @@ class TestLead:
             await first
         await second.__aexit__(None, None, None)
 
+    async def test_the_other_takes_over_when_the_first_hangs_and_its_connection_lives(self, outbox: Outbox) -> None:
+        async with outbox.lead(silence=0.5) as hanging:
+            began = time.monotonic()
+            async with outbox.lead(stand_by=0.05):
+                assert 0.4 < time.monotonic() - began < 3
+            with pytest.raises(DatabaseUnavailable):
+                await hanging.claim(1)
+
+    async def test_one_that_asks_now_and_then_keeps_the_lead(self, outbox: Outbox) -> None:
+        async with outbox.lead(silence=0.5) as lead:
+            for _ in range(5):
+                await lead.wait(0.2)
+                await lead.claim(1)
+
     async def test_every_act_on_a_lost_connection_says_so_where_it_happens(self, outbox: Outbox, query: Query) -> None:
         """Inside of the block, since there a relay would catch it."""
         acts: list[Callable[[OutboxLead], Awaitable[object]]] = [
@@ -124,6 +138,17 @@ class TestLead:
                 query(KILL_THE_LEAD)
                 with pytest.raises(DatabaseUnavailable):
                     await act(lead)
+
+    async def test_a_connection_that_stood_by_does_not_go_back_to_the_pool(
+        self, outbox: Outbox, database: Database
+    ) -> None:
+        async with outbox.lead():
+            standing_by = asyncio.create_task(outbox.lead(silence=0.3).__aenter__())
+            await asyncio.sleep(0.1)
+            standing_by.cancel()
+            await asyncio.wait([standing_by])
+            await asyncio.sleep(0.5)
+            await database.ping()
 
     async def test_a_connection_that_led_does_not_go_back_to_the_pool(self, outbox: Outbox, query: Query) -> None:
         async with outbox.lead():

@@ -25,6 +25,12 @@ _CHANNEL: Final = "outbox"
 _ONE_RELAY: Final = 7214508362
 """The advisory lock that the active relay holds. The number only has to be ours."""
 
+_SILENCE: Final = 20.0
+"""Seconds. Longer than a batch waits for its confirms, in which time the connection is idle, and as long as it takes to
+find out that a machine has vanished."""
+
+_TAKE_THE_LEAD = select(func.pg_try_advisory_lock(_ONE_RELAY))
+_END_WHEN_SILENT = text("SELECT set_config('idle_session_timeout', :silence, false)")
 _CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
 _FORGET = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
 _WAITING = select(func.count(), func.min(OutboxRow.occurred_at)).select_from(OutboxRow)
@@ -85,16 +91,18 @@ class Outbox:
         self.parked: Final = ParkedEvents(database)
 
     @asynccontextmanager
-    async def lead(self, *, stand_by: float = 1) -> AsyncIterator[OutboxLead]:
+    async def lead(self, *, stand_by: float = 1, silence: float = _SILENCE) -> AsyncIterator[OutboxLead]:
         """Waits until no other relay leads, asking every ``stand_by`` seconds, then leads to the end of the block.
 
-        Raises DatabaseUnavailable when the connection that the lead depends on is lost.
+        A lead that asks nothing of the database for ``silence`` seconds is over: what hangs must not keep the others
+        from working. Raises DatabaseUnavailable when the connection that the lead depends on is lost.
         """
         async with self._database.statement() as connection:
-            # Asked again and again: to wait in PostgreSQL would be one statement, and run into its timeout.
-            while not await connection.scalar(select(func.pg_try_advisory_lock(_ONE_RELAY))):  # noqa: ASYNC110 - as above
-                await asyncio.sleep(stand_by)
             try:
+                await connection.execute(_END_WHEN_SILENT, {"silence": f"{silence * 1000:.0f}"})
+                # Asked again and again: to wait in PostgreSQL would be one statement, and run into its timeout.
+                while not await connection.scalar(_TAKE_THE_LEAD):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(stand_by)
                 await connection.execute(text(f"LISTEN {_CHANNEL}"))
                 yield OutboxLead(connection)
             finally:

@@ -10,18 +10,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
 from book_db.database import Database, repeat_read, repeat_write
-from book_db.tables import ParkedEventRow
+from book_db.tables import EVENT_COLUMNS, ParkedEventRow
 
-_COLUMNS: Final = (
-    "event_id, kind, actor, occurred_at, traceparent, "
-    "book_id, title, author, publication_date, version, created_at, updated_at"
-)
+_COLUMNS: Final = f"event_id, {EVENT_COLUMNS}"
 
 PARK: Final[TextClause] = text(
     f"""
     WITH taken AS (DELETE FROM outbox WHERE id = :position RETURNING {_COLUMNS})
     INSERT INTO parked_events ({_COLUMNS}, reason) SELECT {_COLUMNS}, :reason FROM taken
-    """  # noqa: S608 - put together from constants of this module alone
+    """  # noqa: S608 - put together from constants alone
 )
 # By version within a book: the events of one book come back in their order.
 _SEND_AGAIN: Final = text(

@@ -110,6 +110,10 @@ class _Event:
     updated_at: Mapped[datetime]
 
 
+EVENT_COLUMNS: Final = ", ".join(_Event.__annotations__)
+"""For SQL, in this order."""
+
+
 class OutboxRow(_Event, Base):
     """An event that the broker has not confirmed yet. Ascending ids are the order of the events of one book."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import TextClause, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
-from book_db.tables import BookRow
+from book_db.tables import EVENT_COLUMNS, BookRow
 
 KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"
 """Of an idempotency key. Such a one counts for nothing, also where it has not been swept away yet."""
@@ -40,17 +40,13 @@ def _with_event(
     return text(
         f"""
         WITH {before} written AS ({write} RETURNING {_COLUMNS}), noted AS (
-            INSERT INTO outbox (
-                kind, actor, occurred_at, traceparent,
-                book_id, title, author, publication_date, version, created_at, updated_at
-            )
-            SELECT
+            INSERT INTO outbox ({EVENT_COLUMNS}) SELECT
                 '{kind}', :actor, {at}, :traceparent,
                 id, title, author, publication_date, {version}, created_at, updated_at
             FROM written ORDER BY id
         ) {after}
         SELECT id, title, author, publication_date, {version}, created_at, updated_at FROM written
-        """  # noqa: S608 - put together from constants of this module alone
+        """  # noqa: S608 - put together from constants alone
     )
 
 
