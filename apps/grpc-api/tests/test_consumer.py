@@ -1,14 +1,16 @@
 """The handler of events: recorded once in PostgreSQL, printed once, in order."""
 
 import io
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from book_contracts import events
+from book_db.books.model import Book as StoredBook
+from book_db.cache import Missed, RedisCache
 from book_db.database import Database
 from book_db.event_log import EventLog
 from book_db.store import Store
@@ -234,6 +236,33 @@ class TestWhatIsNoEvent:
         handling = book_log([a_message(body)])
         with pytest.raises(Undeliverable):
             handling.send(None)
+
+
+class TestACacheThatWasNotTold:
+    """The writer was killed between the commit and the cache."""
+
+    @pytest.fixture
+    async def cache(self, redis_url: str) -> AsyncIterator[RedisCache]:
+        cache = RedisCache.open(redis_url)
+        now = datetime.now(UTC)
+        await cache.put(StoredBook(42, "Emma", "Jane Austen", date(1815, 12, 23), 1, created_at=now, updated_at=now))
+        yield cache
+        await cache.close()
+
+    @pytest.mark.parametrize("versions", [[2], [1, 2], [2, 1]])
+    async def test_forgets_what_the_change_has_made_old(
+        self, store: Store, console: io.StringIO, cache: RedisCache, versions: list[int]
+    ) -> None:
+        await BookLog(store.event_log, console, cache)([a_message(an_event(version)) for version in versions])
+        assert await cache.get([42]) == {42: Missed(asked=True)}
+
+    async def test_hears_of_it_when_the_event_comes_again(
+        self, store: Store, book_log: BookLog, console: io.StringIO, cache: RedisCache
+    ) -> None:
+        message = a_message(an_event(2))
+        await book_log([message])  # and was killed in its turn
+        await BookLog(store.event_log, console, cache)([message])
+        assert await cache.get([42]) == {42: Missed(asked=True)}
 
 
 class TestADatabaseThatIsAway:

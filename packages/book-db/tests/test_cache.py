@@ -10,7 +10,7 @@ import pytest
 from book_db import cache as cache_module
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Book, Change
-from book_db.cache import Missed, NoCache, RedisCache, open_cache
+from book_db.cache import Found, Missed, NoCache, RedisCache, open_cache
 from book_db.database import Database
 from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost
 from book_db.outbox import OutboxBell
@@ -91,6 +91,33 @@ class HeldReader:
         self.arrived.set()
         await self.let_go.wait()
         await self._cache.fill(books, read_at=read_at)
+
+
+class TestWhatIsHeardOfAWrite:
+    async def test_forgets_what_is_older(self, cache: RedisCache) -> None:
+        await cache.put(a_book(1, version=2))
+        await cache.forget_older({1: 3})
+        assert await cache.get([1]) == {1: Missed(asked=True)}
+
+    async def test_forgets_a_book_that_is_gone(
+        self, cached_catalogue: Catalogue, catalogue: Catalogue, cache: RedisCache, actor: UUID, read: Read
+    ) -> None:
+        book = await cached_catalogue.add(a_draft(), actor)
+        await catalogue.remove(book.id, actor)  # by one who died before the cache was told
+        assert await read(cached_catalogue, book.id) == book
+        await cache.forget_older({book.id: 2})
+        with pytest.raises(BookNotFound):
+            await read(cached_catalogue, book.id)
+
+    @pytest.mark.parametrize("version", [1, 2])
+    async def test_changes_nothing_that_is_as_new(self, cache: RedisCache, version: int) -> None:
+        await cache.put(book := a_book(1, version=2))
+        await cache.bury(a_book(2, version=2))
+        await cache.forget_older({1: version, 2: version, 3: version})
+        assert await cache.get([1, 2, 3]) == {1: Found(book.to_json()), 2: Found(None), 3: Missed(asked=True)}
+
+    async def test_may_be_nothing(self, cache: RedisCache) -> None:
+        await cache.forget_older({})
 
 
 class TestASlowReader:
@@ -419,12 +446,15 @@ class OnOwnRedis:
 
 
 class TestRedisKilled(OnOwnRedis):
-    async def test_reads_and_writes_go_on(self, own: Catalogue, own_redis: RedisServer, actor: UUID) -> None:
+    async def test_reads_and_writes_go_on(
+        self, own: Catalogue, own_cache: RedisCache, own_redis: RedisServer, actor: UUID
+    ) -> None:
         book = await own.add(a_draft(), actor)
         own_redis.kill()
         assert await own.get(book.id) == book
         changed = await own.change(book.id, Change(title="Emma"), actor)
         assert await own.get(book.id) == changed
+        await own_cache.forget_older({book.id: 3})
         added = await own.add(a_draft(), actor)
         await own.remove(book.id, actor)
         with pytest.raises(BookNotFound):

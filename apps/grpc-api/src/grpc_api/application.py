@@ -15,8 +15,11 @@ from book_runtime.process import stopping
 from book_runtime.tokens import TokenVerifier
 
 from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.guard import Guard
 from grpc_api.health import Health
+from grpc_api.limits import Limits
 from grpc_api.server import BOOK_SERVICE, listen, make_server
+from grpc_api.service import BookService
 from grpc_api.settings import GrpcSettings
 from grpc_api.streams import Streams
 from grpc_api.watching.tail import Tail
@@ -36,21 +39,23 @@ async def serving(
     notice_seconds: float = 0,
     drain_seconds: float = 10,
     max_watchers: int = 2_000,
+    limits: Limits = Limits(),  # noqa: B008  # it cannot be changed
     console: TextIO | None = None,
 ) -> AsyncIterator[int]:
     """Answers calls and records events for the length of the block, and gives the port.
 
     At the end of the block health says NOT_SERVING, and calls are answered for ``notice_seconds`` more while clients
     turn to other replicas. Then no call is taken any more, streams are ended, other calls that run may finish within
-    ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard
-    output when it is None, gets a line for each event. Raises PortTaken.
+    ``drain_seconds``, and the batch of events in hand is finished. ``console``, which is standard output when it is
+    None, gets a line for each event. Raises PortTaken.
     """
     health, streams = Health([BOOK_SERVICE]), Streams()
     tail = Tail(store.event_log, store.database.notices)
     watches = Watches(store.event_log, tail, max_watchers)
-    server = make_server(store.catalogue, watches, store.callers if authenticate else None, health, streams)
+    guard = Guard(store.callers if authenticate else None, streams, limits.calls)
+    server = make_server(BookService(store.catalogue, watches), health, guard, limits)
     port = listen(server, host, port)
-    book_log = BookLog(store.event_log, console)
+    book_log = BookLog(store.event_log, console, store.cache)
     async with (
         consumer.consuming(book_log),
         _watching(health, store),
@@ -77,6 +82,7 @@ async def serve(settings: GrpcSettings) -> None:
             notice_seconds=settings.notice_seconds,
             drain_seconds=settings.drain_seconds,
             max_watchers=settings.max_watchers,
+            limits=settings.limits,
         ) as port,
     ):
         _log.info("listening", host=settings.grpc_host, port=port, auth=settings.grpc_auth)

@@ -1,13 +1,14 @@
 """The log of events: records each one once, prints it, and lets the broker forget it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple, TextIO
 from uuid import UUID
 
 import structlog
 from book_contracts import events
+from book_db.cache import Cache, NoCache
 from book_db.errors import DatabaseUnavailable
 from book_db.event_log import Entry, EventLog
 from book_runtime.broker.amqp import Topology
@@ -52,13 +53,16 @@ class _Arrival(NamedTuple):
 class BookLog:
     """The handler of the messages that tell of books.
 
-    An event is recorded first and printed second. Should the process end in between, the event is delivered again,
+    An event is recorded first and printed last. Should the process end in between, the event is delivered again,
     found recorded, and not printed: the database has each event once, the console at most once.
+
+    In between the cache hears of it. The writer has told it already, unless that one died after the commit.
     """
 
     log: EventLog
     console: TextIO | None = None
     """None is standard output."""
+    cache: Cache = field(default_factory=NoCache)
 
     async def __call__(self, messages: Sequence[Message]) -> None:
         """Records and prints those events of a batch that are new.
@@ -67,6 +71,7 @@ class BookLog:
         """
         arrivals = [arrival for message in messages if (arrival := _read(message))]
         new = await self._record(arrivals)
+        await self.cache.forget_older(_newest_versions(arrivals))
         _EVENTS.labels("recorded").inc(len(new))
         _EVENTS.labels("repeated").inc(len(arrivals) - len(new))
         print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.console)
@@ -81,6 +86,11 @@ class BookLog:
         except DatabaseUnavailable as error:
             raise TryAgainLater(str(error)) from error
         return [arrival for event_id, arrival in once.items() if event_id in recorded]
+
+
+def _newest_versions(arrivals: Sequence[_Arrival]) -> dict[int, int]:
+    versions = sorted((entry.book_id, entry.version) for entry, _ in arrivals)
+    return dict(versions)  # the last of a book is what stays
 
 
 def _read(message: Message) -> _Arrival | None:

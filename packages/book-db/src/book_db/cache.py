@@ -9,7 +9,7 @@ filling. Every entry has a time to live.
 import asyncio
 import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -48,6 +48,16 @@ for i, key in ipairs(KEYS) do
 end
 """
 
+# KEYS: entries; ARGV: for each the version that somebody has heard of. It may be an old one, and so fills no gap.
+_FORGET_OLDER: Final = f"""
+for i, key in ipairs(KEYS) do
+    local present = redis.call('GETRANGE', key, 0, {_DIGITS - 1})
+    if present ~= '' and present < ARGV[i] then
+        redis.call('DEL', key)
+    end
+end
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -80,6 +90,12 @@ class Cache(Protocol):
     async def forget(self, book_id: int) -> None:
         """Takes notice of a write that may have been committed or not."""
 
+    async def forget_older(self, versions: Mapping[int, int]) -> None:
+        """Takes notice of books that were at these versions at some time, from whoever hears of writes; may be lost.
+
+        So a writer who dies after the commit leaves nothing old behind for long.
+        """
+
     async def ready(self) -> bool: ...
 
     async def close(self) -> None: ...
@@ -103,6 +119,9 @@ class NoCache:
     async def forget(self, book_id: int) -> None:
         pass
 
+    async def forget_older(self, versions: Mapping[int, int]) -> None:
+        pass
+
     async def ready(self) -> bool:
         return True
 
@@ -122,6 +141,7 @@ class RedisCache:
         self._redis = redis
         self._seconds_to_live = seconds_to_live
         self._set_if_newer = redis.register_script(_SET_IF_NEWER)
+        self._forget_older = redis.register_script(_FORGET_OLDER)
         self._owed: dict[bytes, bytes] = {}
         self._returning: asyncio.Task[None] | None = None
         self._away_until = 0.0
@@ -161,6 +181,17 @@ class RedisCache:
     async def forget(self, book_id: int) -> None:
         try:
             await self._redis.delete(_key(book_id))
+        except RedisError as error:
+            self._leave(error)
+
+    async def forget_older(self, versions: Mapping[int, int]) -> None:
+        if self._is_away or not versions:
+            return
+        try:
+            await self._forget_older(
+                keys=[_key(book_id) for book_id in versions],
+                args=[_digits(version) for version in versions.values()],
+            )
         except RedisError as error:
             self._leave(error)
 
@@ -247,7 +278,11 @@ def _key(book_id: int) -> bytes:
 
 
 def _version(book: Book) -> bytes:
-    return b"%019d" % book.version
+    return _digits(book.version)
+
+
+def _digits(version: int) -> bytes:
+    return b"%019d" % version
 
 
 def _entry(book: Book) -> bytes:
