@@ -197,6 +197,9 @@ class TestImages:
             keys += [name] if _A_PRIVATE_KEY.search(content) else []
         assert (tools, keys) == ([], [])
 
+    def test_operators_look_at_dead_letters_in_them(self, running: Running) -> None:
+        assert running.system.execute("grpc-api", "grpc-api", "dead-letters", "list") == ""
+
     @pytest.mark.parametrize("service", ["rest-api", "grpc-api"])
     def test_the_environment_has_the_members_and_no_pip(self, running: Running, service: str) -> None:
         code = "import json, importlib.metadata as m; print(json.dumps([d.name for d in m.distributions()]))"

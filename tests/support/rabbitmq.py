@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import time
@@ -85,6 +86,13 @@ class RabbitMQServer(Server):
         new ones down every half second.
         """
         super().kill()
+
+    def erase(self) -> None:
+        """Lose everything that it kept, as with its disk; for one that is down. It starts as if for the first time."""
+        if self.container:
+            self.container.remove()
+        else:
+            shutil.rmtree(self.folder / "data")
 
     def _make_container(self) -> Container | None:
         if find("rabbitmq-server"):

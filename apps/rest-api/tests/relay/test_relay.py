@@ -232,6 +232,22 @@ class TestRelay:
         assert firsts == [(book.id, version) for version in range(1, 22)]
 
 
+class TestAnEventThatNoQueueTakes:
+    async def test_goes_out_as_soon_as_a_queue_is_bound(
+        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox
+    ) -> None:
+        heard = Heard()
+        consumer = AmqpConsumer(amqp_url, TOPOLOGY)
+        await catalogue.add(A_DRAFT, ACTOR)
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, running(Relay(outbox, publisher).run()):
+            await asyncio.sleep(4)  # by now the relay has tried often, and pauses for as long as it ever does
+            assert (await outbox.waiting())[0] == 1
+            async with consumer.consuming(heard):
+                await consumer.ready()
+                await heard.count(1, within=2)
+                await none_waits(outbox)
+
+
 class TestAnEventThatCannotBePublished:
     """It is parked, and those behind it go on."""
 
@@ -327,6 +343,20 @@ class TestParkedEvents:
         async with outbox.lead() as lead:
             assert [event.id for event in await lead.claim(10)] == parked
         assert await outbox.parked.count() == 0
+
+    async def test_that_are_sent_again_arrive(
+        self, amqp_url: str, parked: list[UUID], command: Callable[..., Result], outbox: Outbox
+    ) -> None:
+        heard = Heard()
+        async with (
+            AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
+            AmqpPublisher(amqp_url, EXCHANGE) as publisher,
+            running(Relay(outbox, publisher).run()),
+        ):
+            await asyncio.to_thread(command, "send-again", str(parked[0]), str(parked[2]))
+            await heard.count(2)
+        assert {event.id for event in heard.events} == {str(parked[0]), str(parked[2])}
+        assert [event.event_id for event in await outbox.parked.all()] == [parked[1]]
 
     async def test_are_dropped_by_name(
         self, parked: list[UUID], command: Callable[..., Result], outbox: Outbox

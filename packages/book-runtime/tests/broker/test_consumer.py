@@ -339,6 +339,25 @@ class TestDeadLetters:
         assert letter.headers["x-reason"].startswith("failed 1 times")
 
 
+class TestASlowHandler:
+    async def test_does_not_lose_the_connection(
+        self, amqp_url: str, publisher: AmqpPublisher, channel: AbstractChannel, handler: Any, messages: Messages
+    ) -> None:
+        async def take_your_time(batch: Sequence[Message]) -> None:
+            await asyncio.sleep(7)  # three heartbeats and more, after which the broker gives up who is silent
+
+        handler.first = take_your_time
+        consumer = AmqpConsumer(str(URL(amqp_url).update_query(heartbeat="2")), TOPOLOGY)
+        with capture_logs() as logs:
+            async with consumer.consuming(handler):
+                await consumer.ready()
+                await publisher.publish(messages(1))
+                await handler.has(ids(1))
+        assert handler.ids == ids(1)
+        assert await waiting_in(channel, TOPOLOGY.queue) == 0
+        assert [line["event"] for line in logs] == ["connected to the broker"]
+
+
 class TestTryAgainLater:
     async def test_nothing_is_lost_counted_or_reordered_however_long_it_takes(
         self,

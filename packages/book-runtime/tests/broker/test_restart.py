@@ -2,13 +2,15 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
+import pytest
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import Publisher
 from structlog.testing import capture_logs
+from support.rabbitmq import RabbitMQServer
 
 TOPOLOGY = Topology(
     exchange="books.events",
@@ -17,6 +19,14 @@ TOPOLOGY = Topology(
     dead_letter_exchange="book-log.dead",
     dead_letter_queue="book-log.dead-letters",
 )
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq(workspace: Any) -> Iterator[RabbitMQServer]:
+    """A RabbitMQ for the tests of this module alone, one after the other."""
+    with RabbitMQServer(workspace) as server:
+        yield server
+
 
 Relay = Callable[[Publisher, Sequence[Message]], Awaitable[None]]
 
@@ -57,6 +67,21 @@ class TestRestart:
         assert connected == [False, False]
         assert in_order_of_first_sight(handler.ids) == sorted(set(handler.ids), key=number_of)
         assert_nothing_was_logged_for_each_attempt(logs)
+
+    async def test_a_broker_that_comes_back_empty_gets_all_its_queues_and_exchanges_again(
+        self, own_rabbitmq: Any, handler: Any, a_message: Callable[..., Message], publish_like_a_relay: Relay
+    ) -> None:
+        consumer = AmqpConsumer(own_rabbitmq.url, TOPOLOGY)
+        async with AmqpPublisher(own_rabbitmq.url, TOPOLOGY.exchange) as publisher, consumer.consuming(handler):
+            await asyncio.gather(publisher.ready(), consumer.ready())
+            await publish_like_a_relay(publisher, [a_message(1)])
+            await handler.has(["event-1"])
+            await asyncio.to_thread(own_rabbitmq.stop)
+            await asyncio.to_thread(own_rabbitmq.erase)
+            await asyncio.to_thread(own_rabbitmq.start)
+            # It waits until the consumer has bound its queue: before that nobody would take it.
+            await asyncio.wait_for(publish_like_a_relay(publisher, [a_message(2)]), 60)
+            await handler.has(["event-2"])
 
 
 async def grows_to(published: list[str], count: int) -> None:

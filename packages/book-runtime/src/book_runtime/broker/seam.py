@@ -17,6 +17,9 @@ Handler = Callable[[Sequence[Message]], Awaitable[None]]
 
 A handler that raised is asked again with the messages one at a time. `Undeliverable` sets one message aside for good,
 `TryAgainLater` says that the trouble is not the message's, anything else is tried again a few times and then set aside.
+
+It may take its time, but not the event loop's: a handler that blocks keeps the heartbeats from the broker, which gives
+the connection up. What blocks belongs into a thread.
 """
 
 

@@ -1,0 +1,183 @@
+"""The relay as operators run it: several processes of which one works, and an outbox with a million events."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+
+import aio_pika
+import httpx
+import psutil  # type: ignore[import-untyped]  # psutil ships no types
+import psycopg
+import pytest
+from aio_pika.abc import AbstractQueue
+from book_contracts.events import ALL_EVENTS, EXCHANGE
+from book_db.database import Database
+from book_db.outbox import Outbox, OutboxLead
+from support.services import OutboxRelay
+from support.workspace import Workspace
+
+_FILL = """
+    INSERT INTO outbox (
+        kind, actor, occurred_at, traceparent,
+        book_id, title, author, publication_date, version, created_at, updated_at
+    )
+    SELECT
+        'created', gen_random_uuid(), now(), '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+        number, 'The Life and Opinions of Number ' || number, 'Laurence Sterne', '1759-12-01', 1, now(), now()
+    FROM generate_series(1, %s) AS number
+"""
+
+
+def fill(database_url: str, count: int) -> None:
+    """Adds events to the outbox, as writes would, but for the books."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(_FILL, [count])
+
+
+def waiting(database_url: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        [count] = connection.execute("SELECT count(*) FROM outbox").fetchone() or [0]
+        return int(count)
+
+
+@pytest.fixture
+async def queue(amqp_url: str) -> AsyncIterator[AbstractQueue]:
+    """A queue that gets every event, and keeps the last ten thousand."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        queue = await channel.declare_queue("tests", durable=True, arguments={"x-max-length": 10_000})
+        await queue.bind(EXCHANGE, ALL_EVENTS)
+        yield queue
+
+
+@pytest.fixture
+def start(workspace: Workspace, database_url: str, amqp_url: str) -> Iterator[Callable[[], OutboxRelay]]:
+    """Starts relays."""
+    with ExitStack() as stopping:
+        environment = {"DATABASE_URL": database_url, "AMQP_URL": amqp_url}
+        yield lambda: stopping.enter_context(OutboxRelay(workspace, environment))
+
+
+def measured(relay: OutboxRelay, metric: str) -> float:
+    """What a relay shows of a metric, -1 when it does not answer."""
+    try:
+        lines = httpx.get(f"http://127.0.0.1:{relay.port}/metrics", timeout=2).text.splitlines()
+    except httpx.TransportError:
+        return -1
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{metric} "))
+
+
+def leads(relay: OutboxRelay) -> bool:
+    return measured(relay, "colophon_outbox_leading") == 1
+
+
+async def until(condition: Callable[[], bool], *, within: float) -> float:
+    """Waits, and says how many seconds."""
+    began = time.monotonic()
+    async with asyncio.timeout(within):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+class TestTwoRelays:
+    async def test_one_takes_over_from_the_other_when_it_hangs_and_when_it_is_killed(
+        self, start: Callable[[], OutboxRelay], database_url: str, queue: AbstractQueue
+    ) -> None:
+        first = await asyncio.to_thread(start)
+        await until(lambda: leads(first), within=10)
+        second = await asyncio.to_thread(start)
+        await asyncio.sleep(2)
+        assert not leads(second)
+
+        first.freeze()
+        fill(database_url, 100)
+        after_hanging = await until(lambda: waiting(database_url) == 0, within=40)
+        assert leads(second)
+
+        first.thaw()
+        fill(database_url, 100)
+        await until(lambda: waiting(database_url) == 0, within=10)
+        await until(lambda: not leads(first), within=10)
+        assert leads(second)
+
+        second.kill()
+        fill(database_url, 100)
+        after_the_kill = await until(lambda: waiting(database_url) == 0, within=10)
+        assert leads(first)
+
+        arrived = await ids_in(queue)
+        print(
+            f"taken over {after_hanging:.1f} s after it hung, {after_the_kill:.1f} s after it was killed;"
+            f" {len(arrived) - 300} events repeated"
+        )
+        assert len(set(arrived)) == 300
+
+
+async def ids_in(queue: AbstractQueue) -> list[str]:
+    """Of everything in the queue, which is gone then."""
+    arrived = []
+    while message := await queue.get(no_ack=True, fail=False):
+        arrived.append(message.message_id or "")
+    return arrived
+
+
+class TestAnOutboxWithAMillionEvents:
+    async def test_costs_the_relay_no_memory_and_no_time(
+        self, start: Callable[[], OutboxRelay], database_url: str, queue: AbstractQueue
+    ) -> None:
+        relay = await asyncio.to_thread(start)
+        await until(lambda: leads(relay), within=10)
+        process = psutil.Process(relay._process.pid if relay._process else 0)
+        fill(database_url, 1_000)
+        await until(lambda: waiting(database_url) == 0, within=10)
+        before = process.memory_info().rss
+
+        await asyncio.to_thread(fill, database_url, 1_000_000)
+        most, relayed, began = 0, measured(relay, "colophon_outbox_relayed_total"), time.monotonic()
+        while (done := measured(relay, "colophon_outbox_relayed_total") - relayed) < 20_000:
+            most = max(most, process.memory_info().rss)
+            assert time.monotonic() - began < 120
+            await asyncio.sleep(0.1)
+        rate = done / (time.monotonic() - began)
+        relay.kill()
+        print(
+            f"{rate:,.0f} events/s with a million waiting; memory {before / 2**20:.0f} MiB before,"
+            f" {most / 2**20:.0f} MiB at most"
+        )
+        assert most - before < 32 * 2**20
+
+        database = Database.open(database_url)
+        outbox = Outbox(database)
+        counting = await seconds(outbox.waiting)
+        async with outbox.lead() as lead:
+            fresh = await seconds_to_claim(lead)
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("DELETE FROM outbox WHERE id <= (SELECT min(id) + 499999 FROM outbox)")
+            first = await seconds(lambda: lead.claim(500))
+            later = await seconds_to_claim(lead)
+        await database.close()
+        print(
+            f"to count them takes {counting * 1000:.0f} ms; to claim 500 of them {fresh * 1000:.1f} ms, behind 500,000"
+            f" that are deleted {first * 1000:.0f} ms the first time and {later * 1000:.1f} ms then"
+        )
+        assert later < 10 * fresh
+
+
+async def seconds_to_claim(lead: OutboxLead) -> float:
+    """The median of some rounds."""
+    times = []
+    for _ in range(9):
+        claimed = await lead.claim(500)
+        times.append(await seconds(lambda: lead.claim(500)))
+        await lead.forget(claimed)
+    return statistics.median(times)
+
+
+async def seconds(work: Callable[[], Awaitable[object]]) -> float:
+    began = time.perf_counter()
+    await work()
+    return time.perf_counter() - began
