@@ -113,6 +113,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
             authenticate=settings.grpc_auth == "on",
             drain_seconds=settings.drain_seconds,
             max_watchers=settings.max_watchers,
+            limits=settings.limits,
         ) as grpc_port,
         rest.serving(settings, listening),
     ):

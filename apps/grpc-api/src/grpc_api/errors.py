@@ -19,6 +19,7 @@ from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
 from grpc_api.checks import InvalidFields, Violation
+from grpc_api.limits import TooManyCalls
 from grpc_api.streams import ServiceStopping
 from grpc_api.watching.errors import PositionNotReached, TooManyWatchers, WatcherTooSlow
 
@@ -112,9 +113,12 @@ def _(error: DatabaseUnavailable, method: str) -> Status:
 
 @status_of.register
 def _(error: ServiceStopping, _method: str) -> Status:
-    # Somewhere in the next second, each at its own time: they would all come to the next replica at once.
-    again = details.RetryInfo(retry_delay=Duration(nanos=randrange(10**9)))  # noqa: S311  # no secret
-    return _status(codes.UNAVAILABLE, str(error), _info("STOPPING"), again)
+    return _status(codes.UNAVAILABLE, str(error), _info("STOPPING"), _within_a_second())
+
+
+@status_of.register
+def _(error: TooManyCalls, _method: str) -> Status:
+    return _status(codes.RESOURCE_EXHAUSTED, str(error), _info("TOO_MANY_CALLS"), _within_a_second())
 
 
 @status_of.register
@@ -133,6 +137,11 @@ def _(error: WatcherTooSlow, _method: str) -> Status:
     again = details.RetryInfo(retry_delay=Duration())
     info = _info("WATCHER_TOO_SLOW", position=str(error.position))
     return _status(codes.RESOURCE_EXHAUSTED, str(error), info, again)
+
+
+def _within_a_second() -> details.RetryInfo:
+    """Each at its own time: they would all come back, or to the next replica, at once."""
+    return details.RetryInfo(retry_delay=Duration(nanos=randrange(10**9)))  # noqa: S311  # no secret
 
 
 def _invalid(error: Exception, reason: str, wrong: Sequence[Violation]) -> Status:

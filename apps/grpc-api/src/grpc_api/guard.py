@@ -1,6 +1,7 @@
 """What happens around every call: who is calling, what went wrong, how long it took."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from grpc_api.auth import identify
 from grpc_api.errors import status_of
+from grpc_api.limits import TooManyCalls
 from grpc_api.metadata import first
 from grpc_api.streams import Streams
 from grpc_api.tracing import on_behalf_of
@@ -46,10 +48,12 @@ class Guard(grpc.aio.ServerInterceptor):
     already. It is closed when the stream ends, whatever the reason.
     """
 
-    def __init__(self, callers: Callers | None, streams: Streams) -> None:
-        """Without ``callers``, everybody may call."""
+    def __init__(self, callers: Callers | None, streams: Streams, most_calls: int = sys.maxsize) -> None:
+        """Without ``callers``, everybody may call. ``most_calls`` is how many may be in hand; streams do not count."""
         self._callers = callers
         self._streams = streams
+        self._most_calls = most_calls
+        self._calls = 0
         self._guarded: dict[str, _Handler] = {}
 
     async def intercept_service(
@@ -77,7 +81,10 @@ class Guard(grpc.aio.ServerInterceptor):
         async def guarded(request: bytes, context: Any) -> Any:
             began = time.perf_counter()
             code = "UNKNOWN"
+            self._calls += 1
             try:
+                if self._calls > self._most_calls:
+                    raise TooManyCalls(self._most_calls)
                 if self._callers is not None:
                     await identify(context.invocation_metadata(), self._callers)
                 # Here and not before this function, where grpcio would do it: a stranger cannot make us parse, and what
@@ -94,6 +101,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 code = "OK"
                 return response
             finally:
+                self._calls -= 1
                 _CALLS.labels(method, code).observe(time.perf_counter() - began)
 
         return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=handler.response_serializer)

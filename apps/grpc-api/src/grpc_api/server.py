@@ -3,8 +3,6 @@
 from typing import Final
 
 import grpc
-from book_db.books.catalogue import Catalogue
-from book_db.callers import Callers
 from book_runtime.process import PortTaken
 from books.v1 import book_service_pb2
 from books.v1.book_service_pb2_grpc import add_BookServiceServicer_to_server
@@ -13,28 +11,21 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from grpc_api.guard import Guard
 from grpc_api.health import Health
+from grpc_api.limits import Limits
 from grpc_api.reflection import add_reflection
 from grpc_api.service import BookService
-from grpc_api.streams import Streams
-from grpc_api.watching.watch import Watches
 
 BOOK_SERVICE: Final = book_service_pb2.DESCRIPTOR.services_by_name["BookService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
-_OPTIONS: Final = (
-    # Requests are an id or a token. Responses are bounded where pages are made.
-    ("grpc.max_receive_message_length", 64 * 1024),
-    # With it, which is the default, a second server on the same port would start and take half of the calls.
-    ("grpc.so_reuseport", 0),
-)
+# With it, which is the default, a second server on the same port would start and take half of the calls.
+_ALONE: Final = ("grpc.so_reuseport", 0)
 
 
-def make_server(
-    catalogue: Catalogue, watches: Watches, callers: Callers | None, health: Health, streams: Streams
-) -> grpc.aio.Server:
-    """A server with everything on it that does not listen yet. Without ``callers``, everybody may call."""
-    server = grpc.aio.server(interceptors=[Guard(callers, streams)], options=_OPTIONS)
-    add_BookServiceServicer_to_server(BookService(catalogue, watches), server)
+def make_server(books: BookService, health: Health, guard: Guard, limits: Limits) -> grpc.aio.Server:
+    """A server with everything on it that does not listen yet."""
+    server = grpc.aio.server(interceptors=[guard], options=[_ALONE, *limits.options()])
+    add_BookServiceServicer_to_server(books, server)
     add_HealthServicer_to_server(health, server)
     add_reflection((BOOK_SERVICE, HEALTH), server)
     return server

@@ -9,6 +9,8 @@ from book_runtime.settings import AmqpUrl, ExistingFile, Port, Settings
 from book_runtime.tokens import TokenVerifier
 from pydantic import AfterValidator, Field
 
+from grpc_api.limits import Limits
+
 
 def _holds_a_public_key(path: Path) -> Path:
     TokenVerifier(path.read_bytes())
@@ -31,6 +33,12 @@ class CallSettings(AddressSettings):
     grpc_auth: Literal["on", "off"] = "on"
     """Whether calls need an access token; off is for networks where every caller may read."""
 
+    max_calls: Annotated[int, Field(ge=1)] = 1_000
+    """How many calls may be in hand at a time in one process, those of WatchBooks apart."""
+
+    max_connection_seconds: Annotated[int, Field(ge=0)] = 0
+    """How old a connection gets before its client is told to make a new one; 0 lets it live."""
+
     max_watchers: Annotated[int, Field(ge=0)] = 2_000
     """How many calls of WatchBooks may be open at a time in one process."""
 
@@ -39,6 +47,10 @@ class CallSettings(AddressSettings):
 
     drain_seconds: Annotated[int, Field(ge=0)] = 10
     """How long requests and calls that are running may take to finish when the service is told to stop."""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(calls=self.max_calls, connection_seconds=self.max_connection_seconds)
 
 
 class GrpcSettings(CallSettings, StoreSettings, LogSettings):
