@@ -87,6 +87,8 @@ class Tail:
                 newest = await self._log.newest()
                 if self._position is None:
                     self._position = self._remembered_after = newest
+                    # What was heard of before could not be read yet.
+                    self._woken.set()
             yield
         finally:
             self._watchers -= 1
