@@ -67,16 +67,16 @@ async def _left(system: System) -> Mapping[str, int]:
 async def _shown(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:
     """What a reader is shown, who looks again for as long as a cache may hold what is older."""
     shown: dict[int, Book | None] = {}
-    give_up = time.monotonic() + CACHE_SECONDS + 1
+    began = time.monotonic()
     async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
         reader = await Person.register(client)
         await reader.sign_in()
         while stale := [book_id for book_id in book_ids if book_id not in shown or shown[book_id] != rows.get(book_id)]:
-            if shown:
-                print(f"of {len(stale)} books an older version is shown")
-                await asyncio.sleep(1)
-            if time.monotonic() > give_up:
+            if (so_far := time.monotonic() - began) > CACHE_SECONDS + 1:
                 break
+            if shown:
+                print(f"{len(stale)} books are shown as they were, {so_far:.0f} s after all was well")
+                await asyncio.sleep(2)
             shown |= {book_id: await _read(reader, book_id) for book_id in stale}
     return shown
 

@@ -26,7 +26,7 @@ def report_of(seed: str, havoc: Havoc, evidence: Evidence, deliveries: Deliverie
             f"{len(evidence.log):,} changes in the log: {_counted(changes)}",
             f"{deliveries.by_outcome['repeated']:,} events were delivered again and dropped",
             f"slowest recovery from a kill: {_slowest(kills)}",
-            f"the same where no other trouble met it ({len(alone)} kills): {_slowest(alone)}",
+            f"the same for the {len(alone)} that no other trouble met: {_slowest(alone)}",
         )
     )
 
