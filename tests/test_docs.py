@@ -9,23 +9,28 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import httpx
 import pytest
-from book_contracts.events import EXCHANGE
+from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.books.model import Book
+from book_db.database import Database
+from book_db.event_log import EventLog
 from book_db.outbox import Event
 from book_db.settings import DatabaseSettings
-from book_runtime.broker.amqp import AmqpPublisher
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters, Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from book_runtime.settings import Settings
 from colophon import running
 from grpc_api import errors as grpc_errors
 from grpc_api import guard, server
+from grpc_api.consumer import BOOK_LOG, BookLog
 from grpc_api.settings import GrpcSettings
 from prometheus_client import REGISTRY
 from pydantic.fields import FieldInfo
@@ -239,7 +244,7 @@ def _message(kind: str, title: str, version: int) -> Message:
 
 class TestTheExamplesOfEvents:
     async def test_the_consumer_prints_what_stands_below_it(self, amqp_url: str) -> None:
-        letters, consumer = _snippets("docs/events.md", "python")
+        [consumer] = _snippets("docs/events.md", "python")
         [said] = re.findall(
             r"^created 2 v1.*?(?=^```)", (ROOT / "docs/events.md").read_text(), re.MULTILINE | re.DOTALL
         )
@@ -262,9 +267,48 @@ class TestTheExamplesOfEvents:
                 await publisher.publish([broken, updated])
                 lines = [await process.stdout.readline() for _ in range(said.count("\n"))]
             assert b"".join(lines).decode() == said
-            async with _program(letters.replace("grpc-api.book-log", "shop.books"), amqp_url) as looking:
-                found, _ = await asyncio.wait_for(looking.communicate(), 20)
-            assert found.decode().split()[:2] == ["broken", "book.created"]
+            assert await _first_dead_letter(amqp_url, _SHOP) == "broken"
+
+    async def test_the_commands_for_dead_letters_print_what_stands_below_them(self, amqp_url: str) -> None:
+        [session] = re.findall(
+            r"<!-- dead letters -->\n```console\n(.*?)```", (ROOT / "docs/events.md").read_text(), re.DOTALL
+        )
+        log = BookLog(EventLog(Database.open("postgresql://not-asked-for-what-is-no-event/")))
+        no_event = replace(_message("created", "Romola", 1), id="made-by-hand", body=b"\xff\xff")
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, AmqpConsumer(amqp_url, BOOK_LOG).consuming(log):
+            await publisher.ready()
+            async with asyncio.timeout(20):
+                while not await _is_taken(publisher, no_event):
+                    await asyncio.sleep(0.1)
+            assert await _first_dead_letter(amqp_url, BOOK_LOG) == "made-by-hand"
+        for command, said in re.findall(r"^\$ colophon (.*)\n((?:[^$].*\n)*)", session, re.MULTILINE):
+            async with _program("from colophon.cli import main; main()", amqp_url, *command.split()) as process:
+                printed, _ = await asyncio.wait_for(process.communicate(), 30)
+            assert _without_times(printed.decode()) == _without_times(said)
+
+
+_SHOP: Final = Topology(
+    exchange=EXCHANGE,
+    queue="shop.books",
+    binding_keys=[ALL_EVENTS],
+    dead_letter_exchange="shop.books.dead-letters",
+    dead_letter_queue="shop.books.dead-letters",
+)
+"""The consumer of the document."""
+
+
+async def _first_dead_letter(amqp_url: str, topology: Topology) -> str:
+    """What it is called; waited for."""
+    async with asyncio.timeout(20):
+        while True:
+            async with DeadLetters.in_hand(amqp_url, topology) as letters:
+                async for letter in letters:
+                    return letter.key
+            await asyncio.sleep(0.1)
+
+
+def _without_times(printed: str) -> str:
+    return re.sub(r"[\d-]{10} [\d:]{8}Z", "", printed)
 
 
 async def _is_taken(publisher: AmqpPublisher, message: Message) -> bool:
@@ -276,9 +320,9 @@ async def _is_taken(publisher: AmqpPublisher, message: Message) -> bool:
 
 
 @asynccontextmanager
-async def _program(code: str, amqp_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _program(code: str, amqp_url: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, env={**os.environ, "AMQP_URL": amqp_url}, stdout=subprocess.PIPE
+        sys.executable, "-c", code, *arguments, env={**os.environ, "AMQP_URL": amqp_url}, stdout=subprocess.PIPE
     )
     try:
         yield process
