@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from faults.system import System, running_system
+from faults.system import Backing, System, running_system
 from rest_api.users.keys import make_key_pair
+from support.postgresql import PostgreSQLServer
+from support.rabbitmq import RabbitMQServer
+from support.redis import RedisServer
 from support.workspace import Workspace
 
 
@@ -28,9 +31,13 @@ def seed() -> str:
 
 
 @pytest.fixture
-async def system(workspace: Workspace, tmp_path: Path) -> AsyncIterator[System]:
+async def system(
+    workspace: Workspace, own_rabbitmq: RabbitMQServer, own_redis: RedisServer, tmp_path: Path
+) -> AsyncIterator[System]:
     """Everything, running, on servers of its own."""
     keys = {"JWT_PRIVATE_KEY_FILE": str(tmp_path / "private.pem"), "JWT_PUBLIC_KEY_FILE": str(tmp_path / "public.pem")}
     make_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
-    async with running_system(workspace, keys) as system:
-        yield system
+    with PostgreSQLServer(workspace, careful=True) as postgresql:
+        servers: dict[str, Backing] = {"postgresql": postgresql, "rabbitmq": own_rabbitmq, "redis": own_redis}
+        async with running_system(workspace, servers, keys) as system:
+            yield system

@@ -29,8 +29,10 @@ _SETTINGS: Final = {
     "CACHE_SECONDS": str(CACHE_SECONDS),
 }
 
+_VARIABLES: Final = {"postgresql": "DATABASE_URL", "rabbitmq": "AMQP_URL", "redis": "REDIS_URL"}
 
-_Store = PostgreSQLServer | RabbitMQServer | RedisServer
+Backing = PostgreSQLServer | RabbitMQServer | RedisServer
+"""What the services stand on."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,15 @@ class System:
 
 
 @asynccontextmanager
-async def running_system(workspace: Workspace, keys: Mapping[str, str]) -> AsyncIterator[System]:
-    """The whole system, well."""
-    servers: dict[str, _Store] = {
-        "postgresql": PostgreSQLServer(workspace, careful=True),
-        "rabbitmq": RabbitMQServer(workspace),
-        "redis": RedisServer(workspace),
-    }
+async def running_system(
+    workspace: Workspace, servers: Mapping[str, Backing], settings: Mapping[str, str]
+) -> AsyncIterator[System]:
+    """The whole system, well, on servers that run."""
+    await asyncio.to_thread(upgrade, servers["postgresql"].url)
     async with AsyncExitStack() as closing:
-        await _start(servers.values(), closing)
-        await asyncio.to_thread(upgrade, servers["postgresql"].url)
         links = await _links_to(servers, closing)
         services = {
-            name: _service(kind, name, workspace, servers, links, keys)
+            name: _service(kind, workspace, {**settings, **_addresses(name, servers, links)})
             for kind, names in VICTIMS.items()
             if kind not in servers
             for name in names
@@ -96,12 +94,12 @@ async def running_system(workspace: Workspace, keys: Mapping[str, str]) -> Async
         yield System({**servers, **services}, links | await _links_to(services, closing))
 
 
-async def _start(servers: Iterable[Server], closing: AsyncExitStack) -> None:
-    for server in servers:
-        server.launch()
-        closing.callback(server.dispose)
-    for server in servers:
-        await asyncio.to_thread(server.wait_until_it_answers)
+async def _start(services: Iterable[Service], closing: AsyncExitStack) -> None:
+    for service in services:
+        service.launch()
+        closing.callback(service.dispose)
+    for service in services:
+        await asyncio.to_thread(service.wait_until_it_answers)
 
 
 async def _links_to(servers: Mapping[str, Server], closing: AsyncExitStack) -> dict[Link, Proxy]:
@@ -112,26 +110,20 @@ async def _links_to(servers: Mapping[str, Server], closing: AsyncExitStack) -> d
     }
 
 
-def _service(
-    kind: str,
-    name: str,
-    workspace: Workspace,
-    servers: Mapping[str, _Store],
-    links: Mapping[Link, Proxy],
-    keys: Mapping[str, str],
-) -> Service:
-    variables = {"DATABASE_URL": "postgresql", "AMQP_URL": "rabbitmq", "REDIS_URL": "redis"}
-    addresses = {
-        variable: servers[link.server].url.replace(f":{servers[link.server].port}", f":{proxy.port}")
+def _addresses(name: str, servers: Mapping[str, Backing], links: Mapping[Link, Proxy]) -> dict[str, str]:
+    """Where a service finds the servers: at the proxies that are on its way to them."""
+    return {
+        _VARIABLES[link.server]: servers[link.server].url.replace(f":{servers[link.server].port}", f":{proxy.port}")
         for link, proxy in links.items()
-        for variable, server in variables.items()
-        if link == (name, server)
+        if link.client == name
     }
-    environment = {**_SETTINGS, **keys, **addresses}
+
+
+def _service(kind: str, workspace: Workspace, settings: Mapping[str, str]) -> Service:
     match kind:
         case "rest-api":
-            return RestApi(workspace, environment)
+            return RestApi(workspace, {**_SETTINGS, **settings})
         case "relay":
-            return OutboxRelay(workspace, environment)
+            return OutboxRelay(workspace, {**_SETTINGS, **settings})
         case _:
-            return GrpcApi(workspace, environment | {"METRICS_PORT": str(free_port())})
+            return GrpcApi(workspace, {**_SETTINGS, **settings, "METRICS_PORT": str(free_port())})
