@@ -29,15 +29,18 @@ BookOrder: TypeAlias = Literal[
 
 
 class Wanted(TypedDict, total=False):
-    """Which books are meant: those that meet everything that is said. The proto says what each of them means."""
+    """Which books are meant: those that meet everything that is said; None and an empty text say nothing.
 
-    author: str
-    author_prefix: str
-    title: str
-    title_prefix: str
-    words: str
-    published_from: date
-    published_to: date
+    books.v1.BookFilter tells what each of them means.
+    """
+
+    author: str | None
+    author_prefix: str | None
+    title: str | None
+    title_prefix: str | None
+    words: str | None
+    published_from: date | None
+    published_to: date | None
 
 
 def mask_of(fields: Iterable[BookField] | None) -> FieldMask | None:
@@ -45,8 +48,12 @@ def mask_of(fields: Iterable[BookField] | None) -> FieldMask | None:
 
 
 def filter_of(wanted: Wanted) -> BookFilter:
-    """An empty one stands for all books."""
-    said: Any = {name: _date_of(value) if isinstance(value, date) else value for name, value in wanted.items()}
+    """An empty one stands for all books. Raises TypeError for a name that says nothing about books."""
+    said: dict[str, Any] = {
+        name: _date_of(value) if isinstance(value, date) else value
+        for name, value in wanted.items()
+        if value is not None
+    }
     return BookFilter(**said)
 
 
