@@ -92,7 +92,7 @@ class DeadLetter:
 class DeadLetters:
     """The letters that were there when they were taken in hand, each of them one time.
 
-        async with dead_letters(url, topology) as letters:
+        async with DeadLetters.in_hand(url, topology) as letters:
             async for letter in letters:
                 await letters.send_again(letter)
 
