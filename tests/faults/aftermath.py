@@ -1,6 +1,7 @@
 """When the fire is out: waits until all that was held up has arrived, and gathers the evidence."""
 
 import asyncio
+import re
 import time
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -24,6 +25,7 @@ _LOG: Final = """
 """
 _ROWS: Final = "SELECT id, title, author, publication_date::text, version FROM books"
 _NEWEST: Final = "SELECT coalesce(max(position), 0) FROM event_log"
+_ERROR: Final = re.compile(r"Traceback|\[(error|critical) +\]")
 _WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked_events)"
 
 
@@ -35,7 +37,7 @@ async def evidence_of(system: System, load: Load, watcher: Watcher) -> Evidence:
     log = [(position, Entry(kind, actor, Book(*book))) for position, kind, actor, *book in await system.query(_LOG)]
     rows = {book[0]: Book(*book) for book in await system.query(_ROWS)}
     shown = await _shown(system.rest_url, rows.keys() | {entry.book.id for _, entry in log}, rows)
-    return Evidence(load.writes, load.reads, log, watcher.seen, rows, shown, await _left(system))
+    return Evidence(load.writes, load.reads, log, watcher.seen, rows, shown, await _left(system), _errors(system))
 
 
 async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
@@ -62,6 +64,15 @@ async def _has_arrived(system: System, watcher: Watcher) -> bool:
 async def _left(system: System) -> Mapping[str, int]:
     [(outbox, parked)] = await system.query(_WAITING)
     return {"outbox": outbox, "parked events": parked} | await system.queued()
+
+
+def _errors(system: System) -> list[str]:
+    return [
+        f"{service.name} logged: {line}"
+        for service in system.services
+        for line in service.output.splitlines()
+        if _ERROR.search(line)
+    ]
 
 
 async def _shown(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:

@@ -34,6 +34,8 @@ class Evidence:
     """What readers are shown now of every book there ever was, through the cache."""
     left: Mapping[str, int]
     """What is left where nothing should be."""
+    errors: Sequence[str] = ()
+    """What services have logged that tells of something nobody thought of."""
 
 
 class _Case:
@@ -81,7 +83,7 @@ def offences(evidence: Evidence) -> list[str]:
     """Each thing that should not be, in a sentence."""
     case = _Case(evidence)
     checks = (
-        *(_answers, _leftovers, _versions, _rows, _unexplained),
+        *(_answers, _errors, _leftovers, _versions, _rows, _unexplained),
         *(_successes, _failures, _order, _refusals),
         *(_reads, _watching, _cache),
     )
@@ -95,6 +97,10 @@ def _answers(case: _Case) -> Iterator[str]:
                 yield f"{write} was answered {answer}"
         if write.key and any(attempt.answer == "503 outcome-unknown" for attempt in write.attempts):
             yield f"{write} has a key, and was told that its outcome is unknown"
+
+
+def _errors(case: _Case) -> Iterator[str]:
+    yield from case.evidence.errors
 
 
 def _leftovers(case: _Case) -> Iterator[str]:

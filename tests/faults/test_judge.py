@@ -192,6 +192,7 @@ class TestTheJudge:
                 replace(INNOCENT, watched=placed(*LOG[:2], *LOG[3:])), "watcher was shown", id="an-event-back"
             ),
             pytest.param(replace(INNOCENT, watched=placed(*LOG, LOG[-1])), "instead of None", id="on-with-an-event"),
+            pytest.param(replace(INNOCENT, errors=["rest-api logged: Oh!"]), "logged: Oh!", id="something-to-itself"),
             pytest.param(replace(INNOCENT, left={"outbox": 3}), "3 left in the outbox", id="something-left"),
         ],
     )
