@@ -1,21 +1,27 @@
-// Calls one method of BookService and prints its answer as JSON; of a stream, the answers up to the first with an event.
+// Calls one method and prints its answer as JSON; of a stream, the answers up to the first that tells something: of changes,
+// the first with an event. The contract is that of the project, or that in a file of compiled descriptors.
 //
-//     TOKEN=... node client.js 127.0.0.1:50051 GetBook '{"id": 1}'
+//     TOKEN=... node client.js 127.0.0.1:50051 books.v1.BookService/GetBook '{"id": 1}' [descriptors.pb]
 "use strict";
 
+const fs = require("node:fs");
 const path = require("node:path");
 const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
 
-const [address, method, request] = process.argv.slice(2);
+const [address, called, request, descriptors] = process.argv.slice(2);
+const [serviceName, method] = called.split("/");
 
-const definition = protoLoader.loadSync("books/v1/book_service.proto", {
+const options = {
   includeDirs: [path.join(__dirname, "../../packages/book-contracts/proto")],
   longs: String, // an int64 does not fit into a JavaScript number
   enums: String,
-});
-const { books } = grpc.loadPackageDefinition(definition);
-const client = new books.v1.BookService(address, grpc.credentials.createInsecure(), { "grpc.enable_http_proxy": 0 });
+};
+const definition = descriptors
+  ? protoLoader.loadFileDescriptorSetFromBuffer(fs.readFileSync(descriptors), options)
+  : protoLoader.loadSync("books/v1/book_service.proto", options);
+const Service = serviceName.split(".").reduce((scope, name) => scope[name], grpc.loadPackageDefinition(definition));
+const client = new Service(address, grpc.credentials.createInsecure(), { "grpc.enable_http_proxy": 0 });
 
 const metadata = new grpc.Metadata();
 metadata.set("authorization", `Bearer ${process.env.TOKEN}`);
@@ -25,18 +31,24 @@ function fail(error) {
   process.exitCode = 1;
 }
 
-if (books.v1.BookService.service[method].responseStream) {
+function listen(call) {
   const answers = [];
-  const call = client[method](JSON.parse(request), metadata);
   call.on("error", (error) => error.code === grpc.status.CANCELLED || fail(error));
   call.on("data", (answer) => {
     answers.push(answer);
-    if (answer.event) {
-      call.cancel();
-      console.log(JSON.stringify(answers));
-      client.close();
-    }
+    if (method === "WatchBooks" && !answer.event) return;
+    call.cancel();
+    console.log(JSON.stringify(answers));
+    client.close();
   });
+}
+
+if (Service.service[method].requestStream) {
+  const call = client[method](metadata);
+  listen(call);
+  call.write(JSON.parse(request));
+} else if (Service.service[method].responseStream) {
+  listen(client[method](JSON.parse(request), metadata));
 } else {
   client[method](JSON.parse(request), metadata, { deadline: Date.now() + 20_000 }, (error, answer) => {
     if (error) fail(error);

@@ -16,16 +16,18 @@ from colophon import DATA
 from colophon.embedded_postgres import EmbeddedPostgresError
 from colophon.importing.command import import_books
 from colophon.unprivileged import NoWayToRunUnprivileged
+from colophon.watching.command import watch
 
 app = typer.Typer(
     name="colophon",
-    help="A catalogue of books: run it, load books into it, look after its events.",
+    help="A catalogue of books: run it, load books into it, watch it, look after its events.",
     no_args_is_help=True,
     add_completion=False,
     # A traceback with the values of all variables would show passwords.
     pretty_exceptions_enable=False,
 )
 app.command("import")(import_books)
+app.command("watch")(watch)
 app.add_typer(dead_letters, name="dead-letters")
 
 _Data = Annotated[

@@ -36,7 +36,7 @@ def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:
     console = console or sys.stdout
     text = "".join(f"{line}\n" for line in lines)
     try:
-        console.write(_writable(text, console))
+        console.write(writable(text, console))
         console.flush()
     except (OSError, ValueError) as error:  # ValueError: it was closed
         _log.warning("events cannot be printed", error=repr(error))
@@ -52,7 +52,7 @@ def _shown(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def _writable(text: str, console: TextIO) -> str:
+def writable(text: str, console: TextIO) -> str:
     """The text with escapes for what the console's encoding has not: Latin-1 would fail on a title in Greek."""
     if not isinstance(console, io.TextIOWrapper):
         return text

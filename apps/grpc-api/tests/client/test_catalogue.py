@@ -28,6 +28,7 @@ from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse
 from books.v1.book_service_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
 from grpc_api.application import serving
 from support.ports import free_port
+from support.proxy import Proxy
 from support.tokens import SignedIn
 
 AddBooks = Callable[..., Awaitable[list[Book]]]
@@ -199,3 +200,32 @@ class TestWatching:
                 versions.append((await self.next_of(watch)).book.version)
             await watch.aclose()
         assert versions == [1, 2, 3, 4]
+
+    async def test_it_goes_on_over_a_network_that_breaks(self, port: int, store: Store, caller: SignedIn) -> None:
+        async with Proxy(port) as network, BookCatalogue(f"127.0.0.1:{network.port}", token=caller.token) as catalogue:
+            watch, versions = catalogue.watch(after=0), []
+            for round_ in range(5):
+                await store.event_log.record([an_entry(round_ * 2 + 1)])
+                versions.append((await self.next_of(watch)).book.version)
+                network.drop()
+                await store.event_log.record([an_entry(round_ * 2 + 2)])
+                versions.append((await self.next_of(watch)).book.version)
+            await watch.aclose()
+        assert versions == [*range(1, 11)]
+
+
+class TestReplicas:
+    async def test_either_may_be_away_without_a_failed_call(self, store: Store, caller: SignedIn, book: Book) -> None:
+        async with (
+            serving(store, LocalBroker(), host="127.0.0.1", port=0) as one,
+            serving(store, LocalBroker(), host="127.0.0.1", port=0) as other,
+            Proxy(one) as to_one,
+            Proxy(other) as to_other,
+            BookCatalogue(f"ipv4:127.0.0.1:{to_one.port},127.0.0.1:{to_other.port}", token=caller.token) as catalogue,
+        ):
+            for network in (to_one, to_other):
+                network.refuse()
+                network.drop()
+                for _ in range(5):
+                    assert (await catalogue.get(book.id)).title == "Middlemarch"
+                await network.heal()

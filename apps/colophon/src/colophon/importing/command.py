@@ -1,6 +1,5 @@
 """What people type: `colophon import FILE`."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from book_db.books.text import AUTHOR_MAX, clean
 from rich.console import Console
 
+from colophon.asking import asked_for
 from colophon.importing.books import BookReader, WrongColumns
 from colophon.importing.interruption import Interruption
 from colophon.importing.loading import BrokenOff, Loading
@@ -22,6 +22,8 @@ from colophon.importing.service import Service, ServiceError
 BROKEN_OFF = 1
 WRONG_USAGE = 2
 STOPPED_BY_USER = 130
+
+_PURPOSE = "loads the books"
 
 
 def import_books(
@@ -123,19 +125,13 @@ def _logged_in(
     service = stack.enter_context(
         Service(
             url,
-            email or _asked_for("E-mail", "--email or COLOPHON_EMAIL"),
-            password or _asked_for("Password", "COLOPHON_PASSWORD", hidden=True),
+            email or asked_for("E-mail", _PURPOSE, "--email or COLOPHON_EMAIL"),
+            password or asked_for("Password", _PURPOSE, "COLOPHON_PASSWORD", hidden=True),
             pause=interruption.pause,
         )
     )
     service.login()
     return service
-
-
-def _asked_for(what: str, otherwise: str, *, hidden: bool = False) -> str:
-    if not sys.stdin.isatty():
-        raise typer.BadParameter(f"who loads the books? Give {otherwise}")
-    return str(typer.prompt(what, hide_input=hidden, err=True))
 
 
 def _checked_author(default_author: str | None) -> str | None:

@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 class CatalogueClosed(CatalogueError):
     """This BookCatalogue is not open: use it inside of `async with`."""
 
+    code = "FAILED_PRECONDITION"
+
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Answer]):
@@ -62,10 +64,6 @@ class Connection:
         if self._channel is not None:
             channel, self._channel = self._channel, None
             await channel.close()
-
-    @property
-    def is_open(self) -> bool:
-        return self._channel is not None
 
     async def ask(self, method: Method[Answer], request: betterproto2.Message, timeout: float | None) -> Answer:
         """The answer of a unary call. With a token that is refused the call is repeated once, if there is another."""
@@ -139,6 +137,10 @@ class Stream(Generic[Answer]):
 
     def cancel(self) -> None:
         self._call.cancel()
+
+    def __del__(self) -> None:
+        # gRPC holds on to a call that runs, and the service would go on with it for nobody.
+        self.cancel()
 
 
 @asynccontextmanager

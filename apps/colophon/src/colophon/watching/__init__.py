@@ -1,0 +1,1 @@
+"""`colophon watch`: what happens to the books, as it happens."""

@@ -1,0 +1,66 @@
+"""Changes as lines on the console."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import date
+from uuid import UUID
+
+import typer
+from book_contracts.client import BookCatalogue, Change, Session, Watch
+from book_contracts.errors import CatalogueError
+from book_db.event_log import Entry
+from book_runtime import process
+from grpc_api.console import line_of, writable
+
+
+def show(
+    catalogue: BookCatalogue, token: str | Session, *, after: int | None, author: str, book_ids: Sequence[int]
+) -> int:
+    """Prints changes until the process is told to stop, and returns its exit code."""
+    watch = catalogue.watch(after=after, author=author, book_ids=book_ids)
+    try:
+        process.run(_show(catalogue, watch, token))
+    except CatalogueError as error:
+        typer.echo(f"colophon: {error}", err=True)
+        return 1
+    finally:
+        _say_where(watch, after)
+    return 0
+
+
+async def _show(catalogue: BookCatalogue, watch: Watch, token: str | Session) -> None:
+    async with AsyncExitStack() as stack:
+        if isinstance(token, Session):
+            await stack.enter_async_context(token)
+        await stack.enter_async_context(catalogue)
+        told = await stack.enter_async_context(process.stopping())
+        await process.run_until(told, _print(watch))
+
+
+async def _print(watch: Watch) -> None:
+    async for change in watch:
+        typer.echo(writable(line_of_change(change), sys.stdout))
+
+
+def line_of_change(change: Change) -> str:
+    """The line that the log of events has for it, and its position."""
+    book, day = change.book, change.book.publication_date
+    assert day is not None, "the contract has it always present"
+    entry = Entry(
+        event_id=UUID(change.id),
+        kind=change.kind.name.lower(),
+        actor=change.actor,
+        occurred_at=change.time,
+        book_id=book.id,
+        version=book.version,
+        title=book.title,
+        author=book.author,
+        publication_date=date(day.year, day.month, day.day),
+    )
+    return f"{line_of(entry)}  position {change.position}"
+
+
+def _say_where(watch: Watch, after: int | None) -> None:
+    if watch.position not in (None, after):
+        typer.echo(f"Seen up to position {watch.position}: --after {watch.position} goes on from there.", err=True)
