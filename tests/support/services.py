@@ -101,7 +101,9 @@ class GrpcApi(Service):
         self.address = f"127.0.0.1:{self.port}"
 
     def _answers(self) -> bool:
-        return _serves(self.address)
+        # Where nobody must speak TLS.
+        health_port = self.environment.get("GRPC_HEALTH_PORT")
+        return _serves(f"127.0.0.1:{health_port}" if health_port else self.address)
 
     @property
     def events(self) -> list[str]:

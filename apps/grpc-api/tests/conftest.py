@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
+import trustme
 from book_db.books.model import Book, Draft
 from book_db.event_log import EVENTS_RECORDED
 from book_db.settings import StoreSettings
@@ -36,6 +37,22 @@ def public_key_file(signer: Signer, tmp_path: Path) -> Path:
     path = tmp_path / "public.pem"
     path.write_bytes(signer.public_pem)
     return path
+
+
+@pytest.fixture
+def tls_files(tmp_path: Path) -> Callable[[str], Path]:
+    """Where to find a `cert`, its `key`, the `ca` of clients, and the key of an `other` certificate."""
+    authority = trustme.CA()
+    certificate, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    contents = {
+        "cert": certificate.cert_chain_pems[0],
+        "key": certificate.private_key_pem,
+        "ca": authority.cert_pem,
+        "other": other.private_key_pem,
+    }
+    for name, content in contents.items():
+        content.write_to_path(str(tmp_path / name))
+    return lambda name: tmp_path / name
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from support.workspace import Workspace
 GRPC_API = Path(sys.executable).with_name("grpc-api")
 
 Environment = dict[str, str]
+TlsFiles = Callable[[str], Path]
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ class TestServe:
         assert counted in metrics
         assert service.terminate() == 0
 
-    @pytest.mark.parametrize("variable", ["GRPC_PORT", "METRICS_PORT"])
+    @pytest.mark.parametrize("variable", ["GRPC_PORT", "GRPC_HEALTH_PORT", "METRICS_PORT"])
     def test_a_port_that_is_taken_is_a_clear_message(
         self, start: Callable[..., GrpcApi], environment: Environment, variable: str
     ) -> None:
@@ -155,3 +156,24 @@ class TestHealthcheck:
         service = start(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
         ended = run("healthcheck", environment={"GRPC_PORT": str(service.port)})
         assert (ended.returncode, ended.stderr) == (1, "grpc-api: NOT_SERVING\n")
+
+    def test_it_asks_without_tls_where_others_must_speak_it_and_show_a_certificate(
+        self, start: Callable[..., GrpcApi], tls_files: TlsFiles
+    ) -> None:
+        environment = {
+            "GRPC_TLS_CERT_FILE": str(tls_files("cert")),
+            "GRPC_TLS_KEY_FILE": str(tls_files("key")),
+            "GRPC_TLS_CLIENT_CA_FILE": str(tls_files("ca")),
+            "GRPC_HEALTH_PORT": str(free_port()),
+        }
+        service = start(**environment)
+        wait_for("serving", service)
+        ended = run("healthcheck", environment=environment)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+    def test_it_is_1_when_there_is_nowhere_to_ask_without_tls(self, tls_files: TlsFiles) -> None:
+        ended = run("healthcheck", environment={"GRPC_TLS_CERT_FILE": str(tls_files("cert"))})
+        assert (ended.returncode, ended.stderr) == (
+            1,
+            "grpc-api: GRPC_HEALTH_PORT is not set, and this probe speaks no TLS\n",
+        )

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -15,9 +15,11 @@ from book_db.outbox import OutboxBell
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from book_runtime.process import PortTaken
-from books.v1.book_service_pb2 import GetBookRequest
+from books.v1.book_service_pb2 import GetBookRequest, WatchBooksRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from grpc_api.application import serving
+from grpc_api.server import BOOK_SERVICE
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -41,6 +43,14 @@ class SlowCatalogue(Catalogue):
 async def a_stub(port: int) -> AsyncIterator["BookServiceAsyncStub"]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield BookServiceStub(channel)
+
+
+def health_of(channel: grpc.aio.Channel, service: str) -> Any:
+    """The stream of what is told of a service."""
+    watch = channel.unary_stream(
+        "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+    )
+    return watch(HealthCheckRequest(service=service))
 
 
 class TestDraining:
@@ -83,6 +93,46 @@ class TestDraining:
             await call
         assert error.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         await channel.close()
+
+    async def test_streams_are_told_to_go_elsewhere_while_running_calls_are_finished(
+        self, store: Store, book: Book
+    ) -> None:
+        catalogue = SlowCatalogue(store)
+        server = serving(
+            replace(store, catalogue=catalogue), LocalBroker(), host="127.0.0.1", port=0, authenticate=False
+        )
+        port = await server.__aenter__()
+        async with a_stub(port) as stub, asyncio.timeout(10):
+            call = asyncio.ensure_future(stub.GetBook(GetBookRequest(id=book.id)))
+            watch = stub.WatchBooks(WatchBooksRequest())
+            await watch.read()
+            await catalogue.asked.wait()
+            stopping = asyncio.create_task(server.__aexit__(None, None, None))
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await watch.read()
+            assert (error.value.code(), stopping.done()) == (grpc.StatusCode.UNAVAILABLE, False)
+            catalogue.may_answer.set()
+            assert (await call).book.title == book.title
+            await stopping
+
+    async def test_calls_are_taken_for_a_moment_after_health_has_said_that_it_ends(
+        self, store: Store, book: Book
+    ) -> None:
+        """The moment in which balancers and clients turn to other replicas."""
+        server = serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False, notice_seconds=1)
+        port = await server.__aenter__()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(10):
+            stub: BookServiceAsyncStub = BookServiceStub(channel)
+            watch = health_of(channel, BOOK_SERVICE)
+            while (await watch.read()).status != HealthCheckResponse.SERVING:
+                pass  # it has only just begun to look
+            stopping = asyncio.create_task(server.__aexit__(None, None, None))
+            assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
+            assert (await stub.GetBook(GetBookRequest(id=book.id))).book.title == book.title
+            await stopping
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await stub.GetBook(GetBookRequest(id=book.id))
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
     async def test_an_idle_server_stops_at_once(self, store: Store) -> None:
         async with serving(store, LocalBroker(), host="127.0.0.1", port=0):

@@ -110,6 +110,8 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
             consumer,
             host=settings.grpc_host,
             port=settings.grpc_port,
+            health_port=settings.grpc_health_port,
+            tls=settings.tls(),
             authenticate=settings.grpc_auth == "on",
             drain_seconds=settings.drain_seconds,
             max_watchers=settings.max_watchers,

@@ -18,10 +18,11 @@ from grpc_api.consumer import BOOK_LOG, BookLog
 from grpc_api.guard import Guard
 from grpc_api.health import Health
 from grpc_api.limits import Limits
-from grpc_api.server import BOOK_SERVICE, listen, make_server
+from grpc_api.server import BOOK_SERVICE, listen, make_health_server, make_server
 from grpc_api.service import BookService
 from grpc_api.settings import GrpcSettings
 from grpc_api.streams import Streams
+from grpc_api.tls import Tls
 from grpc_api.watching.tail import Tail
 from grpc_api.watching.watch import Watches
 
@@ -35,6 +36,8 @@ async def serving(
     *,
     host: str,
     port: int,
+    health_port: int | None = None,
+    tls: Tls | None = None,
     authenticate: bool = True,
     notice_seconds: float = 0,
     drain_seconds: float = 10,
@@ -43,6 +46,8 @@ async def serving(
     console: TextIO | None = None,
 ) -> AsyncIterator[int]:
     """Answers calls and records events for the length of the block, and gives the port.
+
+    ``health_port`` is where health alone is told, always without TLS; None is nowhere.
 
     At the end of the block health says NOT_SERVING, and calls are answered for ``notice_seconds`` more while clients
     turn to other replicas. Then no call is taken any more, streams are ended, other calls that run may finish within
@@ -54,11 +59,12 @@ async def serving(
     watches = Watches(store.event_log, tail, max_watchers)
     guard = Guard(store.callers if authenticate else None, streams, limits.calls)
     server = make_server(BookService(store.catalogue, watches), health, guard, limits)
-    port = listen(server, host, port)
+    port = listen(server, host, port, tls)
     book_log = BookLog(store.event_log, console, store.cache)
     async with (
         consumer.consuming(book_log),
         _watching(health, store),
+        _telling_health(health, host, health_port),
         tail.following(),
         _reviewing(streams),
         _answering(server, health, streams, notice_seconds, drain_seconds),
@@ -78,6 +84,8 @@ async def serve(settings: GrpcSettings) -> None:
             consumer,
             host=settings.grpc_host,
             port=settings.grpc_port,
+            health_port=settings.grpc_health_port,
+            tls=settings.tls(),
             authenticate=settings.grpc_auth == "on",
             notice_seconds=settings.notice_seconds,
             drain_seconds=settings.drain_seconds,
@@ -107,6 +115,20 @@ async def _answering(
         await asyncio.sleep(0)
         streams.stop()
         await draining
+
+
+@asynccontextmanager
+async def _telling_health(health: Health, host: str, port: int | None) -> AsyncIterator[None]:
+    if port is None:
+        yield
+        return
+    server = make_health_server(health)
+    listen(server, host, port, variable="GRPC_HEALTH_PORT")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothi
 
 def exit_code() -> int:
     """0 when the service serves; else 1, and the reason is on standard error."""
-    fault = _fault_of(_target())
+    fault = _nowhere() or _fault_of(_target())
     if fault:
         print(f"grpc-api: {fault}", file=sys.stderr)  # noqa: T201 - whoever looks into the container reads it
     return 1 if fault else 0
@@ -38,10 +38,17 @@ def _fault_of(target: str) -> str:
     return ""
 
 
+def _nowhere() -> str:
+    # A client cannot take the service's own certificate for granted, and has none of its own to show.
+    if os.environ.get("GRPC_TLS_CERT_FILE") and not os.environ.get("GRPC_HEALTH_PORT"):
+        return "GRPC_HEALTH_PORT is not set, and this probe speaks no TLS"
+    return ""
+
+
 def _target() -> str:
     host = os.environ.get("GRPC_HOST") or "127.0.0.1"
     host = _EVERYWHERE.get(host, host)
-    port = os.environ.get("GRPC_PORT") or "50051"
+    port = os.environ.get("GRPC_HEALTH_PORT") or os.environ.get("GRPC_PORT") or "50051"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -14,6 +14,7 @@ from grpc_api.health import Health
 from grpc_api.limits import Limits
 from grpc_api.reflection import add_reflection
 from grpc_api.service import BookService
+from grpc_api.tls import Tls
 
 BOOK_SERVICE: Final = book_service_pb2.DESCRIPTOR.services_by_name["BookService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -31,12 +32,22 @@ def make_server(books: BookService, health: Health, guard: Guard, limits: Limits
     return server
 
 
-def listen(server: grpc.aio.Server, host: str, port: int) -> int:
-    """Takes the port and returns it; 0 stands for any that is free. Raises PortTaken."""
+def make_health_server(health: Health) -> grpc.aio.Server:
+    """A server that tells of health alone, and does not listen yet."""
+    server = grpc.aio.server(options=[_ALONE])
+    add_HealthServicer_to_server(health, server)
+    return server
+
+
+def listen(server: grpc.aio.Server, host: str, port: int, tls: Tls | None = None, variable: str = "GRPC_PORT") -> int:
+    """Takes the port and returns it; 0 stands for any that is free. Raises PortTaken, which names the variable."""
+    address = address_of(host, port)
     try:
-        return server.add_insecure_port(address_of(host, port))
+        if tls is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, tls.credentials())
     except RuntimeError as error:
-        raise PortTaken(host, port, "GRPC_PORT") from error
+        raise PortTaken(host, port, variable) from error
 
 
 def address_of(host: str, port: int) -> str:

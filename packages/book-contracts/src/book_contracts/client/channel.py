@@ -51,6 +51,8 @@ _OPTIONS: Final = (
     # A connection that has died in silence is noticed within 40 seconds, while a call waits for an answer.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # What bounds the wait for the answer, which would else be a minute.
+    ("grpc.http2.ping_timeout_ms", 10_000),
 )
 
 _SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock):(?://[^/]*/)?(.*)", re.DOTALL)
