@@ -332,7 +332,7 @@ class TestParkedEvents:
         said = (await asyncio.to_thread(command, "list")).output
         assert all(f"{event_id}  " in said for event_id in parked)
         assert said.count("too long") == 3
-        async with running(backlog.watch(outbox)), asyncio.timeout(5):
+        async with running(backlog.watch(outbox)), asyncio.timeout(15):
             while REGISTRY.get_sample_value("colophon_outbox_parked") != 3:
                 await asyncio.sleep(0.01)
 
