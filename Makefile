@@ -36,6 +36,16 @@ test-faults: test-environment ## Kill and cut off everything a hundred times whi
 	@tools/ensure-test-servers
 	@.venv/bin/pytest -m faults -s tests/faults
 
+.PHONY: bench
+bench: test-environment ## Measure the catalogue beside its yardsticks, on servers of its own; takes ten minutes
+	@tools/ensure-test-servers wrk h2load
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks
+
+.PHONY: bench-quick
+bench-quick: test-environment ## The same in two minutes, to see that all of it runs
+	@tools/ensure-test-servers wrk h2load
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks --quick
+
 .PHONY: up
 up: ## Start the whole system in containers (needs Docker); .env.example tells what can be changed
 	@$(COMPOSE) up -d --build && $(COMPOSE) ps

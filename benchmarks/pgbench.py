@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from support.postgresql import INSTALLATION
+
 from benchmarks.load import LoadFailed, Speed
 
 _CLIENTS: Final = 8
@@ -35,7 +37,17 @@ class TwoRows:
     def run(self, seconds: float) -> Speed:
         script = self.folder / "two-rows.sql"
         script.write_text(_TWO_ROWS)
-        command = ["pgbench", "-n", "-M", "prepared", f"-c{_CLIENTS}", "-j1", f"-T{seconds:.0f}", "-f", str(script)]
+        command = [
+            INSTALLATION / "bin" / "pgbench",
+            "-n",
+            "-M",
+            "prepared",
+            f"-c{_CLIENTS}",
+            "-j1",
+            f"-T{seconds:.0f}",
+            "-f",
+            str(script),
+        ]
         said = subprocess.run([*command, self.database_url], check=True, capture_output=True, text=True).stdout
         rate = re.search(r"tps = ([\d.]+)", said)
         if rate is None or "number of failed transactions: 0 " not in said:
