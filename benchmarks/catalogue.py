@@ -18,10 +18,10 @@ from support.workspace import Workspace
 
 _BOOKS: Final = """
     INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
-    SELECT title, author, DATE '1800-01-01' + number % 80000,
+    SELECT title, author, DATE '1800-01-01' + number %% 80000,
         string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), 1
     FROM generate_series(1, %s) AS number,
-        LATERAL (SELECT 'The Book of Number ' || number AS title, 'Author ' || number % 997 AS author) AS made
+        LATERAL (SELECT 'The Book of Number ' || number AS title, 'Author ' || number %% 997 AS author) AS made
 """
 
 _FOR_A_DAY: Final = "86400"
