@@ -38,7 +38,7 @@ class TwoRows:
         script = self.folder / "two-rows.sql"
         script.write_text(_TWO_ROWS)
         command = [
-            INSTALLATION / "bin" / "pgbench",
+            str(INSTALLATION / "bin" / "pgbench"),
             "-n",
             "-M",
             "prepared",
