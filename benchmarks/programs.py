@@ -1,4 +1,4 @@
-"""The programs beside Colophon's own: yardsticks, each of them a script in `yardsticks`."""
+"""The programs beside Colophon's own: yardsticks, each of them a module of `yardsticks`."""
 
 import socket
 import subprocess
@@ -10,11 +10,11 @@ from typing import ClassVar
 from support.server import Server
 from support.workspace import Workspace
 
-_SCRIPTS = Path(__file__).with_name("yardsticks")
+_ROOT = Path(__file__).parents[1]
 
 
 class Yardstick(Server):
-    """A script that listens on the port that it is given, and answers with the bytes that it is given."""
+    """A module that listens on the port that it is given, and answers with the bytes that it is given."""
 
     name: ClassVar[str] = "yardstick"
 
@@ -22,7 +22,7 @@ class Yardstick(Server):
         self, workspace: Workspace, script: str, answer: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(workspace)
-        self._script = _SCRIPTS / f"{script}.py"
+        self._module = f"benchmarks.yardsticks.{script}"
         self._environment = dict(environment or {})
         self._answer = self.folder / "answer"
         self._answer.write_bytes(answer)
@@ -30,8 +30,8 @@ class Yardstick(Server):
         self.url = f"http://{self.address}"
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(self._script), str(self.port), str(self._answer)]
-        return self.workspace.spawn(command, log=self.log, cwd=self.folder, env=self._environment)
+        command = [sys.executable, "-m", self._module, str(self.port), str(self._answer)]
+        return self.workspace.spawn(command, log=self.log, cwd=_ROOT, env=self._environment)
 
     def _answers(self) -> bool:
         with socket.socket() as client:

@@ -1,12 +1,11 @@
 """The least that FastAPI and uvicorn do: an endpoint that answers every request with the same bytes."""
 
-import asyncio
 import sys
 from pathlib import Path
 
-import uvicorn
-import uvloop
 from fastapi import FastAPI, Response
+
+from benchmarks.yardsticks.serving import serve_http
 
 app = FastAPI()
 _BYTES = Path(sys.argv[2]).read_bytes()
@@ -19,6 +18,4 @@ async def constant() -> Response:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        config = uvicorn.Config(app, port=int(sys.argv[1]), http="httptools", log_level="warning", access_log=False)
-        runner.run(uvicorn.Server(config).serve())
+    serve_http(app, int(sys.argv[1]))

@@ -2,7 +2,6 @@
 models in and out, commit, then publish and wait for the confirm. It may lose an event when it dies in between.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -13,14 +12,14 @@ from uuid import UUID
 
 import aio_pika
 import jwt
-import uvicorn
-import uvloop
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from benchmarks.yardsticks.serving import serve_http
 
 _SECRET = os.environ["JWT_SECRET"]
 _EXCHANGE = "usual.books"
@@ -119,6 +118,4 @@ async def add_book(book_in: BookIn, session: Session) -> Book:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        config = uvicorn.Config(app, port=int(sys.argv[1]), http="httptools", log_level="warning", access_log=False)
-        runner.run(uvicorn.Server(config).serve())
+    serve_http(app, int(sys.argv[1]))
