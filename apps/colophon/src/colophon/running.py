@@ -119,6 +119,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
         ) as grpc_port,
         rest.serving(settings, listening),
     ):
+        process.spare_what_is_built()
         typer.echo(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)))
         await process.run_until(told, Relay(Outbox(store.database), publisher).run())
 

@@ -11,7 +11,7 @@ from book_db.event_log import EVENTS_RECORDED
 from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
 from book_runtime.broker.seam import Consumer
-from book_runtime.process import stopping
+from book_runtime.process import spare_what_is_built, stopping
 from book_runtime.tokens import TokenVerifier
 
 from grpc_api.consumer import BOOK_LOG, BookLog
@@ -93,6 +93,7 @@ async def serve(settings: GrpcSettings) -> None:
             limits=settings.limits,
         ) as port,
     ):
+        spare_what_is_built()
         _log.info("listening", host=settings.grpc_host, port=port, auth=settings.grpc_auth)
         await told.wait()
         _log.info("stopping")

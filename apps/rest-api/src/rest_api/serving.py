@@ -11,7 +11,7 @@ from book_contracts.events import EXCHANGE
 from book_db.database import Database
 from book_db.outbox import Outbox
 from book_runtime.broker.amqp import AmqpPublisher
-from book_runtime.process import PortTaken, run_until, stopping
+from book_runtime.process import PortTaken, run_until, spare_what_is_built, stopping
 
 from rest_api.app import create_app
 from rest_api.http_protocol import bounded
@@ -81,6 +81,7 @@ async def serve(settings: RestSettings) -> None:
     """Runs the REST service until SIGTERM or SIGINT."""
     with listen(settings.rest_host, settings.rest_port, "REST_PORT") as listening:
         async with stopping() as told, serving(settings, listening):
+            spare_what_is_built()
             _log.info("listening", host=settings.rest_host, port=listening.getsockname()[1])
             await told.wait()
             _log.info("stopping")

@@ -1,0 +1,45 @@
+"""The life of a process."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+from book_runtime.process import spare_what_is_built
+
+
+@pytest.fixture(autouse=True)
+def collected_again() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+class _Thing:
+    """Something that refers to itself: only garbage collection takes it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+class TestSpareWhatIsBuilt:
+    def test_what_is_there_already_is_left_out_of_garbage_collection(self) -> None:
+        thing = _Thing()
+
+        spare_what_is_built()
+
+        assert not any(each is thing for each in gc.get_objects())
+
+    def test_what_is_garbage_already_is_not_kept(self) -> None:
+        thing = weakref.ref(_Thing())
+
+        spare_what_is_built()
+
+        assert thing() is None
+
+    def test_what_is_made_later_is_collected_as_ever(self) -> None:
+        spare_what_is_built()
+        thing = weakref.ref(_Thing())
+
+        gc.collect()
+
+        assert thing() is None
