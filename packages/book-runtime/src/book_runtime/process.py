@@ -62,8 +62,8 @@ def spare_what_is_built() -> None:
     """Leaves what the process has made until now out of garbage collection. To be called when it is ready to work.
 
     Modules, routes and models live as long as the process does. To look through all of them again and again held up
-    every request for a tenth of a second: without that, 99 of 100 reads are answered in 15 ms rather than 115 ms, and
-    a third more of them a second.
+    every request for a tenth of a second: without that, 99 of 100 reads of 32 connections are answered within 13 to
+    41 ms rather than 115 to 139 ms, and a quarter more of them a second.
     """
     gc.collect()
     gc.freeze()
