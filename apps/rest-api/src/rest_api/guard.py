@@ -80,7 +80,7 @@ class GuardedRoute(JsonRoute):
         admit = self._doorkeeper()
 
         async def guarded(request: Request) -> Response:
-            request.state.caller = caller = await _identify(request)
+            request.state.caller = caller = await identify(request)
             admit(caller)
             return await handle(request)
 
@@ -116,7 +116,8 @@ def _scope_of(methods: Collection[str]) -> str:
     return READ_BOOKS if SAFE.issuperset(methods) else WRITE_BOOKS
 
 
-async def _identify(request: Request) -> Caller:
+async def identify(request: Request) -> Caller:
+    """Who calls, by the token of the request. Raises InvalidToken."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise InvalidToken("there is none in the Authorization header")

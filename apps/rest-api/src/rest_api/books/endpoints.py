@@ -1,17 +1,20 @@
 """Books: the endpoints. Each reads what was sent, calls the catalogue once, and says what came of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Added, Draft
+from book_db.callers import READ_BOOKS
 from fastapi import APIRouter, Request, Response
+from starlette.types import Receive, Scope, Send
 
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
 from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, condition_of, etag_of, is_known
 from rest_api.books.schemas import Book, BookChange, BookDraft, BookDrafts, BookId, Books
-from rest_api.guard import GuardedRoute, caller_of
+from rest_api.guard import GuardedRoute, caller_of, identify
 from rest_api.problems import documented
 
 router = APIRouter(
@@ -20,6 +23,9 @@ router = APIRouter(
     route_class=GuardedRoute,
     responses=documented(401, 503),
 )
+
+_PLAIN_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
+"""Below 2**63 for certain."""
 
 _WRITES: Final = documented(400, 413, 415, 422)
 _CONDITIONAL: Final = documented(400, 404, 412, 422, 428)
@@ -74,19 +80,42 @@ async def create_books(drafts: BookDrafts, request: Request) -> Response:
     return _json(b'{"books":' + msgspec.json.encode(books) + b"}", REPLAYED if replayed else {}, 201)
 
 
-@router.get(
-    "/{book_id}",
-    response_model=Book,
-    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 422),
-    operation_id="getBook",
-    openapi_extra=FOR_READS,
-)
+class BookRoute(GuardedRoute):
+    """Reading a book, which is asked for most: an id in plain digits needs nothing that FastAPI does for parameters.
+
+    Whatever else stands in its place is left to FastAPI, which says what is wrong with it.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        book_id = scope["path_params"]["book_id"]
+        if scope["method"] != "GET" or not _PLAIN_ID.fullmatch(book_id):
+            await super().handle(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        caller = await identify(request)
+        caller.demand(READ_BOOKS)
+        response = await get_book(int(book_id), request)
+        await response(scope, receive, send)
+
+
 async def get_book(book_id: BookId, request: Request) -> Response:
     """Read one book."""
     book = await _catalogue(request).get_json(book_id)
     version = msgspec.json.decode(book, type=_Versioned).version
     headers = {"ETag": etag_of(version), **CACHING}
     return Response(None, 304, headers) if is_known(request, version) else _json(book, headers)
+
+
+router.add_api_route(
+    "/{book_id}",
+    get_book,
+    methods=["GET"],
+    response_model=Book,
+    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 422),
+    operation_id="getBook",
+    openapi_extra=FOR_READS,
+    route_class_override=BookRoute,
+)
 
 
 @router.put(
