@@ -261,16 +261,18 @@ class TestInRedis:
         self, serve: Serve, own_redis: RedisServer
     ) -> None:
         own_redis.stop()
+        took: list[float] = []
         with capture_logs() as lines:
             async with serve(redis_url=own_redis.url, limit_login_per_address="3/minute") as client, client() as here:
-                began = time.perf_counter()
-                assert await refusals(5, lambda: log_in(here, NOBODY, PASSWORD)) == [False] * 3 + [True] * 2
-                took = time.perf_counter() - began
+                for refused in [False] * 3 + [True] * 2:
+                    began = time.perf_counter()
+                    assert is_refused(await log_in(here, NOBODY, PASSWORD)) == refused
+                    took.append(time.perf_counter() - began)
                 own_redis.start()
                 await _until(lambda: any("counted there" in line["event"] for line in lines))
                 assert not is_refused(await log_in(here, NOBODY, PASSWORD))
-        print(f"five attempts with Redis away took {took:.3f} s")
-        assert took < 2
+        print("with Redis away:", " ".join(f"{seconds:.3f}" for seconds in took), "s")
+        assert sorted(took)[-2] < 0.4, "more than the one attempt that finds out was held up"
         assert [line["event"] for line in lines if "count" in line["event"]] == [
             "redis does not answer, this process counts towards rate limits by itself",
             "redis answers again, rate limits are counted there",
