@@ -14,11 +14,15 @@ from starlette.types import ASGIApp
 
 from rest_api import client_address, cross_origin, docs_page, health, methods, openapi, problems
 from rest_api.body_limit import BodyLimit
+from rest_api.books.endpoints import LANES as READING_AND_WRITING
 from rest_api.books.endpoints import router as books
+from rest_api.books.finding import LANES as FINDING
+from rest_api.books.finding import Lists
 from rest_api.books.finding import router as finding
 from rest_api.books.streams.exporting import router as exporting
 from rest_api.books.streams.importing import IMPORT_PATH
 from rest_api.books.streams.importing import router as importing
+from rest_api.express import Express
 from rest_api.observed import Observed
 from rest_api.rate_counts import Counts
 from rest_api.rate_limits import RateLimits
@@ -49,6 +53,7 @@ def create_app(settings: RestSettings) -> FastAPI:
         private_key = settings.jwt_private_key_file.read_bytes()
         async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
             app.state.store = store
+            app.state.lists = Lists(store.catalogue)
             app.state.exports = Exports(settings.database_url, at_once=settings.max_exports)
             async with (
                 open_user_parts(store, private_key, settings) as app.state.user_parts,
@@ -74,7 +79,6 @@ def create_app(settings: RestSettings) -> FastAPI:
     app.state.require_if_match = settings.require_if_match
     methods.install(app)
     app.add_middleware(BodyLimit, max_bytes=_longest_body(settings))
-    app.add_middleware(Observed)
     problems.install(app)
     docs_page.install(app)
     # Each on the app itself, and what is asked for most first: routers are gone through one by one, those within others
@@ -108,11 +112,14 @@ def _longest_body(settings: RestSettings) -> Callable[[str], int]:
 
 
 def _wrap(app: FastAPI, settings: RestSettings) -> None:
-    """Puts around the app what every answer needs: also that to a failure, which passes by other middleware."""
+    """Puts around the app what every answer needs, also that to a failure, which passes by other middleware; and inside
+    of that the short way past the app.
+    """
     build = app.build_middleware_stack
 
     def wrapped() -> ASGIApp:
-        open_to_others = cross_origin.open_to(settings.cors_origins, build())
+        quick = Observed(Express(build(), (*READING_AND_WRITING, *FINDING), app))
+        open_to_others = cross_origin.open_to(settings.cors_origins, quick)
         with_headers = SecurityHeaders(open_to_others, headers_for(settings.public_url))
         return client_address.behind(settings.trusted_proxies, with_headers)
 

@@ -44,10 +44,14 @@ class Observed:
             _REQUESTS.labels(_operation(scope), status).observe(time.perf_counter() - began)
 
     async def _within_trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        trace = otel.attach(context_of(_traceparent(scope)))
+        traceparent, is_read = _traceparent(scope), scope["method"] in _READS
+        if is_read and traceparent is None:
+            await self._app(scope, receive, send)
+            return
+        trace = otel.attach(context_of(traceparent))
         try:
             # A read leaves no event behind, so a span of its own would only cost it time.
-            if scope["method"] in _READS:
+            if is_read:
                 await self._app(scope, receive, send)
             else:
                 with tracer.start_as_current_span(f"{scope['method']} {scope['path']}", kind=SpanKind.SERVER):

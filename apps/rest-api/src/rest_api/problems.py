@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents, each translated once, here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -129,18 +129,14 @@ _HEADERS: Final[Mapping[int, Mapping[str, Any]]] = {
 
 def install(app: FastAPI) -> None:
     """Lets every error of the app leave it as a problem document."""
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(InvalidToken, _unauthenticated)
-    app.add_exception_handler(FastAPIUsersException, _account_error)
-    app.add_exception_handler(InsufficientScope, _insufficient_scope)
-    app.add_exception_handler(SessionRequired, _insufficient_scope)
-    app.add_exception_handler(MalformedHeader, _malformed_header)
-    app.add_exception_handler(PreconditionRequired, _precondition_required)
-    app.add_exception_handler(StreamError, _stream_error)
-    app.add_exception_handler(BookDbError, _data_layer_error)
-    app.add_exception_handler(TooManyRequests, _too_many_requests)
-    app.add_exception_handler(Exception, _unforeseen)
+    for kind, handle in _HANDLERS.items():
+        app.add_exception_handler(kind, handle)
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """The problem document that the app would answer an error of this request with."""
+    handle = next(_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS)
+    return await handle(request, error)
 
 
 _VIOLATIONS_MAX: Final = 100
@@ -271,6 +267,22 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
     reference = uuid4().hex
     _log.error("a request failed", path=request.url.path, reference=reference, exc_info=error)
     return problem(500, "internal", f"Something went wrong here. The reference for the operators is {reference}.")
+
+
+_HANDLERS: Final[dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = {
+    RequestValidationError: _invalid_request,
+    HTTPException: _http_error,
+    InvalidToken: _unauthenticated,
+    FastAPIUsersException: _account_error,
+    InsufficientScope: _insufficient_scope,
+    SessionRequired: _insufficient_scope,
+    MalformedHeader: _malformed_header,
+    PreconditionRequired: _precondition_required,
+    StreamError: _stream_error,
+    BookDbError: _data_layer_error,
+    TooManyRequests: _too_many_requests,
+    Exception: _unforeseen,
+}
 
 
 def violations_of(error: ValidationError) -> list[dict[str, str]]:

@@ -361,7 +361,7 @@ class TestADatabaseThatIsAway:
         async def fail(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(store.catalogue, "add_many", fail)
+        monkeypatch.setattr(store.catalogue, "add", fail)
         monkeypatch.setattr(store.catalogue, "page", fail)
         answer = await client.request(method, BOOKS, json=a_book() if method == "POST" else None)
         assert_problem(answer, 503, type_)

@@ -7,14 +7,15 @@ from typing import Any, Final
 import msgspec
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Added, Draft
-from book_db.callers import READ_BOOKS
+from book_db.callers import READ_BOOKS, WRITE_BOOKS
 from fastapi import APIRouter, Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
 
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
 from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, condition_of, etag_of, is_known
 from rest_api.books.schemas import Book, BookChange, BookDraft, BookDrafts, BookId, Books
-from rest_api.guard import GuardedRoute, caller_of, identify
+from rest_api.express import Lane
+from rest_api.guard import GuardedRoute, caller_of
 from rest_api.problems import documented
 
 router = APIRouter(
@@ -24,8 +25,10 @@ router = APIRouter(
     responses=documented(401, 503),
 )
 
-_PLAIN_ID: Final = re.compile(r"[1-9][0-9]{0,17}")
-"""Below 2**63 for certain."""
+BOOKS_PATH: Final = "/api/v1/books"
+
+_PLAIN_BODY: Final = 8_192
+"""Bytes. What is longer is rare, and left to who reads it with more care."""
 
 _WRITES: Final = documented(400, 413, 415, 422)
 _CONDITIONAL: Final = documented(400, 404, 412, 422, 428)
@@ -61,8 +64,7 @@ _NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
 async def create_book(draft: BookDraft, request: Request) -> Response:
     """Put a new book into the catalogue."""
     [book], replayed = await _add([draft.to_draft()], request, "createBook")
-    location = request.app.url_path_for("get_book", book_id=book.id)
-    headers = {"ETag": etag_of(book.version), "Location": location} | (REPLAYED if replayed else {})
+    headers = {"ETag": etag_of(book.version), "Location": f"{BOOKS_PATH}/{book.id}"} | (REPLAYED if replayed else {})
     return _json(book.to_json(), headers, 201)
 
 
@@ -80,42 +82,19 @@ async def create_books(drafts: BookDrafts, request: Request) -> Response:
     return _json(b'{"books":' + msgspec.json.encode(books) + b"}", REPLAYED if replayed else {}, 201)
 
 
-class BookRoute(GuardedRoute):
-    """Reading a book, which is asked for most: an id in plain digits needs nothing that FastAPI does for parameters.
-
-    Whatever else stands in its place is left to FastAPI, which says what is wrong with it.
-    """
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        book_id = scope["path_params"]["book_id"]
-        if scope["method"] != "GET" or not _PLAIN_ID.fullmatch(book_id):
-            await super().handle(scope, receive, send)
-            return
-        request = Request(scope, receive, send)
-        caller = await identify(request)
-        caller.demand(READ_BOOKS)
-        response = await get_book(int(book_id), request)
-        await response(scope, receive, send)
-
-
+@router.get(
+    "/{book_id}",
+    response_model=Book,
+    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 422),
+    operation_id="getBook",
+    openapi_extra=FOR_READS,
+)
 async def get_book(book_id: BookId, request: Request) -> Response:
     """Read one book."""
     book = await _catalogue(request).get_json(book_id)
     version = msgspec.json.decode(book, type=_Versioned).version
     headers = {"ETag": etag_of(version), **CACHING}
     return Response(None, 304, headers) if is_known(request, version) else _json(book, headers)
-
-
-router.add_api_route(
-    "/{book_id}",
-    get_book,
-    methods=["GET"],
-    response_model=Book,
-    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 422),
-    operation_id="getBook",
-    openapi_extra=FOR_READS,
-    route_class_override=BookRoute,
-)
 
 
 @router.put(
@@ -154,6 +133,32 @@ async def delete_book(book_id: BookId, request: Request) -> None:
     await _catalogue(request).remove(book_id, caller_of(request).user_id, condition_of(request))
 
 
+async def _get_plainly(request: Request) -> Response:
+    return await get_book(int(request.scope["path"].rpartition("/")[2]), request)
+
+
+async def _create_plainly(request: Request) -> Response | None:
+    if request.headers.get("content-type") != "application/json" or not _is_short(request):
+        return None
+    try:
+        draft = BookDraft.model_validate(await request.json())
+    except (ValueError, RecursionError, ClientDisconnect):
+        return None
+    return await create_book(draft, request)
+
+
+def _is_short(request: Request) -> bool:
+    length = request.headers.get("content-length", "")
+    return length.isdecimal() and int(length) <= _PLAIN_BODY
+
+
+# An id of 18 digits is below 2**63 for certain.
+LANES: Final = (
+    Lane("getBook", "GET", re.compile(rf"{BOOKS_PATH}/[1-9][0-9]{{0,17}}"), READ_BOOKS, _get_plainly),
+    Lane("createBook", "POST", re.compile(BOOKS_PATH), WRITE_BOOKS, _create_plainly),
+)
+
+
 class _Versioned(msgspec.Struct):
     version: int
 
@@ -168,6 +173,8 @@ async def _add(drafts: Sequence[Draft], request: Request, operation: str) -> Add
     key = key_of(request, operation)
     if key is not None:
         return await catalogue.add_once(drafts, actor, key)
+    if len(drafts) == 1:
+        return Added([await catalogue.add(drafts[0], actor)], replayed=False)
     return Added(await catalogue.add_many(drafts, actor), replayed=False)
 
 

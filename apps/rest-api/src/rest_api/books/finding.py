@@ -1,5 +1,6 @@
 """Finding books: what may be asked of a list of books, and the list."""
 
+import re
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -8,18 +9,22 @@ from urllib.parse import urlencode
 
 import msgspec
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
+from book_db.books.coalescing import Queue
 from book_db.books.model import Page
 from book_db.books.pages import LENGTH_MAX
 from book_db.books.selection import Field as BookField
 from book_db.books.selection import Order, Selection
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from book_db.books.words import words_asked_for
+from book_db.callers import READ_BOOKS
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from starlette.datastructures import QueryParams
 
 from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate, text_pattern
+from rest_api.express import Lane
 from rest_api.guard import GuardedRoute
 from rest_api.problems import documented
 
@@ -232,7 +237,50 @@ _WITH_LINK: Final[dict[int | str, dict[str, Any]]] = {
 )
 async def list_books(request: Request, listing: Annotated[Listing, Query()]) -> Response:
     """Find books, page by page: those that meet every filter, in the order that is asked for."""
-    catalogue: Catalogue = request.app.state.store.catalogue
+    return (await _found(request.app.state.store.catalogue, listing, request.url.path, request.query_params)).response()
+
+
+class Lists:
+    """Lists of books, as they are answered. Equal ones that are asked for at the same time are made once."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._made = Queue(self._make)
+
+    async def find(self, path: str, query: str) -> "_Found | None":
+        """The list that a query asks for; None where something is wrong with the query."""
+        return await self._made.load((path, query))
+
+    async def _make(self, question: tuple[str, str]) -> "_Found | None":
+        path, query = question
+        asked = QueryParams(query)
+        if len(asked) < len(asked.multi_items()):
+            return None
+        try:
+            listing = Listing.model_validate(dict(asked))
+        except ValidationError:
+            return None
+        return await _found(self._catalogue, listing, path, asked)
+
+
+async def _list_plainly(request: Request) -> Response | None:
+    lists: Lists = request.app.state.lists
+    found = await lists.find(request.scope["path"], request.scope["query_string"].decode("latin-1"))
+    return found and found.response()
+
+
+LANES: Final = (Lane("listBooks", "GET", re.compile("/api/v1/books"), READ_BOOKS, _list_plainly),)
+
+
+class _Found(NamedTuple):
+    body: bytes
+    headers: dict[str, str]
+
+    def response(self) -> Response:
+        return Response(self.body, headers=self.headers, media_type="application/json")
+
+
+async def _found(catalogue: Catalogue, listing: Listing, path: str, asked: QueryParams) -> _Found:
     selection = listing.to_selection()
     page = await catalogue.page(listing.page_size, listing.page_token, selection, listing.to_order())
     answer = {
@@ -240,8 +288,8 @@ async def list_books(request: Request, listing: Annotated[Listing, Query()]) -> 
         "next_page_token": page.next_token,
         "total": await _total(catalogue, selection, listing, page),
     }
-    headers = {"Link": f'<{_next(request, page.next_token)}>; rel="next"'} if page.next_token else {}
-    return Response(msgspec.json.encode(answer), headers=CACHING | headers, media_type="application/json")
+    link = {"Link": f'<{_next(path, asked, page.next_token)}>; rel="next"'} if page.next_token else {}
+    return _Found(msgspec.json.encode(answer), CACHING | link)
 
 
 async def _total(catalogue: Catalogue, selection: Selection, listing: Listing, page: Page) -> int | None:
@@ -252,7 +300,6 @@ async def _total(catalogue: Catalogue, selection: Selection, listing: Listing, p
     return await (catalogue.count(selection) if listing.count == "exact" else catalogue.estimate(selection))
 
 
-def _next(request: Request, token: str) -> str:
-    parameters = request.query_params.multi_items()
-    kept = [(name, value) for name, value in parameters if name != "page_token"]
-    return f"{request.url.path}?{urlencode([*kept, ('page_token', token)])}"
+def _next(path: str, asked: QueryParams, token: str) -> str:
+    kept = [(name, value) for name, value in asked.multi_items() if name != "page_token"]
+    return f"{path}?{urlencode([*kept, ('page_token', token)])}"

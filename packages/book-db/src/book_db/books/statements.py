@@ -33,40 +33,61 @@ BY_IDS: Final = _book.where(_books.id == func.any(bindparam("book_ids", type_=AR
 VERSION: Final = select(_books.version).where(_books.id == bindparam("book_id"))
 
 
-def _with_event(
-    write: str, *, kind: str, at: str, version: str = "version", before: str = "", after: str = ""
-) -> TextClause:
-    """A write that RETURNs what it wrote, with its row in the outbox, and perhaps with clauses around it."""
+def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> TextClause:
+    """A write that RETURNs what it wrote, with its row in the outbox."""
     return text(
         f"""
-        WITH {before} written AS ({write} RETURNING {_COLUMNS}), noted AS (
+        WITH written AS ({write} RETURNING {_COLUMNS}), noted AS (
             INSERT INTO outbox ({EVENT_COLUMNS}) SELECT
                 '{kind}', :actor, {at}, :traceparent,
                 id, title, author, publication_date, {version}, created_at, updated_at
             FROM written ORDER BY id
-        ) {after}
+        )
         SELECT id, title, author, publication_date, {version}, created_at, updated_at FROM written
         """  # noqa: S608 - put together from constants alone
     )
 
 
-_INSERT: Final = """
-    INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
-    SELECT title, author, publication_date, string_to_array(title_words, ' '), string_to_array(author_words, ' '), 1
-    FROM unnest(
-        CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]),
-        CAST(:title_words AS text[]), CAST(:author_words AS text[])
-    ) WITH ORDINALITY AS draft (title, author, publication_date, title_words, author_words, place)
-    """
+def _add(*, unless: str = "false", before: str = "", after: str = "") -> TextClause:
+    """Adds books, each with its event: of several users and requests together, in the order they are given.
 
-ADD: Final = _with_event(f"{_INSERT} ORDER BY place", kind="created", at="created_at")
+    PostgreSQL gives ids in that order, which is how each book is found again in ``draft``.
+    """
+    return text(
+        f"""
+        WITH {before} draft AS (
+            SELECT * FROM unnest(
+                CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]),
+                CAST(:title_words AS text[]), CAST(:author_words AS text[]),
+                CAST(:actors AS uuid[]), CAST(:traceparents AS text[])
+            ) WITH ORDINALITY AS draft (
+                title, author, publication_date, title_words, author_words, actor, traceparent, place
+            )
+        ), written AS (
+            INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
+            SELECT
+                title, author, publication_date, string_to_array(title_words, ' '), string_to_array(author_words, ' '),
+                1
+            FROM draft WHERE NOT {unless} ORDER BY place
+            RETURNING {_COLUMNS}
+        ), noted AS (
+            INSERT INTO outbox ({EVENT_COLUMNS}) SELECT
+                'created', draft.actor, created_at, draft.traceparent,
+                id, written.title, written.author, written.publication_date, version, created_at, updated_at
+            FROM (SELECT *, row_number() OVER (ORDER BY id) AS place FROM written) AS written JOIN draft USING (place)
+            ORDER BY id
+        ) {after}
+        SELECT {_COLUMNS} FROM written
+        """  # noqa: S608 - as above
+    )
+
+
+ADD: Final = _add()
 
 # Writes nothing when the key is known. Of two that do not know it and write at once, the second waits at the primary
 # key of idempotency_keys until the first is committed, and is then undone as a whole.
-ADD_ONCE: Final = _with_event(
-    f"{_INSERT} WHERE NOT EXISTS (SELECT FROM known) ORDER BY place",
-    kind="created",
-    at="created_at",
+ADD_ONCE: Final = _add(
+    unless="EXISTS (SELECT FROM known)",
     before=f"known AS (SELECT FROM idempotency_keys WHERE user_id = :actor AND key = :key AND NOT {KEY_EXPIRED}),",
     after=""",
         remembered AS (
