@@ -2,7 +2,7 @@
 
 On its way to an endpoint a request goes through twelve layers of Starlette, FastAPI and ours, which take a read of one
 book three times as long as the read does. One of plain form needs none of them and is answered here, by the function
-that is the endpoint elsewhere. Whatever else is asked is left to FastAPI, which answers the same, or says what is wrong.
+that is the endpoint elsewhere. Whatever else is asked goes on to FastAPI, which answers alike, or says what is wrong.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
