@@ -63,11 +63,11 @@ class Running:
 @asynccontextmanager
 async def running(callers: Callers | None) -> AsyncIterator[Running]:
     service, streams = Counting(), Streams()
-    server = grpc.aio.server(interceptors=[Guard(callers, streams)])
+    server = grpc.aio.server()
     watch = grpc.unary_stream_rpc_method_handler(
         service.watch, WatchBooksRequest.FromString, WatchBooksResponse.SerializeToString
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(BOOK_SERVICE, {"WatchBooks": watch}),))
+    Guard(callers, streams).around(server).add_registered_method_handlers(BOOK_SERVICE, {"WatchBooks": watch})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     reviewing = asyncio.create_task(streams.review(every=0.1))

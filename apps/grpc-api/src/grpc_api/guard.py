@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias, cast
 
@@ -32,20 +32,18 @@ _STREAMS_ENDED: Final = Counter(
     "colophon_grpc_streams_ended", "Streams that have ended, by method and status code", ["method", "code"]
 )
 
-_OPEN: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
-"""What anyone may call."""
-
 _LAST_WORD: Final = 10.0
 """Seconds in which a stream's status must go out. It waits behind what its caller has not read, perhaps for ever."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """One interceptor for all of it, which wraps each method once: a chain of them would cost a part of every call.
+class Guard:
+    """What stands around every method. It wraps each once, when it is added to the server: an interceptor would be
+    asked for each call.
 
-    The handler of a method that answers with a stream is an async generator of messages, or of bytes that are messages
-    already. It is closed when the stream ends, whatever the reason.
+    The handler of a method may answer with a message, or with bytes that are one already. That of a method that answers
+    with a stream is an async generator of those. It is closed when the stream ends, whatever the reason.
     """
 
     def __init__(self, callers: Callers | None, streams: Streams, most_calls: int = sys.maxsize) -> None:
@@ -54,33 +52,22 @@ class Guard(grpc.aio.ServerInterceptor):
         self._streams = streams
         self._most_calls = most_calls
         self._calls = 0
-        self._guarded: dict[str, _Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["_Handler | None"]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "_Handler | None":
-        method = handler_call_details.method
-        guarded = self._guarded.get(method)
-        if guarded is not None:
-            return guarded
-        handler = await continuation(handler_call_details)
-        # A method that does not exist has no handler, and is not remembered: there are as many as a client invents.
-        if handler is None or method.startswith(_OPEN):
-            return handler
-        guard = self._guard_stream if handler.response_streaming else self._guard_call
-        self._guarded[method] = guarded = guard(method, handler)
-        return guarded
+    def around(self, server: grpc.aio.Server) -> "GuardedServer":
+        """The server, as it is given to the generated functions that add services."""
+        return GuardedServer(server, self._guard)
+
+    def _guard(self, method: str, handler: _Handler) -> _Handler:
+        return (self._guard_stream if handler.response_streaming else self._guard_call)(method, handler)
 
     def _guard_call(self, method: str, handler: _Handler) -> _Handler:
         handle, decode = handler.unary_unary, handler.request_deserializer
         assert handle is not None, "the contract has no streams of requests"
         assert decode is not None
+        well = _CALLS.labels(method, "OK")
 
         async def guarded(request: bytes, context: Any) -> Any:
             began = time.perf_counter()
-            code = "UNKNOWN"
             self._calls += 1
             try:
                 if self._calls > self._most_calls:
@@ -91,28 +78,26 @@ class Guard(grpc.aio.ServerInterceptor):
                 # cannot be parsed is an error like the others.
                 response = await handle(decode(request), context)
             except asyncio.CancelledError:
-                code = _reason_to_give_up(context)
+                _CALLS.labels(method, _reason_to_give_up(context)).observe(time.perf_counter() - began)
                 raise
             except Exception as error:  # noqa: BLE001  # what leaves this function would reach the caller with its text
                 status = _status_of(error, method, context)
-                code = status.code.name
+                _CALLS.labels(method, status.code.name).observe(time.perf_counter() - began)
                 await context.abort_with_status(status)
             else:
-                code = "OK"
+                well.observe(time.perf_counter() - began)
                 return response
             finally:
                 self._calls -= 1
-                _CALLS.labels(method, code).observe(time.perf_counter() - began)
 
-        return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(guarded, response_serializer=_encoder(handler))
 
     def _guard_stream(self, method: str, handler: _Handler) -> _Handler:
         # grpcio's stubs know the blocking form of a handler alone.
         handle: Callable[[Any, Any], AsyncGenerator[Any, None]] | None = cast("Any", handler.unary_stream)
-        decode, encode = handler.request_deserializer, handler.response_serializer
+        decode = handler.request_deserializer
         assert handle is not None, "the contract has no streams of requests"
         assert decode is not None
-        assert encode is not None
 
         async def guarded(request: bytes, context: Any) -> None:
             async def identify_caller() -> None:
@@ -137,10 +122,28 @@ class Guard(grpc.aio.ServerInterceptor):
                 _STREAMS.labels(method).dec()
                 _STREAMS_ENDED.labels(method, code).inc()
 
-        def encoded(message: Any) -> bytes:
-            return message if isinstance(message, bytes) else encode(message)
+        return grpc.unary_stream_rpc_method_handler(guarded, response_serializer=_encoder(handler))
 
-        return grpc.unary_stream_rpc_method_handler(guarded, response_serializer=encoded)
+
+class GuardedServer:
+    """A server that guards each method that is added to it."""
+
+    def __init__(self, server: grpc.aio.Server, guard: Callable[[str, _Handler], _Handler]) -> None:
+        self._server = server
+        self._guard = guard
+
+    def add_generic_rpc_handlers(self, _: object) -> None:
+        """Takes no notice of them: the same methods are registered as well."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, _Handler]) -> None:
+        guarded = {name: self._guard(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        self._server.add_registered_method_handlers(service, guarded)
+
+
+def _encoder(handler: _Handler) -> Callable[[Any], bytes]:
+    encode = handler.response_serializer
+    assert encode is not None
+    return lambda message: message if isinstance(message, bytes) else encode(message)
 
 
 async def _write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from book_db.books import pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, Catalogue
+from book_db.books.coalescing import Queue
 from book_db.books.model import Page
 from book_db.books.selection import Order, Selection
 from books.v1 import book_service_pb2_grpc
@@ -40,6 +41,7 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
     def __init__(self, catalogue: Catalogue, watches: Watches) -> None:
         self._catalogue = catalogue
         self._watches = watches
+        self._lists = Queue(self._list)
 
     async def GetBook(self, request: GetBookRequest, context: Any) -> GetBookResponse:
         with Checks() as check:
@@ -60,7 +62,11 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
             write_book(book, response.books.add(), mask)
         return response
 
-    async def ListBooks(self, request: ListBooksRequest, context: Any) -> ListBooksResponse:
+    async def ListBooks(self, request: ListBooksRequest, context: Any) -> bytes:  # type: ignore[override]  # a response
+        return await self._lists.load(request.SerializeToString(deterministic=True))
+
+    async def _list(self, asked: bytes) -> bytes:
+        request = ListBooksRequest.FromString(asked)
         with Checks() as check:
             check.that(request.page_size >= 0, "page_size", "must not be negative")
             selection = selection_of(request, check)
@@ -68,7 +74,7 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
             mask = mask_of(request.read_mask, check)
         size = request.page_size or PAGE_SIZE_DEFAULT
         page = await self._catalogue.page(size, request.page_token, selection, order)
-        return _as_much_as_fits(page, selection, order, mask)
+        return _as_much_as_fits(page, selection, order, mask).SerializeToString()
 
     def WatchBooks(self, request: WatchBooksRequest, context: Any) -> AsyncGenerator[bytes, None]:  # type: ignore[override]  # bytes of responses
         return self._watches.changes(request)
