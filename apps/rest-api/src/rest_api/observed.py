@@ -5,7 +5,7 @@ from typing import Final
 
 from book_runtime.telemetry import context_of, tracer
 from opentelemetry import context as otel
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import INVALID_SPAN, SpanKind, set_span_in_context
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,20 +44,28 @@ class Observed:
             _REQUESTS.labels(_operation(scope), status).observe(time.perf_counter() - began)
 
     async def _within_trace(self, scope: Scope, receive: Receive, send: Send) -> None:
-        traceparent, is_read = _traceparent(scope), scope["method"] in _READS
+        traceparent = _traceparent(scope)
+        # A read leaves no event behind, so a span of its own would only cost it time.
+        is_read = scope["method"] in _READS
         if is_read and traceparent is None:
             await self._app(scope, receive, send)
             return
-        trace = otel.attach(context_of(traceparent))
+        caller = context_of(traceparent)
+        # By hand: start_as_current_span takes twice as long.
+        span = INVALID_SPAN if is_read else tracer.start_span(_name(scope), caller, SpanKind.SERVER)
+        trace = otel.attach(caller if is_read else set_span_in_context(span, caller))
         try:
-            # A read leaves no event behind, so a span of its own would only cost it time.
-            if is_read:
-                await self._app(scope, receive, send)
-            else:
-                with tracer.start_as_current_span(f"{scope['method']} {scope['path']}", kind=SpanKind.SERVER):
-                    await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+        except Exception as error:
+            span.record_exception(error)
+            raise
         finally:
             otel.detach(trace)
+            span.end()
+
+
+def _name(scope: Scope) -> str:
+    return f"{scope['method']} {scope['path']}"
 
 
 def _operation(scope: Scope) -> str:

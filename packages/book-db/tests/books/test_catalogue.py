@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from book_db.books import statements
@@ -15,7 +15,9 @@ from book_db.books.model import Book, Change, Draft
 from book_db.books.pages import encode
 from book_db.database import Database
 from book_db.errors import BookNotFound, BooksNotFound, DatabaseUnavailable, InvalidPageToken
+from book_runtime.telemetry import context_of
 from msgspec.structs import replace
+from opentelemetry import context
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.exc import IntegrityError
 from support.data_layer import Eventually, Query, StatementsOf, a_draft
@@ -56,6 +58,42 @@ class TestAdd:
         with pytest.raises(IntegrityError, match="books_title_check"):
             await catalogue.add_many([a_draft(), a_draft(title=""), a_draft()], actor)
         assert query("SELECT * FROM books") == query(OUTBOX) == []
+
+    async def test_books_of_several_users_that_come_together_are_one_statement(
+        self, catalogue: Catalogue, query: Query, database: Database, statements_of: StatementsOf
+    ) -> None:
+        actors = [uuid4() for _ in range(3)]
+        with statements_of(database) as made:
+            books = await asyncio.gather(
+                *(catalogue.add(a_draft(f"Volume {place}"), who) for place, who in enumerate(actors))
+            )
+        assert len([statement for statement in made if "INSERT INTO books" in statement]) == 1
+        assert [book.title for book in books] == ["Volume 0", "Volume 1", "Volume 2"]
+        told = query("SELECT book_id, title, actor FROM outbox ORDER BY id")
+        assert told == [(book.id, book.title, who) for book, who in zip(books, actors, strict=True)]
+
+    async def test_of_those_that_come_together_each_event_has_the_trace_of_its_request(
+        self, catalogue: Catalogue, actor: UUID, query: Query
+    ) -> None:
+        async def add(traceparent: str) -> int:
+            context.attach(context_of(traceparent))
+            return (await catalogue.add(a_draft(), actor)).id
+
+        traces = [f"00-{number:032x}-{number:016x}-01" for number in (7, 8)]
+        ids = await asyncio.gather(*(asyncio.create_task(add(trace)) for trace in traces))
+        assert query("SELECT book_id, traceparent FROM outbox ORDER BY id") == list(zip(ids, traces, strict=True))
+
+    async def test_one_that_the_database_refuses_leaves_those_that_came_with_it_alone(
+        self, catalogue: Catalogue, actor: UUID, query: Query
+    ) -> None:
+        good, bad, other = await asyncio.gather(
+            *(catalogue.add(a_draft(title), actor) for title in ("Emma", "", "Persuasion")), return_exceptions=True
+        )
+        assert isinstance(bad, IntegrityError)
+        assert query("SELECT id, title FROM books ORDER BY id") == [
+            (book.id, book.title) for book in (good, other) if isinstance(book, Book)
+        ]
+        assert query("SELECT title FROM outbox ORDER BY id") == [("Emma",), ("Persuasion",)]
 
     async def test_of_no_books_at_all_nothing_is_told(self, catalogue: Catalogue, actor: UUID, query: Query) -> None:
         assert await catalogue.add_many([], actor) == []

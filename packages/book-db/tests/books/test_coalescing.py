@@ -1,11 +1,11 @@
-"""Look-ups that wait in the same turn of the event loop become one."""
+"""Questions that wait at the same time become one."""
 
 import asyncio
 import gc
 from collections.abc import Collection, Mapping
 
 import pytest
-from book_db.books.coalescing import Coalescer
+from book_db.books.coalescing import Coalescer, Queue
 
 
 class LookUp:
@@ -252,3 +252,158 @@ class TestALookUpThatFails:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+class TestAsManyAtOnceAsMayBe:
+    async def test_what_comes_meanwhile_goes_together_into_the_next(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=1)
+        loads = []
+        for key in "abcb":
+            loads.append(asyncio.create_task(coalescer.load(key)))
+            await a_turn()
+        assert look_up.wanted == [["a"]]
+        look_up.let_go.set()
+        assert await asyncio.gather(*loads) == [1, 2, 2, 2]
+        assert look_up.wanted == [["a"], ["b", "c"]]
+
+    async def test_nobody_waits_where_there_is_room(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=2)
+        loads = []
+        for key in "ab":
+            loads.append(asyncio.create_task(coalescer.load(key)))
+            await a_turn()
+        assert look_up.wanted == [["a"], ["b"]]
+        look_up.let_go.set()
+        await asyncio.gather(*loads)
+
+    async def test_what_is_full_does_not_wait(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=1, at_most=2)
+        loading = asyncio.create_task(coalescer.load_many("abcde"))
+        await a_turn()
+        assert look_up.wanted == [["a", "b"], ["c", "d"]]
+        look_up.let_go.set()
+        assert await loading == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3}
+
+    async def test_those_who_gave_up_waiting_are_not_looked_up(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=1)
+        first, leaving = (asyncio.create_task(coalescer.load(key)) for key in "ab")
+        await a_turn()
+        leaving.cancel()
+        look_up.let_go.set()
+        await first
+        assert await coalescer.load("c") == 2
+        assert "b" not in [key for keys in look_up.wanted[1:] for key in keys]
+
+    async def test_the_next_begins_where_the_last_one_was_left_by_all(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=1)
+        leaving = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        staying = asyncio.create_task(coalescer.load("b"))
+        await a_turn()
+        leaving.cancel()
+        await a_turn()
+        look_up.let_go.set()
+        assert await staying == 2
+
+
+class TestAFault:
+    async def test_of_one_key_is_not_the_others(self) -> None:
+        wanted = []
+
+        async def look_up(keys: Collection[str]) -> Mapping[str, str]:
+            wanted.append(list(keys))
+            if "bad" in keys:
+                raise ValueError("no luck")
+            return dict.fromkeys(keys, "good")
+
+        coalescer = Coalescer(look_up, faults=(ValueError,))
+        answers = await asyncio.gather(*(coalescer.load(key) for key in ("a", "bad", "c")), return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["good", "no luck", "good"]
+        assert wanted == [["a", "bad", "c"], ["a"], ["bad"], ["c"]]
+
+    async def test_of_all_is_met_once(self, look_up: LookUp) -> None:
+        look_up.error = OSError("away")
+        look_up.let_go.set()
+        coalescer = Coalescer(look_up, faults=(ValueError,))
+        answers = await asyncio.gather(*(coalescer.load(key) for key in "ab"), return_exceptions=True)
+        assert answers == [look_up.error] * 2
+        assert look_up.wanted == [["a", "b"]]
+
+
+class TestWhatGoesToTheEnd:
+    async def test_is_not_cancelled_by_who_gives_up(self) -> None:
+        going_on, done = asyncio.Event(), []
+
+        async def write(keys: Collection[str]) -> Mapping[str, None]:
+            await going_on.wait()
+            done.extend(keys)
+            return dict.fromkeys(keys)
+
+        coalescer = Coalescer(write, to_the_end=True)
+        leaving = asyncio.create_task(coalescer.load("a"))
+        await a_turn()
+        leaving.cancel()
+        await a_turn()
+        closing = asyncio.create_task(coalescer.close())
+        await a_turn()
+        assert not closing.done()
+        going_on.set()
+        await closing
+        assert done == ["a"]
+
+
+class TestEqualQuestions:
+    async def test_that_wait_at_the_same_time_are_asked_once(self) -> None:
+        asked = []
+
+        async def ask(question: str) -> int:
+            asked.append(question)
+            number = len(asked)
+            await asyncio.sleep(0)
+            return number
+
+        queue = Queue(ask)
+        assert await asyncio.gather(*(queue.load(question) for question in "aabaa")) == [1, 1, 2, 1, 1]
+        assert asked == ["a", "b"]
+        assert queue._asking == {}
+
+    async def test_that_come_later_get_no_older_answer(self) -> None:
+        let_go, asked = asyncio.Event(), []
+
+        async def ask(question: str) -> int:
+            asked.append(question)
+            number = len(asked)
+            await let_go.wait()
+            return number
+
+        queue = Queue(ask)
+        loads = []
+        for _ in range(3):
+            loads.append(asyncio.create_task(queue.load("a")))
+            await a_turn()
+        let_go.set()
+        assert await asyncio.gather(*loads) == [1, 2, 2]
+
+    async def test_different_ones_do_not_wait_for_each_other(self) -> None:
+        never = asyncio.Event()
+
+        async def ask(question: str) -> str:
+            if question == "slow":
+                await never.wait()
+            return question
+
+        queue = Queue(ask)
+        slow = asyncio.create_task(queue.load("slow"))
+        assert await queue.load("quick") == "quick"
+        slow.cancel()
+        await a_turn()
+        assert queue._asking == {}
+
+    async def test_an_error_is_told_to_all_who_asked(self) -> None:
+        async def ask(_: str) -> int:
+            raise ValueError("no luck")
+
+        queue = Queue(ask)
+        answers = await asyncio.gather(*(queue.load("a") for _ in range(2)), return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["no luck"] * 2
+        assert queue._asking == {}

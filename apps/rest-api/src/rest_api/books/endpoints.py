@@ -141,7 +141,7 @@ async def _create_plainly(request: Request) -> Response | None:
     if request.headers.get("content-type") != "application/json" or not _is_short(request):
         return None
     try:
-        draft = BookDraft.model_validate(await request.json())
+        draft = BookDraft.model_validate(msgspec.json.decode(await request.body()))
     except (ValueError, RecursionError, ClientDisconnect):
         return None
     return await create_book(draft, request)

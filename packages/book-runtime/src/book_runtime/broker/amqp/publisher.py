@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import AbstractChannel as UnderlyingChannel
 
 from book_runtime.broker import metrics
 from book_runtime.broker.amqp.envelope import to_amqp
@@ -80,8 +81,9 @@ class AmqpPublisher:
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await declare_topic_exchange(channel, self._exchange_name)
-        exchange = await channel.get_exchange(self._exchange_name, ensure=False)
-        return _Session(channel, exchange, self._confirm_timeout, self._in_flight)
+        return _Session(
+            channel, await channel.get_underlay_channel(), self._exchange_name, self._confirm_timeout, self._in_flight
+        )
 
     async def _use(self, session: "_Session") -> None:
         self._session = session
@@ -95,8 +97,14 @@ class _Session:
     """One channel, from its opening until it is closed or does not confirm any more."""
 
     def __init__(
-        self, channel: AbstractChannel, exchange: AbstractExchange, confirm_timeout: float, in_flight: int
+        self,
+        channel: AbstractChannel,
+        underlying: UnderlyingChannel,
+        exchange: str,
+        confirm_timeout: float,
+        in_flight: int,
     ) -> None:
+        self._channel = underlying
         self._exchange = exchange
         self._confirm_timeout = confirm_timeout
         self._in_flight = in_flight
@@ -154,8 +162,15 @@ class _Session:
     async def _publish_one(self, message: Message) -> None:
         task = asyncio.current_task()
         try:
-            await self._exchange.publish(
-                to_amqp(message), message.routing_key, mandatory=True, timeout=self._confirm_timeout
+            # aio-pika's own publish lets no message into the buffer before the one in front of it is out on the socket.
+            await self._channel.basic_publish(
+                message.body,
+                exchange=self._exchange,
+                routing_key=message.routing_key,
+                properties=to_amqp(message).properties,
+                mandatory=True,
+                timeout=self._confirm_timeout,
+                wait=False,
             )
         except TimeoutError as silence:
             # A late confirm must not be taken for that of the next attempt, and a broker that is stuck may be left.

@@ -1,0 +1,141 @@
+"""The short way past FastAPI leads to the same answers as the long one."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client import REGISTRY
+from rest_api import express
+
+BOOKS = "/api/v1/books"
+A_BOOK = b'{"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}'
+JSON = {"Content-Type": "application/json"}
+IN_WORDS = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@pytest.fixture
+def went_short(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The operations that were answered on the short way."""
+    went: list[str] = []
+    answer = express._answer
+
+    async def noting(request: Any, lane: express.Lane) -> Any:
+        response = await answer(request, lane)
+        if response is not None:
+            went.append(lane.operation_id)
+        return response
+
+    monkeypatch.setattr(express, "_answer", noting)
+    return went
+
+
+def told(answer: httpx.Response) -> tuple[int, dict[str, str], Any]:
+    """What must not differ: all but what is another book's."""
+    body = answer.json() if answer.content else None
+    if answer.status_code == 201:
+        for name in ("id", "created_at", "updated_at"):
+            del body[name]
+    return answer.status_code, dict(answer.headers) | {"location": "", "content-length": ""}, body
+
+
+class TestAnAnswer:
+    @pytest.fixture(autouse=True)
+    async def _a_book(self, client: httpx.AsyncClient) -> None:
+        for _ in range(3):
+            await client.post(BOOKS, content=A_BOOK, headers=JSON)
+
+    @pytest.mark.parametrize(
+        ("asked", "headers", "operation"),
+        [
+            pytest.param("/1", {}, "getBook", id="a-book"),
+            pytest.param("/1", {"If-None-Match": '"1"'}, "getBook", id="a-book-that-is-known"),
+            pytest.param("/1", {"If-None-Match": "*, x"}, "getBook", id="a-header-that-is-malformed"),
+            pytest.param("/99", {}, "getBook", id="a-book-that-is-not-there"),
+            pytest.param("?page_size=2", {}, "listBooks", id="a-page"),
+            pytest.param("?q=eliot&count=exact", {}, "listBooks", id="a-search"),
+            pytest.param("?page_token=x", {}, "listBooks", id="a-token-that-is-none"),
+        ],
+    )
+    async def test_to_a_read_is_the_same(
+        self,
+        client: httpx.AsyncClient,
+        went_short: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        asked: str,
+        headers: dict[str, str],
+        operation: str,
+    ) -> None:
+        one = await client.get(BOOKS + asked, headers=headers)
+        assert went_short == [operation]
+        monkeypatch.setattr(express.Express, "_lane_of", lambda *_: None)
+        other = await client.get(BOOKS + asked, headers=headers)
+        assert went_short == [operation]
+        assert told(one) == told(other)
+
+    async def test_to_a_write_is_the_same(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
+        one = await client.post(BOOKS, content=A_BOOK, headers=JSON)
+        assert went_short == ["createBook"]
+        other = await client.post(BOOKS, content=A_BOOK, headers=IN_WORDS)
+        assert went_short == ["createBook"]
+        assert told(one) == told(other)
+        assert one.json()["id"] < other.json()["id"]
+        assert one.headers["location"] == f"{BOOKS}/{one.json()['id']}"
+
+    async def test_to_who_has_no_token_is_the_same(self, stranger: httpx.AsyncClient, went_short: list[str]) -> None:
+        stranger.headers.pop("authorization", None)
+        one = await stranger.post(BOOKS, content=A_BOOK, headers=JSON)
+        assert (one.status_code, went_short) == (401, ["createBook"])
+        other = await stranger.put(f"{BOOKS}/1", content=A_BOOK, headers=JSON)
+        assert told(one) == told(other)
+
+
+class TestWhatIsNotPlain:
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            pytest.param(b"{", 400, id="no-json"),
+            pytest.param(b'{"title": "\xff"}', 400, id="no-utf-8"),
+            pytest.param(b"[" * 7_000, 400, id="nested-deep"),
+            pytest.param(b"{}", 422, id="fields-are-missing"),
+            pytest.param(A_BOOK.replace(b"1871-12-01", b"1871"), 422, id="no-date"),
+            pytest.param(A_BOOK.replace(b"Middlemarch", b"x" * 9_000), 422, id="a-title-that-is-too-long"),
+        ],
+    )
+    async def test_a_body_that_is_refused_is_refused_by_fastapi(
+        self, client: httpx.AsyncClient, went_short: list[str], body: bytes, status: int
+    ) -> None:
+        one = await client.post(BOOKS, content=body, headers=JSON)
+        other = await client.post(BOOKS, content=body, headers=IN_WORDS)
+        assert (one.status_code, went_short) == (status, [])
+        assert told(one) == told(other)
+
+    @pytest.mark.parametrize("query", ["page_size=0", "page_size=1&page_size=2", "colour=red", "q="])
+    async def test_so_is_a_query(self, client: httpx.AsyncClient, went_short: list[str], query: str) -> None:
+        answer = await client.get(f"{BOOKS}?{query}")
+        assert (answer.status_code, went_short) == (422, [])
+
+    @pytest.mark.parametrize("book_id", ["0", "-1", "x", "1.5", "9223372036854775808", "%31", "1/"])
+    async def test_so_is_an_id(self, client: httpx.AsyncClient, went_short: list[str], book_id: str) -> None:
+        answer = await client.get(f"{BOOKS}/{book_id}")
+        assert answer.status_code in {404, 422}
+        assert went_short == ([] if book_id != "%31" else ["getBook"])
+
+    async def test_a_body_of_many_pieces_is_read_once(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
+        async def pieces() -> Any:
+            for place in range(0, len(A_BOOK), 7):
+                yield A_BOOK[place : place + 7]
+
+        answer = await client.post(BOOKS, content=pieces(), headers=JSON)
+        assert (answer.status_code, went_short) == (201, [])
+
+
+class TestWhatIsSeen:
+    async def test_a_request_counts_under_its_operation(self, client: httpx.AsyncClient) -> None:
+        def counted() -> float:
+            labels = {"operation": "getBook", "status": "404"}
+            return REGISTRY.get_sample_value("colophon_http_request_seconds_count", labels) or 0
+
+        before = counted()
+        await client.get(f"{BOOKS}/1")
+        assert counted() == before + 1
