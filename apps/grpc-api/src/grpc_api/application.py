@@ -36,6 +36,7 @@ async def serving(
     *,
     host: str,
     port: int,
+    share_port: bool = False,
     health_port: int | None = None,
     tls: Tls | None = None,
     authenticate: bool = True,
@@ -47,7 +48,8 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Answers calls and records events for the length of the block, and gives the port.
 
-    ``health_port`` is where health alone is told, always without TLS; None is nowhere.
+    ``share_port`` lets other processes listen on the port as well. ``health_port`` is where health alone is told,
+    always without TLS; None is nowhere.
 
     At the end of the block health says NOT_SERVING, and calls are answered for ``notice_seconds`` more while clients
     turn to other replicas. Then no call is taken any more, streams are ended, other calls that run may finish within
@@ -58,7 +60,7 @@ async def serving(
     tail = Tail(store.event_log, store.database.notices)
     watches = Watches(store.event_log, tail, max_watchers)
     guard = Guard(store.callers if authenticate else None, streams, limits.calls)
-    server = make_server(BookService(store.catalogue, watches), health, guard, limits)
+    server = make_server(BookService(store.catalogue, watches), health, guard, limits, share_port=share_port)
     port = listen(server, host, port, tls)
     book_log = BookLog(store.event_log, console, store.cache)
     async with (
@@ -84,6 +86,7 @@ async def serve(settings: GrpcSettings) -> None:
             consumer,
             host=settings.grpc_host,
             port=settings.grpc_port,
+            share_port=settings.grpc_share_port,
             health_port=settings.grpc_health_port,
             tls=settings.tls(),
             authenticate=settings.grpc_auth == "on",

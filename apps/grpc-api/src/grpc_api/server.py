@@ -19,13 +19,15 @@ from grpc_api.tls import Tls
 BOOK_SERVICE: Final = book_service_pb2.DESCRIPTOR.services_by_name["BookService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
-# With it, which is the default, a second server on the same port would start and take half of the calls.
-_ALONE: Final = ("grpc.so_reuseport", 0)
+_SHARE_PORT: Final = "grpc.so_reuseport"
+"""On by default: a second server on the same port would start unasked, and take half of the calls."""
 
 
-def make_server(books: BookService, health: Health, guard: Guard, limits: Limits) -> grpc.aio.Server:
+def make_server(
+    books: BookService, health: Health, guard: Guard, limits: Limits, *, share_port: bool = False
+) -> grpc.aio.Server:
     """A server with everything on it that does not listen yet."""
-    server = grpc.aio.server(options=[_ALONE, *limits.options()])
+    server = grpc.aio.server(options=[(_SHARE_PORT, int(share_port)), *limits.options()])
     add_BookServiceServicer_to_server(books, guard.around(server))  # type: ignore[arg-type]  # as much of a server as it needs
     # What anyone may call.
     add_HealthServicer_to_server(health, server)
@@ -35,7 +37,7 @@ def make_server(books: BookService, health: Health, guard: Guard, limits: Limits
 
 def make_health_server(health: Health) -> grpc.aio.Server:
     """A server that tells of health alone, and does not listen yet."""
-    server = grpc.aio.server(options=[_ALONE])
+    server = grpc.aio.server(options=[(_SHARE_PORT, 0)])
     add_HealthServicer_to_server(health, server)
     return server
 

@@ -119,3 +119,6 @@ class GrpcSettings(CallSettings, StoreSettings, LogSettings):
 
     metrics_port: Port | None = None
     """The TCP port for Prometheus; without it no metrics are served."""
+
+    grpc_share_port: bool = False
+    """Whether other processes of this service may listen on the same port; Linux divides the connections among them."""

@@ -26,11 +26,16 @@ class ServiceDidNotStart(Exception):
     """The REST service did not start; the log says why."""
 
 
-def listen(host: str, port: int, variable: str) -> socket.socket:
-    """A socket that listens. Raises PortTaken, which tells that the variable names another port."""
+def listen(host: str, port: int, variable: str, *, share: bool = False) -> socket.socket:
+    """A socket that listens, on a port that others may share if they all do.
+
+    Raises PortTaken, which tells that the variable names another port.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host, port))
         listening.listen(2_048)
@@ -79,10 +84,11 @@ async def serving(settings: RestSettings, listening: socket.socket) -> AsyncIter
 
 async def serve(settings: RestSettings) -> None:
     """Runs the REST service until SIGTERM or SIGINT."""
-    with listen(settings.rest_host, settings.rest_port, "REST_PORT") as listening:
+    host, port, share = settings.rest_host, settings.rest_port, settings.rest_share_port
+    with listen(host, port, "REST_PORT", share=share) as listening:
         async with stopping() as told, serving(settings, listening):
             spare_what_is_built()
-            _log.info("listening", host=settings.rest_host, port=listening.getsockname()[1])
+            _log.info("listening", host=host, port=listening.getsockname()[1])
             await told.wait()
             _log.info("stopping")
 

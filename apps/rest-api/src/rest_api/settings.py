@@ -67,6 +67,9 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     rest_port: Port = 8000
     """The TCP port to listen on."""
 
+    rest_share_port: bool = False
+    """Whether other processes of this service may listen on the same port; Linux divides the connections among them."""
+
     access_token_seconds: Annotated[int, Field(ge=60, le=86_400)] = 900
     """How long an access token is good."""
 
