@@ -131,7 +131,7 @@ class TestAnOutboxWithAMillionEvents:
     ) -> None:
         relay = await asyncio.to_thread(start)
         await until(lambda: leads(relay), within=10)
-        process = psutil.Process(relay._process.pid if relay._process else 0)
+        process = psutil.Process(relay.pid)
         fill(database_url, 1_000)
         await until(lambda: waiting(database_url) == 0, within=10)
         before = process.memory_info().rss

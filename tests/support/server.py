@@ -78,6 +78,12 @@ class Server(ABC):
         """Whether it was started and has not ended since, be it by itself."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The number of its process, which must be there."""
+        assert self._process
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop in order, as an administrator would. Does nothing to a server that is down."""
         self._end(signal.SIGTERM)
