@@ -38,7 +38,9 @@ from pydantic_core import PydanticUndefined
 from rest_api import observed
 from rest_api.relay import relay
 from rest_api.relay.events import message_of
-from rest_api.settings import RelaySettings, RestSettings, SetupSettings
+from rest_api.relay.settings import RelaySettings
+from rest_api.setting_up import SetupSettings
+from rest_api.settings import RestSettings
 from support.node import NodeProject
 from support.people import PASSWORD
 from support.services import Colophon

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
-from book_runtime.process import spare_what_is_built
+from book_runtime.process import loading, spare_what_is_built
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,24 @@ class _Thing:
 
     def __init__(self) -> None:
         self.itself = self
+
+
+class TestLoading:
+    def test_looks_for_no_garbage_meanwhile(self) -> None:
+        with loading():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+
+    def test_ends_when_something_cannot_be_loaded(self) -> None:
+        with pytest.raises(ImportError), loading():
+            raise ImportError
+        assert gc.isenabled()
+
+    def test_what_is_loaded_is_left_out_of_garbage_collection(self) -> None:
+        with loading():
+            thing = _Thing()
+
+        assert not any(each is thing for each in gc.get_objects())
 
 
 class TestSpareWhatIsBuilt:

@@ -7,9 +7,7 @@ from book_runtime import logs, process, telemetry
 from book_runtime.broker.seam import BrokerError
 from book_runtime.settings import SettingsError, load
 
-from grpc_api import application, probe
 from grpc_api.dead_letters.commands import commands as dead_letters
-from grpc_api.settings import GrpcSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +21,10 @@ app.add_typer(dead_letters, name="dead-letters")
 @app.command()
 def serve() -> None:
     """Run the gRPC service and the log of events."""
+    with process.loading():
+        from grpc_api import application
+        from grpc_api.settings import GrpcSettings
+
     settings = load(GrpcSettings)
     logs.configure("grpc-api", json=settings.log_format == "json", level=settings.log_level)
     telemetry.configure("grpc-api")
@@ -33,6 +35,8 @@ def serve() -> None:
 @app.command()
 def healthcheck() -> None:
     """Ask the service on this machine whether it serves; the exit code says it."""
+    from grpc_api import probe
+
     raise typer.Exit(probe.exit_code())
 
 

@@ -1,18 +1,13 @@
 """The command ``rest-api``."""
 
 import sys
+from typing import Annotated, NoReturn
 
 import typer
 from book_runtime import logs, process, telemetry
-from book_runtime.retry import Failure, retry
 from book_runtime.settings import SettingsError, load
-from sqlalchemy.exc import OperationalError
 
-from rest_api import probe, serving
 from rest_api.relay import parking
-from rest_api.settings import ProcessSettings, RelaySettings, RestSettings, SetupSettings
-from rest_api.users.keys import UnusableKeys, make_key_pair
-from rest_api.users.superuser import create_superuser_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,13 +15,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Colophon over REST, and the relay that publishes every change.",
 )
-app.command("create-superuser")(create_superuser_command)
 app.add_typer(parking.commands, name="parked")
 
 
 @app.command()
 def serve() -> None:
     """Run the REST service."""
+    with process.loading():
+        from rest_api import serving
+        from rest_api.settings import RestSettings
+
     settings = load(RestSettings)
     _begin("rest-api", settings)
     with process.exposing_metrics(settings.metrics_port):
@@ -36,57 +34,84 @@ def serve() -> None:
 @app.command()
 def relay() -> None:
     """Run the relay, which brings the events of the outbox to the broker."""
+    with process.loading():
+        from rest_api.relay import running
+        from rest_api.relay.settings import RelaySettings
+
     settings = load(RelaySettings)
     _begin("outbox-relay", settings)
     with process.exposing_metrics(settings.metrics_port):
-        process.run(serving.relay(settings))
+        process.run(running.relay(settings))
 
 
 @app.command()
 def setup() -> None:
     """Make the signing keys where there are none, and bring the database to the newest schema."""
-    settings = load(SetupSettings)
-    from book_db import migrations  # noqa: PLC0415  # the services need no Alembic, and start sooner without it
+    from sqlalchemy.exc import OperationalError
 
-    make_key_pair(settings.jwt_private_key_file, settings.jwt_public_key_file)
-    # A database that is just starting is given half a minute.
-    wait = retry(times=30, delay=1, exceptions=OperationalError, on_retry=_say_why_waiting)
-    wait(migrations.upgrade)(settings.database_url)
+    from rest_api.setting_up import SetupSettings, set_up
+    from rest_api.users.keys import UnusableKeys
+
+    try:
+        set_up(load(SetupSettings))
+    except UnusableKeys as error:
+        _fail(error, exit_code=2)
+    except OperationalError as error:
+        _fail(f"the database cannot be reached: {error.orig}", exit_code=1)
     typer.echo("rest-api: the keys are there, the database is at the newest schema")
+
+
+@app.command()
+def create_superuser(
+    email: Annotated[str, typer.Argument(help="The address the superuser signs in with.")],
+    *,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make a user who is there already a superuser, with the same password.")
+    ] = False,
+) -> None:
+    """Make a superuser in the database of DATABASE_URL."""
+    from book_db.settings import StoreSettings
+
+    from rest_api.users.superuser import make_superuser
+
+    make_superuser(load(StoreSettings).database_url, email, password_stdin=password_stdin, to_promote=promote)
 
 
 @app.command()
 def healthcheck() -> None:
     """Ask the service on this machine whether it is ready; the exit code says it."""
+    from rest_api import probe
+
     raise typer.Exit(probe.exit_code(probe.service))
 
 
 @app.command()
 def healthcheck_relay() -> None:
     """Ask the relay on this machine, at METRICS_PORT, whether it goes round; the exit code says it."""
+    from rest_api import probe
+
     raise typer.Exit(probe.exit_code(probe.relay))
-
-
-def _say_why_waiting(failure: Failure) -> None:
-    if failure.attempt == 1:
-        typer.echo("rest-api: waiting for the database", err=True)
 
 
 def main() -> None:
     """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
     try:
         app()
-    except (SettingsError, process.PortTaken, UnusableKeys) as error:
-        typer.echo(f"rest-api: {error}", err=True)
-        sys.exit(2)
-    except OperationalError as error:
-        typer.echo(f"rest-api: the database cannot be reached: {error.orig}", err=True)
-        sys.exit(1)
+    except (SettingsError, process.PortTaken) as error:
+        _fail(error, exit_code=2)
 
 
-def _begin(service: str, settings: ProcessSettings) -> None:
+def _begin(service: str, settings: logs.LogSettings) -> None:
     logs.configure(service, json=settings.log_format == "json", level=settings.log_level)
     telemetry.configure(service)
+
+
+def _fail(why: object, *, exit_code: int) -> NoReturn:
+    typer.echo(f"rest-api: {why}", err=True)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the service and its relay run as processes."""
+"""How the service runs as a process."""
 
 import asyncio
 import socket
@@ -7,17 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
-from book_contracts.events import EXCHANGE
-from book_db.database import Database
-from book_db.outbox import Outbox
-from book_runtime.broker.amqp import AmqpPublisher
-from book_runtime.process import PortTaken, run_until, spare_what_is_built, stopping
+from book_runtime.process import PortTaken, spare_what_is_built, stopping
 
 from rest_api.app import create_app
 from rest_api.http_protocol import bounded
-from rest_api.relay.relay import Relay
 from rest_api.security_headers import headers_for
-from rest_api.settings import RelaySettings, RestSettings
+from rest_api.settings import RestSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -91,13 +86,3 @@ async def serve(settings: RestSettings) -> None:
             _log.info("listening", host=host, port=listening.getsockname()[1])
             await told.wait()
             _log.info("stopping")
-
-
-async def relay(settings: RelaySettings) -> None:
-    """Runs the relay until SIGTERM or SIGINT. What is under way then is sent again by the next one."""
-    async with stopping() as told, AmqpPublisher(settings.amqp_url, EXCHANGE) as publisher:
-        database = Database.open(settings.database_url, pool_size=2, name="outbox-relay")
-        try:
-            await run_until(told, Relay(Outbox(database), publisher).run())
-        finally:
-            await database.close()

@@ -1,16 +1,16 @@
-"""What the REST service and its relay are told by their environment."""
+"""What the REST service is told by its environment."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from book_db.settings import DatabaseSettings, StoreSettings
-from book_runtime.logs import LogSettings
-from book_runtime.settings import AmqpUrl, ExistingFile, Port, PostgresUrl, Settings, Url
+from book_db.settings import StoreSettings
+from book_runtime.settings import ExistingFile, Port, Url
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from rest_api.client_address import Networks
 from rest_api.cross_origin import Origins
+from rest_api.process_settings import ProcessSettings
 from rest_api.rate_limits import LimitSettings
 from rest_api.users.keys import load_private_key
 from rest_api.users.mail import SmtpServer, mailbox
@@ -19,13 +19,6 @@ from rest_api.users.mail import SmtpServer, mailbox
 def _holds_a_private_key(path: Path) -> Path:
     load_private_key(path.read_bytes())
     return path
-
-
-class ProcessSettings(LogSettings):
-    """What is seen of a process from outside."""
-
-    metrics_port: Port | None = None
-    """The TCP port for Prometheus; without it no metrics are served."""
 
 
 class SmtpUrl(Url):
@@ -131,23 +124,3 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
         if (secret is None) != (info.data.get(client_id) is None):
             raise ValueError(f"must be set if {client_id.upper()} is, and only then")
         return secret
-
-
-class RelaySettings(DatabaseSettings, ProcessSettings):
-    """The relay."""
-
-    amqp_url: AmqpUrl
-    """The RabbitMQ broker that events are published to."""
-
-
-class SetupSettings(Settings):
-    """What is made before the services start."""
-
-    database_url: PostgresUrl
-    """The catalogue's database."""
-
-    jwt_private_key_file: Path = Field(examples=["/run/keys/private/jwt.pem"])
-    """Where the key that signs access tokens is to be. Only the REST service may read it."""
-
-    jwt_public_key_file: Path = Field(examples=["/run/keys/public/jwt.pem"])
-    """Where the key that verifies access tokens is to be."""

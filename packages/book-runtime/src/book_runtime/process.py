@@ -58,6 +58,21 @@ async def run_until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
             await working
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """For the block that imports what a process runs. What is imported is left out of garbage collection.
+
+    A service imports a thousand modules, and all of it stays. To look for garbage among it, again and again while it
+    grows, was a tenth of the time that a service needs to start.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def spare_what_is_built() -> None:
     """Leaves what the process has made until now out of garbage collection. To be called when it is ready to work.
 

@@ -2,15 +2,12 @@
 
 import asyncio
 import sys
-from typing import Annotated
 
 import typer
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable, EmailTaken
-from book_db.settings import StoreSettings
 from book_db.tables import User
 from book_db.users import Users
-from book_runtime.settings import load
 
 from rest_api.users import passwords
 from rest_api.users.addresses import normalised
@@ -44,22 +41,6 @@ async def promote(users: Users, email: str) -> User:
     if user is None:
         raise SuperuserRefused(f"{email} has no account that could be promoted")
     return await users.change(user.id, {"is_superuser": True, "is_active": True})
-
-
-_Email = Annotated[str, typer.Argument(help="The address the superuser signs in with.")]
-_PasswordStdin = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
-]
-_Promote = Annotated[
-    bool, typer.Option("--promote", help="Make a user who is there already a superuser, with the same password.")
-]
-
-
-def create_superuser_command(
-    email: _Email, *, password_stdin: _PasswordStdin = False, promote: _Promote = False
-) -> None:
-    """Make a superuser in the database of DATABASE_URL."""
-    make_superuser(load(StoreSettings).database_url, email, password_stdin=password_stdin, to_promote=promote)
 
 
 def make_superuser(database_url: str, email: str, *, password_stdin: bool = False, to_promote: bool = False) -> None:
