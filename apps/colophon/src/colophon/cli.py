@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from book_runtime.broker.seam import BrokerError
-from book_runtime.process import PortTaken
+from book_runtime.process import PortTaken, loading
 from book_runtime.settings import SettingsError
 from grpc_api.dead_letters.commands import commands as dead_letters
 from rest_api.users.keys import UnusableKeys
@@ -46,7 +46,8 @@ def run(
 ) -> None:
     """Run the whole catalogue in one process: REST, gRPC, the relay and, unless DATABASE_URL is set, PostgreSQL."""
     # Imported here: the other commands need none of the services, and start sooner without them.
-    from colophon import running
+    with loading():
+        from colophon import running
 
     running.run(data, host=host, rest_port=rest_port, grpc_port=grpc_port)
 
