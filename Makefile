@@ -37,13 +37,13 @@ test-faults: test-environment ## Kill and cut off everything a hundred times whi
 	@.venv/bin/pytest -m faults -s tests/faults
 
 .PHONY: bench
-bench: test-environment ## Measure the catalogue beside its yardsticks, on servers of its own; takes ten minutes
-	@tools/ensure-test-servers wrk h2load
-	@PYTHONPATH=tests .venv/bin/python -m benchmarks
+bench: test-environment ## Measure the catalogue beside its yardsticks, on servers of its own; BENCH="--only relay" a part
+	@tools/ensure-test-servers wrk h2load redis-benchmark
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks $(BENCH)
 
 .PHONY: bench-quick
 bench-quick: test-environment ## The same in two minutes, to see that all of it runs
-	@tools/ensure-test-servers wrk h2load
+	@tools/ensure-test-servers wrk h2load redis-benchmark
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks --quick
 
 .PHONY: up

@@ -1,78 +1,77 @@
 """`python -m benchmarks`: measures Colophon and its yardsticks in turn, and prints how they compare."""
 
 import argparse
-import statistics
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
+from benchmarks import documents, results
 from benchmarks.catalogue import a_catalogue
-from benchmarks.comparisons import Comparison, comparisons
-from benchmarks.load import Speed
+from benchmarks.figures import QUICK, WHOLE, Extent, Row
+from benchmarks.kinds import KINDS
+from benchmarks.measuring import Measurement
+from benchmarks.stage import Stage
+from benchmarks.table import HEADER, line_of
 
 
-class Extent(NamedTuple):
-    """How much is measured."""
+class Run:
+    """What was measured so far, and what could not be."""
 
-    books: int
-    rounds: int
-    seconds: float
+    def __init__(self, extent: Extent) -> None:
+        self._extent = extent
+        self._began = time.monotonic()
+        self.rows: dict[str, list[Row]] = {}
+        self.failed: list[str] = []
 
+    def take(self, kinds: Sequence[str]) -> None:
+        """Measures these, and prints each row when it is there."""
+        print(HEADER, flush=True)
+        self._tell("servers and books")
+        with a_catalogue(self._extent.books) as catalogue, ExitStack() as stack:
+            stage = Stage(catalogue, self._extent, stack)
+            for kind in kinds:
+                self._take_kind(kind, KINDS[kind](stage))
 
-_WHOLE: Final = Extent(books=100_000, rounds=5, seconds=5)
-_QUICK: Final = Extent(books=10_000, rounds=1, seconds=1)
+    def _take_kind(self, kind: str, measurements: Iterator[Measurement]) -> None:
+        self.rows[kind] = []
+        with self._going_on_after(kind):
+            for measurement in measurements:
+                self._tell(measurement.what)
+                with self._going_on_after(measurement.what):
+                    rows = measurement.take(self._extent)
+                    self.rows[kind] += rows
+                    print("\n".join(map(line_of, rows)), flush=True)
 
+    @contextmanager
+    def _going_on_after(self, what: str) -> Iterator[None]:
+        """So that what fails does not take the others along."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001  # whatever it is, it is told, and the run fails in the end
+            self.failed.append(what)
+            self._tell(f"{what} FAILED\n{traceback.format_exc()}")
 
-class Row(NamedTuple):
-    """What came of a comparison: medians over the rounds."""
-
-    comparison: Comparison
-    target: Speed
-    yardstick: Speed
-
-    @property
-    def ratio(self) -> float:
-        return self.target.rate / self.yardstick.rate
-
-
-def measure(comparison: Comparison, extent: Extent) -> Row:
-    """In turn, so that what else the machine does meets both. A first, short round warms them up."""
-    comparison.target.run(1)
-    comparison.yardstick.run(1)
-    pairs = [
-        (comparison.target.run(extent.seconds), comparison.yardstick.run(extent.seconds)) for _ in range(extent.rounds)
-    ]
-    targets, yardsticks = zip(*pairs, strict=True)
-    return Row(comparison, _median(targets), _median(yardsticks))
-
-
-def _median(speeds: Sequence[Speed]) -> Speed:
-    known = [speed.p99 for speed in speeds if speed.p99 is not None]
-    return Speed(statistics.median(speed.rate for speed in speeds), statistics.median(known) if known else None)
-
-
-def line_of(row: Row) -> str:
-    """A line of a table in Markdown."""
-    wanted, ratio = row.comparison.at_least, row.ratio
-    verdict = "" if ratio >= wanted else " (missed)"
-    p99 = "" if row.target.p99 is None else f"{row.target.p99 * 1_000:.1f} ms"
-    return (
-        f"| {row.comparison.what} | {row.comparison.against} | {row.target.rate:,.0f}/s | {p99} "
-        f"| {row.yardstick.rate:,.0f}/s | {ratio:.2f} | {wanted:.2f}{verdict} |"
-    )
+    def _tell(self, what: str) -> None:
+        print(f"{time.monotonic() - self._began:5.0f} s  {what}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean nothing")
-    parser.add_argument("--only", default="", help="measure what has this in its name")
+    parser.add_argument("--only", action="append", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("--docs", action="store_true", help="renew docs/benchmarks.md and its picture")
     options = parser.parse_args()
-    extent = _QUICK if options.quick else _WHOLE
-    print("| what | against | Colophon | p99 | yardstick | ratio | at least |")
-    print("|---|---|---|---|---|---|---|")
-    with a_catalogue(extent.books) as catalogue, comparisons(catalogue) as wanted:
-        for comparison in wanted:
-            if options.only in comparison.what:
-                print(line_of(measure(comparison, extent)), flush=True)
+    run = Run(QUICK if options.quick else WHOLE)
+    run.take([kind for kind in KINDS if not options.only or kind in options.only])
+    folder = results.QUICK if options.quick else results.FOLDER
+    kept = results.keep(folder, {kind: rows for kind, rows in run.rows.items() if rows}, list(KINDS))
+    documents.draw(kept, folder)
+    if options.docs:
+        documents.renew(kept)
+    if run.failed:
+        sys.exit(f"Not measured: {', '.join(run.failed)}")
 
 
 if __name__ == "__main__":

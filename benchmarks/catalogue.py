@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 import httpx
-import psycopg
+from book_db.books import pages
+from book_db.books.model import Book
 from book_db.migrations import upgrade
 from rest_api.users.keys import make_key_pair
 from support.people import PASSWORD
@@ -16,13 +18,10 @@ from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.workspace import Workspace
 
-_BOOKS: Final = """
-    INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
-    SELECT title, author, DATE '1800-01-01' + number %% 80000,
-        string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), 1
-    FROM generate_series(1, %s) AS number,
-        LATERAL (SELECT 'The Book of Number ' || number AS title, 'Author ' || number %% 997 AS author) AS made
-"""
+from benchmarks.filling import fill
+
+PAGE: Final = 100
+"""Books of a page."""
 
 _FOR_A_DAY: Final = "86400"
 
@@ -37,24 +36,45 @@ class Catalogue:
     rabbitmq: RabbitMQServer
     database_url: str
     environment: dict[str, str]
+    books: int
 
     def without_cache(self) -> dict[str, str]:
         return {name: value for name, value in self.environment.items() if name != "REDIS_URL"}
 
+    def beside(self, books: int) -> "Catalogue":
+        """Another one on the same servers, with so many books.
+
+        Its services must be started without the cache, which knows books by their numbers alone.
+        """
+        url = _database_of(self.postgresql, books)
+        return replace(self, database_url=url, environment=self.environment | {"DATABASE_URL": url}, books=books)
+
+    def some(self, number: int) -> list[int]:
+        """The ids of so many books, or of all if there are fewer, from all parts of the catalogue."""
+        return list(range(1, self.books + 1, max(1, self.books // number)))[:number]
+
+    def pages(self, number: int) -> list[str]:
+        """As many parameters of lists, each for a page of a hundred, from all parts of the catalogue."""
+        last = max(1, self.books - PAGE)
+        return [page_after(book_id) for book_id in range(0, last, max(1, last // number))][:number]
+
 
 @contextmanager
 def a_catalogue(books: int) -> Iterator[Catalogue]:
-    """With so many books of which nobody has been told. What it has started is gone at the end."""
-    workspace = Workspace()
+    """With so many books of which nobody has been told. What it has started is gone at the end.
+
+    All is on a disk and written as by servers with the defaults: a durable write is what is measured.
+    """
+    workspace = Workspace(on_disk=True)
     with ExitStack() as stack:
         stack.callback(workspace.close)
-        # Its files are written as those of a server with the defaults, for a durable write is what is measured.
+        rabbitmq = RabbitMQServer(workspace)
+        stack.callback(rabbitmq.dispose)
+        rabbitmq.launch()  # it is the slowest to come
         postgresql = stack.enter_context(PostgreSQLServer(workspace, careful=True))
         redis = stack.enter_context(RedisServer(workspace))
-        rabbitmq = stack.enter_context(RabbitMQServer(workspace))
-        url = postgresql.url_of(postgresql.create_database())
-        upgrade(url)
-        _fill(url, books)
+        url = _database_of(postgresql, books)
+        rabbitmq.wait_until_it_answers()
         environment = {
             "DATABASE_URL": url,
             "REDIS_URL": redis.url,
@@ -62,11 +82,11 @@ def a_catalogue(books: int) -> Iterator[Catalogue]:
             "ACCESS_TOKEN_SECONDS": _FOR_A_DAY,
             **_keys(workspace.make_folder("keys")),
         }
-        yield Catalogue(workspace, postgresql, redis, rabbitmq, url, environment)
+        yield Catalogue(workspace, postgresql, redis, rabbitmq, url, environment, books)
 
 
 def sign_in(url: str) -> str:
-    """An access token of somebody who has just registered."""
+    """An access token of somebody who has just registered, or did so before."""
     account = {"email": "reader@example.org", "password": PASSWORD}
     with httpx.Client(base_url=f"{url}/api/v1/auth", timeout=30) as client:
         client.post("/register", json=account)
@@ -74,10 +94,25 @@ def sign_in(url: str) -> str:
     return str(answer.json()["access_token"])
 
 
-def _fill(url: str, books: int) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(_BOOKS, [books])
-        connection.execute("VACUUM ANALYZE")
+def page_after(book_id: int) -> str:
+    """The parameters for the page of a list that begins after this book; 0 for the first."""
+    if not book_id:
+        return f"page_size={PAGE}"
+    return f"page_size={PAGE}&page_token={token_after(book_id)}"
+
+
+def token_after(book_id: int) -> str:
+    """By its id, nothing else of the book is in a token. To ask for fifty thousand pages in turn would take minutes."""
+    now = datetime.now(UTC)
+    return pages.encode(Book(book_id, "", "", date.min, 1, now, now))
+
+
+def _database_of(postgresql: PostgreSQLServer, books: int) -> str:
+    url = postgresql.url_of(postgresql.create_database())
+    upgrade(url)
+    if books:
+        fill(url, books)
+    return url
 
 
 def _keys(folder: Path) -> dict[str, str]:

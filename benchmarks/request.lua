@@ -8,7 +8,7 @@ end
 function init()
    local body = os.getenv("BODY")
    requests, turn = {}, 0
-   for path in os.getenv("PATHS"):gmatch("[^\n]+") do
+   for path in io.lines(os.getenv("PATHS")) do
       table.insert(requests, wrk.format(os.getenv("METHOD"), path, nil, body ~= "" and body or nil))
    end
    wanted = tonumber(os.getenv("STATUS"))

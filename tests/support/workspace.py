@@ -14,6 +14,7 @@ from pathlib import Path
 _REAPER = Path(__file__).with_name("reaper.py")
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes a folder of our own in there
+_ON_DISK = Path("/var/tmp")  # noqa: S108  # as above; it outlives a restart of the machine, which /tmp need not
 _ENOUGH = 2 * 1024**3
 """Bytes that must be free in memory for data to be put there."""
 
@@ -24,14 +25,18 @@ class Workspace:
     `close` ends them. Should the test run die before it comes to that, even by SIGKILL, the reaper does it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_disk: bool = False) -> None:
+        """With `on_disk` data lie on a disk also where memory would be quicker: for measuring what it costs."""
         self._reaper = subprocess.Popen(
             [sys.executable, "-I", "-S", _REAPER], stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
         )
         self.processes: dict[subprocess.Popen[bytes], str] = {}
         self.folder = self._make_base(_place_within_reach())
         # A database is copied for every test: in memory that takes a third of the time.
-        self.data_folder = self._make_base(_IN_MEMORY) if _has_room(_IN_MEMORY) else self.folder
+        if on_disk:
+            self.data_folder = self._make_base(_ON_DISK)
+        else:
+            self.data_folder = self._make_base(_IN_MEMORY) if _has_room(_IN_MEMORY) else self.folder
 
     def make_folder(self, name: str) -> Path:
         """A new folder for data, its name beginning with `name`."""

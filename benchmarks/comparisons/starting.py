@@ -1,0 +1,38 @@
+"""How soon a process is ready, and how much memory it has when nothing is asked of it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from support.services import GrpcApi, RestApi, Service
+
+from benchmarks.catalogue import Catalogue
+from benchmarks.figures import Extent, Row, Wanted
+from benchmarks.measuring import Measurement
+from benchmarks.stage import Stage
+from benchmarks.startup import start_and_idle
+
+_READY: Final = Wanted(1.5, "s", is_most=True)
+
+
+def starts(stage: Stage) -> Iterator[Measurement]:
+    yield _Starting(stage.catalogue, RestApi, Wanted(110, "MB", is_most=True))
+    yield _Starting(stage.catalogue, GrpcApi, Wanted(90, "MB", is_most=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Starting:
+    catalogue: Catalogue
+    service: type[Service]
+    memory: Wanted
+
+    @property
+    def what(self) -> str:
+        return f"start of {self.service.name}"
+
+    def take(self, extent: Extent) -> Sequence[Row]:
+        measured = start_and_idle(self.service, self.catalogue, extent.starts)
+        return [
+            Row(f"{self.what} until it is ready", "", measured.seconds, _READY),
+            Row(f"memory of {self.service.name}, idle", "", measured.megabytes, self.memory),
+        ]
