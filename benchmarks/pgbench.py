@@ -12,8 +12,7 @@ from benchmarks.postgres import output_of
 
 _CLIENTS: Final = 8
 
-# One statement, as Colophon's: BEGIN, two INSERTs and COMMIT would be four round trips, of which pgbench would mostly wait
-# for its own.
+# One statement, as Colophon's: BEGIN, two INSERTs and COMMIT are four round trips, and a third to a half slower.
 _TWO_ROWS: Final = """
 WITH written AS (
     INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)

@@ -32,6 +32,7 @@ _STYLE: Final = """
     .name { font-size: 14px; text-anchor: end; }
     .small { font-size: 12px; fill: var(--quiet); text-anchor: end; }
     .aim { font-size: 14px; fill: var(--quiet); text-anchor: middle; }
+    .better { font-size: 12px; fill: var(--quiet); }
     .figure { font-size: 14px; font-weight: 600; }
     .wanted { font-size: 12px; fill: var(--quiet); }
     .page { fill: var(--page); }
@@ -62,6 +63,7 @@ def svg_of(kinds: Mapping[str, Sequence[Row]]) -> str:
         f'  <rect class="page" width="{_WIDTH}" height="{bottom}" rx="6"/>',
         f'  <text class="title" x="24" y="36">{met} of {told} as wanted</text>',
         f'  <text class="aim" x="{aim}" y="36">as wanted</text>',
+        f'  <text class="better" x="{aim + 64}" y="36">longer is better</text>',
         *body,
         f'  <line x1="{aim}" y1="46" x2="{aim}" y2="{bottom - _GAP}" stroke-dasharray="5 4"/>',
         f'  <line x1="{_LEFT}" y1="46" x2="{_LEFT}" y2="{bottom - _GAP}"/>',

@@ -10,7 +10,7 @@ from benchmarks.catalogue import Catalogue
 from benchmarks.figures import Extent, Row, Wanted
 from benchmarks.measuring import Measurement
 from benchmarks.stage import Stage
-from benchmarks.startup import start_and_idle
+from benchmarks.startup import start_and_idle, start_once
 
 _READY: Final = Wanted(1.5, "s", is_most=True)
 
@@ -31,7 +31,10 @@ class _Starting:
         return f"start of {self.service.name}"
 
     def take(self, extent: Extent) -> Sequence[Row]:
-        measured = start_and_idle(self.service, self.catalogue, extent.starts)
+        if extent.warm_up:
+            measured = start_and_idle(self.service, self.catalogue, extent.starts)
+        else:
+            measured = start_once(self.service, self.catalogue)
         return [
             Row(f"{self.what} until it is ready", "", measured.seconds, _READY),
             Row(f"memory of {self.service.name}, idle", "", measured.megabytes, self.memory),
