@@ -1,11 +1,11 @@
 """How a figure is taken: in rounds, the target and its yardstick in turn."""
 
 import statistics
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import psutil  # type: ignore[import-untyped]  # psutil ships no types
 from support.server import Server
 
 from benchmarks.figures import Extent, Row, Speed, Wanted, median_of
@@ -61,6 +61,4 @@ class Comparison:
 
 def megabytes(server: Server) -> float:
     """The resident memory of a process, in MB of 1,000,000 bytes."""
-    asked = ["ps", "-o", "rss=", "-p", str(server.pid)]
-    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    return int(said) * 1_024 / 1_000_000
+    return float(psutil.Process(server.pid).memory_info().rss) / 1_000_000
