@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from benchmarks import documents, results
 from benchmarks.catalogue import a_catalogue
@@ -17,16 +18,16 @@ from benchmarks.table import HEADER, line_of
 
 
 class Run:
-    """What was measured so far, and what could not be."""
+    """Measures, and keeps the figures of each kind when they are there."""
 
-    def __init__(self, extent: Extent) -> None:
+    def __init__(self, extent: Extent, folder: Path) -> None:
         self._extent = extent
+        self._folder = folder
         self._began = time.monotonic()
-        self.rows: dict[str, list[Row]] = {}
         self.failed: list[str] = []
 
     def take(self, kinds: Sequence[str]) -> None:
-        """Measures these, and prints each row when it is there."""
+        """Prints each row as well."""
         print(HEADER, flush=True)
         self._tell("servers and books")
         with a_catalogue(self._extent.books) as catalogue, ExitStack() as stack:
@@ -35,14 +36,16 @@ class Run:
                 self._take_kind(kind, KINDS[kind](stage))
 
     def _take_kind(self, kind: str, measurements: Iterator[Measurement]) -> None:
-        self.rows[kind] = []
+        taken: list[Row] = []
         with self._going_on_after(kind):
             for measurement in measurements:
                 self._tell(measurement.what)
                 with self._going_on_after(measurement.what):
                     rows = measurement.take(self._extent)
-                    self.rows[kind] += rows
+                    taken += rows
                     print("\n".join(map(line_of, rows)), flush=True)
+        if taken:
+            results.keep(self._folder, {kind: taken}, list(KINDS))
 
     @contextmanager
     def _going_on_after(self, what: str) -> Iterator[None]:
@@ -63,10 +66,10 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
     parser.add_argument("--docs", action="store_true", help="renew docs/benchmarks.md and its picture")
     options = parser.parse_args()
-    run = Run(QUICK if options.quick else WHOLE)
-    run.take([kind for kind in KINDS if not options.only or kind in options.only])
     folder = results.QUICK if options.quick else results.FOLDER
-    kept = results.keep(folder, {kind: rows for kind, rows in run.rows.items() if rows}, list(KINDS))
+    run = Run(QUICK if options.quick else WHOLE, folder)
+    run.take([kind for kind in KINDS if not options.only or kind in options.only])
+    kept = results.kept(folder)
     documents.draw(kept, folder)
     if options.docs:
         documents.renew(kept)

@@ -23,6 +23,7 @@ _END: Final = "<!-- Until here -->\n"
 
 def draw(kinds: Mapping[str, Sequence[Row]], folder: Path) -> None:
     """The table and the picture into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{_NAME}.md").write_text(table_of(itertools.chain.from_iterable(kinds.values())))
     _draw_picture(kinds, folder)
 

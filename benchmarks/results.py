@@ -14,8 +14,8 @@ QUICK: Final = FOLDER / "quick"
 _FIGURES: Final = "figures.json"
 
 
-def keep(folder: Path, measured: Mapping[str, Sequence[Row]], order: Sequence[str]) -> dict[str, list[Row]]:
-    """Puts the rows of each kind in place of those that were kept of it, and returns all, in that order.
+def keep(folder: Path, measured: Mapping[str, Sequence[Row]], order: Sequence[str]) -> None:
+    """Puts the rows of each kind in place of those that were kept of it, all in that order.
 
     Each row holds both of the speeds that it compares, so rows of several runs may stand beside each other.
     """
@@ -24,7 +24,6 @@ def keep(folder: Path, measured: Mapping[str, Sequence[Row]], order: Sequence[st
     folder.mkdir(parents=True, exist_ok=True)
     plain = {kind: [asdict(row) for row in of_kind] for kind, of_kind in ordered.items()}
     (folder / _FIGURES).write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
-    return ordered
 
 
 def kept(folder: Path) -> dict[str, list[Row]]:
