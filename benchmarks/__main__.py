@@ -66,6 +66,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
     parser.add_argument("--docs", action="store_true", help="renew docs/benchmarks.md and its picture")
     options = parser.parse_args()
+    if options.quick and options.docs:
+        parser.error("the figures of the quick form mean nothing, least of all to readers of the docs")
     folder = results.QUICK if options.quick else results.FOLDER
     run = Run(QUICK if options.quick else WHOLE, folder)
     run.take([kind for kind in KINDS if not options.only or kind in options.only])

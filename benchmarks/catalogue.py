@@ -44,7 +44,7 @@ class Catalogue:
     def beside(self, books: int) -> "Catalogue":
         """Another one on the same servers, with so many books.
 
-        Its services must be started without the cache, which knows books by their numbers alone.
+        Those of its services that read must be started without the cache, which knows books by their numbers alone.
         """
         url = _database_of(self.postgresql, books)
         return replace(self, database_url=url, environment=self.environment | {"DATABASE_URL": url}, books=books)

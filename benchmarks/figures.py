@@ -76,7 +76,7 @@ class Wanted:
 
     figure: float
     unit: str = ""
-    """None for how many times the yardstick's speed it is."""
+    """Nothing for a ratio, of the speed to that of the yardstick."""
     is_most: bool = False
 
     def is_met_by(self, figure: float) -> bool:
