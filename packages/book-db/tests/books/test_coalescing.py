@@ -306,6 +306,25 @@ class TestAsManyAtOnceAsMayBe:
         assert await staying == 2
 
 
+class TestGatheringWhereManyAsk:
+    async def test_after_a_look_up_of_several_callers_the_next_gathers(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=1, linger=0.05)
+        look_up.let_go.set()
+        await asyncio.gather(coalescer.load("a"), coalescer.load("a"))
+        loads = []
+        for key in "bc":
+            loads.append(asyncio.create_task(coalescer.load(key)))
+            await a_turn()
+        assert look_up.wanted == [["a"]]
+        assert await asyncio.gather(*loads) == [2, 2]
+
+    async def test_who_asks_alone_does_not_wait(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_once=1, linger=60)
+        look_up.let_go.set()
+        async with asyncio.timeout(5):
+            assert [await coalescer.load(key) for key in "abc"] == [1, 2, 3]
+
+
 class TestAFault:
     async def test_of_one_key_is_not_the_others(self) -> None:
         wanted = []

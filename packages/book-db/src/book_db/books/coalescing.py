@@ -27,6 +27,7 @@ class Coalescer(Generic[Key, Value]):
         *,
         at_most: int = sys.maxsize,
         at_once: int = sys.maxsize,
+        linger: float = 0,
         faults: tuple[type[Exception], ...] = (),
         to_the_end: bool = False,
         at_rest: Callable[[], object] = lambda: None,
@@ -34,12 +35,16 @@ class Coalescer(Generic[Key, Value]):
         """``at_most`` is how many keys go into one look-up; of more, several are made.
 
         ``at_once`` is how many look-ups may be under way; one that is full does not wait for its turn.
+        ``linger`` is how long, in seconds, after one of several callers the next gathers: whoever asks alone waits for no
+        company, and where many ask they cost fewer look-ups.
         ``faults`` are errors that may be one key's fault: keys that met it together are looked up again one by one.
         ``to_the_end``: nothing that has begun is cancelled. ``at_rest`` is called when nothing is left to do.
         """
         self._look_up = look_up
         self._at_most = at_most
         self._at_once = at_once
+        self._linger = linger
+        self._lingering = False
         self._faults = faults
         self._to_the_end = to_the_end
         self._at_rest = at_rest
@@ -88,7 +93,7 @@ class Coalescer(Generic[Key, Value]):
             asyncio.get_running_loop().call_soon(self._start_in_turn)
 
     def _start_in_turn(self) -> None:
-        if len(self._tasks) < self._at_once:
+        if len(self._tasks) < self._at_once and not self._lingering:
             self._start()
 
     def _start(self) -> None:
@@ -98,10 +103,18 @@ class Coalescer(Generic[Key, Value]):
             return
         self._under_way |= dict.fromkeys(look_up.answers, look_up)
         task = asyncio.create_task(self._finish(look_up))
+        if self._linger and look_up.callers > 1:
+            self._lingering = True
+            asyncio.get_running_loop().call_later(self._linger, self._go_on)
         if not self._to_the_end:
             look_up.task = task
         self._tasks.add(task)
         task.add_done_callback(self._end)
+
+    def _go_on(self) -> None:
+        self._lingering = False
+        if self._gathering.answers:
+            self._start_in_turn()
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -169,11 +182,11 @@ class _LookUp(Generic[Key, Value]):
     def __init__(self) -> None:
         self.answers: defaultdict[Key, list[asyncio.Future[Value]]] = defaultdict(list)
         self.task: asyncio.Task[None] | None = None
-        self._waiting = 0
+        self.callers = 0
 
     @property
     def is_awaited(self) -> bool:
-        return self._waiting > 0
+        return self.callers > 0
 
     def answer(self, key: Key) -> asyncio.Future[Value]:
         """What will be the value for the key."""
@@ -200,10 +213,10 @@ class _LookUp(Generic[Key, Value]):
                 answer.cancel()
 
     def __enter__(self) -> "_LookUp[Key, Value]":
-        self._waiting += 1
+        self.callers += 1
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waiting -= 1
-        if self._waiting == 0 and self.task is not None:
+        self.callers -= 1
+        if self.callers == 0 and self.task is not None:
             self.task.cancel()  # has no effect on one that is done
