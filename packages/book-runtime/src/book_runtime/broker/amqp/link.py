@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Generic, TypeVar
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
 from book_runtime.broker import metrics
+from book_runtime.broker.amqp.brokers import Brokers, Connection
 from book_runtime.broker.amqp.pauses import Pauses
 from book_runtime.retry import Failure, retry
 
@@ -78,6 +78,7 @@ class Link(Generic[S]):
     ) -> None:
         """`use` returns after `stop`, and raises when the session is no good any more."""
         self._url = url
+        self._brokers = Brokers()
         self._client_name = f"{role} {name}"
         self._set_up = set_up
         self._use = use
@@ -157,7 +158,7 @@ class Link(Generic[S]):
 
     async def _try_to_open(self) -> tuple[AbstractConnection, S]:
         with stray_cancellation_means_lost():
-            connection = await connect(self._url, self._client_name)
+            connection = await connect(self._url, self._client_name, self._brokers)
             try:
                 async with asyncio.timeout(_PATIENCE):
                     session = await self._set_up(connection)
@@ -196,12 +197,17 @@ class Link(Generic[S]):
             self._log.warning(what, error=repr(error))
 
 
-async def connect(url: str, name: str) -> AbstractConnection:
-    """A connection under this name, which is given up when the broker is silent. Raises one of `LOST`."""
+async def connect(url: str, name: str, brokers: Brokers | None = None) -> AbstractConnection:
+    """A connection under this name, which is given up when the broker is silent. Raises one of `LOST`.
+
+    `brokers` remember which of them it was, for the next time.
+    """
     address = URL(url)
     if "heartbeat" not in address.query:
         address = address.update_query(heartbeat=str(_HEARTBEAT))
-    return await aio_pika.connect(address, timeout=_PATIENCE, client_properties={"connection_name": name})
+    connection = Connection(address, client_properties={"connection_name": name})
+    await connection.connect_to(brokers or Brokers(), _PATIENCE)
+    return connection
 
 
 async def close(connection: AbstractConnection) -> None:

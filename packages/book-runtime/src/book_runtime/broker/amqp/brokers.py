@@ -1,0 +1,63 @@
+"""Which broker a connection goes to, where several stand behind one name."""
+
+import asyncio
+import random
+import socket
+from typing import Any, Final
+
+import aio_pika
+from aiormq.connection import TransportFactory
+from aiormq.exceptions import AMQPConnectionError
+from yarl import URL
+
+_PATIENCE: Final = 9.0
+"""Seconds for all addresses together; a little less than what connecting may take."""
+
+
+class Brokers(TransportFactory):
+    """Connects to any address of the name, and to the next where one does not answer.
+
+    The one that it was last comes last: a broker that is frozen takes connections all the same, and says nothing on
+    them. Left to the resolver, the order may be the same each time, and nobody would ever come to the second.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, ...] | None = None
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A transport. Raises AMQPConnectionError with what the last address said."""
+        context = kwargs.pop("ssl_context_provider")
+        if url.scheme == "amqps":
+            kwargs |= {"ssl": await context.get_context(), "server_hostname": url.host}
+        try:
+            addresses = await self._addresses(url)
+            for address in addresses[:-1]:
+                try:
+                    return await self._connect(address, _PATIENCE / len(addresses), kwargs)
+                except OSError:
+                    continue
+            return await self._connect(addresses[-1], _PATIENCE / len(addresses), kwargs)
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+
+    async def _addresses(self, url: URL) -> list[tuple[Any, ...]]:
+        found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        addresses = list({address: None for *_, address in found})
+        random.shuffle(addresses)
+        return sorted(addresses, key=lambda address: address == self._last)
+
+    async def _connect(
+        self, address: tuple[Any, ...], patience: float, options: dict[str, Any]
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self._last = address
+        async with asyncio.timeout(patience):
+            return await asyncio.open_connection(*address[:2], **options)
+
+
+class Connection(aio_pika.Connection):
+    """One to any of the brokers that `connect` is given."""
+
+    async def connect_to(self, brokers: Brokers, timeout: float) -> None:
+        """As `connect`, which has no place for the brokers."""
+        self.kwargs["transport_factory"] = brokers
+        await self.connect(timeout)

@@ -1,0 +1,70 @@
+"""Several brokers behind one name, some of which do not answer."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from book_runtime.broker.amqp import AmqpPublisher
+from book_runtime.broker.messages import Message
+from book_runtime.broker.seam import NotConfirmed
+from support.ports import free_port
+from yarl import URL
+
+NAME = "brokers.test"
+
+
+@pytest.fixture
+def name(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has the resolver find these ports of this machine under NAME, always in this order."""
+    resolve = socket.getaddrinfo
+
+    def give(*ports: int) -> None:
+        def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+            if host != NAME:
+                return resolve(host, *arguments, **options)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return give
+
+
+def port_of(cable: Any) -> int:
+    return int(URL(cable.url).port or 0)
+
+
+@pytest.fixture
+def url(amqp_url: str) -> str:
+    """The test's virtual host, by the name."""
+    return str(URL(amqp_url).with_host(NAME))
+
+
+class TestSeveralBrokers:
+    async def test_the_next_one_is_taken_where_nobody_listens(
+        self, cable: Any, name: Callable[..., None], url: str
+    ) -> None:
+        name(free_port(), free_port(), free_port(), port_of(cable))
+        async with AmqpPublisher(url, "books.events") as publisher:
+            await asyncio.wait_for(publisher.ready(), 5)
+
+    async def test_one_that_takes_connections_and_says_nothing_is_left_for_another(
+        self,
+        make_cable: Callable[..., Awaitable[Any]],
+        name: Callable[..., None],
+        url: str,
+        a_message: Callable[..., Message],
+    ) -> None:
+        cables = [await make_cable(), await make_cable()]
+        name(*map(port_of, cables))
+        async with AmqpPublisher(url, "books.events", confirm_timeout=0.5) as publisher:
+            await asyncio.wait_for(publisher.ready(), 5)
+            frozen, other = sorted(cables, key=lambda each: each.connections, reverse=True)
+            frozen.silence()
+            with pytest.raises(NotConfirmed):
+                await publisher.publish([a_message()])
+            # To close the old connection in order is tried for five seconds.
+            await asyncio.wait_for(publisher.ready(), 8)
+            assert (frozen.connections, other.connections) == (1, 1)
+            frozen.resume()
