@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support.compose import NoDocker, Running, System, require_docker
@@ -28,17 +29,36 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             raise pytest.UsageError(str(error)) from error
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The unchanged compose file, brought up for these tests alone and taken down after them, however they end."""
-    passwords = {name: secrets.token_hex(16) for name in ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD")}
-    ports = {"REST_PORT": str(free_port()), "GRPC_PORT": str(free_port())}
-    system = System(f"colophon-test-{os.getpid()}", {**ports, **passwords}, tmp_path_factory.mktemp("compose"))
+    """The unchanged compose file, brought up for the tests of a module and taken down after them, however they end."""
+    with _brought_up(request, tmp_path_factory.mktemp("compose"), "REST_PORT", "GRPC_PORT") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The same with the profile `cluster`, reached through nginx."""
+    folder, ports = tmp_path_factory.mktemp("cluster"), ("NGINX_REST_PORT", "NGINX_GRPC_PORT")
+    with _brought_up(request, folder, *ports, profile="cluster") as running:
+        yield running
+
+
+@contextmanager
+def _brought_up(
+    request: pytest.FixtureRequest, folder: Path, rest: str, grpc: str, profile: str | None = None
+) -> Iterator[Running]:
+    """`rest` and `grpc` are the settings for the ports that are told."""
+    secret = ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD")
+    passwords = {name: secrets.token_hex(16) for name in secret}
+    ports = {name: free_port() for name in {"REST_PORT", "GRPC_PORT", rest, grpc}}
+    settings = passwords | {name: str(port) for name, port in ports.items()}
+    system = System(f"colophon-test-{os.getpid()}", settings, folder, profile=profile)
     failed_before = request.session.testsfailed
     with _taken_down(system):
         try:
             system.up()
-            yield Running(system, int(ports["REST_PORT"]), int(ports["GRPC_PORT"]), passwords)
+            yield Running(system, ports[rest], ports[grpc], passwords)
         except BaseException:
             _show(system, request.config)
             raise

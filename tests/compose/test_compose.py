@@ -77,17 +77,6 @@ def events_of(system: System, book_id: int) -> list[tuple[str, int]]:
     return [(event["kind"], int(event["version"])) for event in events if int(event["id"]) == book_id]
 
 
-def query(running: Running, sql: str) -> str:
-    """What PostgreSQL answers."""
-    return running.system.execute("postgres", *psql(running), f"--command={sql}").strip()
-
-
-def psql(running: Running) -> list[str]:
-    """The command that talks to the database, for the container of PostgreSQL."""
-    options = ("--host=127.0.0.1", "--username=colophon", "--dbname=colophon", "--quiet", "--no-align", "--tuples-only")
-    return ["env", f"PGPASSWORD={running.passwords['POSTGRES_PASSWORD']}", "psql", *options]
-
-
 class TestABook:
     def test_its_life_over_rest_is_seen_over_grpc_and_in_the_log(self, running: Running, client: httpx.Client) -> None:
         system = running.system
@@ -109,8 +98,8 @@ class TestABook:
         life = [("created", 1), ("updated", 2), ("deleted", 3)]
         wait_until(lambda: len(events_of(system, book["id"])) >= len(life), "three events in the log", within=90)
         assert events_of(system, book["id"]) == life
-        assert query(running, f"SELECT count(*) FROM event_log WHERE book_id = {book['id']}") == "3"  # noqa: S608
-        assert query(running, "SELECT count(*) FROM outbox") == "0"
+        assert running.query(f"SELECT count(*) FROM event_log WHERE book_id = {book['id']}") == "3"  # noqa: S608
+        assert running.query("SELECT count(*) FROM outbox") == "0"
         system.wait_until_healthy()
 
     def test_nobody_reads_it_without_a_token(self, running: Running, book: dict[str, Any]) -> None:
@@ -255,7 +244,7 @@ def _started_again(system: System) -> Iterator[None]:
 @contextmanager
 def _no_way_to_the_books(running: Running) -> Iterator[None]:
     """Whoever reads or writes books waits to the end of the block."""
-    command = ["docker", "exec", "--interactive", running.system.container("postgres"), *psql(running)]
+    command = ["docker", "exec", "--interactive", running.system.container("postgres"), *running.psql]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
         assert session.stdin
         assert session.stdout
@@ -265,7 +254,7 @@ def _no_way_to_the_books(running: Running) -> Iterator[None]:
 
 
 def _kept_waiting(running: Running) -> int:
-    return int(query(running, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    return int(running.query("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 def _is_told_to_stop(system: System, service: str) -> bool:

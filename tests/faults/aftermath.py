@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import httpx
 from faults.judge import Evidence
@@ -19,14 +19,14 @@ from support.services import GrpcApi
 _PATIENCE: Final = 60.0
 """Seconds until all that was held up must have arrived."""
 
-_LOG: Final = """
+LOG: Final = """
     SELECT position, kind, actor, book_id, title, author, publication_date::text, version
     FROM event_log ORDER BY position
 """
-_ROWS: Final = "SELECT id, title, author, publication_date::text, version FROM books"
-_NEWEST: Final = "SELECT coalesce(max(position), 0) FROM event_log"
-_ERROR: Final = re.compile(r"Traceback|\[(error|critical) +\]")
-_WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked_events)"
+ROWS: Final = "SELECT id, title, author, publication_date::text, version FROM books"
+NEWEST: Final = "SELECT coalesce(max(position), 0) FROM event_log"
+ERROR: Final = re.compile(r"Traceback|\[(error|critical) +\]")
+WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked_events)"
 
 
 async def evidence_of(system: System, load: Load, watcher: Watcher) -> Evidence:
@@ -34,10 +34,19 @@ async def evidence_of(system: System, load: Load, watcher: Watcher) -> Evidence:
     ended = {name for name, victim in system.victims.items() if not victim.is_running}
     assert not ended, f"{ended} ended by themselves"
     await _let_everything_arrive(system, watcher)
-    log = [(position, Entry(kind, actor, Book(*book))) for position, kind, actor, *book in await system.query(_LOG)]
-    rows = {book[0]: Book(*book) for book in await system.query(_ROWS)}
-    shown = await _shown(system.rest_url, rows.keys() | {entry.book.id for _, entry in log}, rows)
+    log, rows = entries_of(await system.query(LOG)), books_of(await system.query(ROWS))
+    shown = await shown_to_readers(system.rest_url, rows.keys() | {entry.book.id for _, entry in log}, rows)
     return Evidence(load.writes, load.reads, log, watcher.seen, rows, shown, await _left(system), _errors(system))
+
+
+def entries_of(log: Iterable[Sequence[Any]]) -> list[tuple[int, Entry]]:
+    """What LOG gives, each entry with its position."""
+    return [(position, Entry(kind, actor, Book(*book))) for position, kind, actor, *book in log]
+
+
+def books_of(rows: Iterable[Sequence[Any]]) -> dict[int, Book]:
+    """What ROWS gives, by id."""
+    return {book[0]: Book(*book) for book in rows}
 
 
 async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
@@ -58,11 +67,11 @@ async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
 
 async def _has_arrived(system: System, watcher: Watcher) -> bool:
     left = await _left(system)
-    return not left["outbox"] and not left[BOOK_LOG.queue] and await system.query(_NEWEST) == [(watcher.position,)]
+    return not left["outbox"] and not left[BOOK_LOG.queue] and await system.query(NEWEST) == [(watcher.position,)]
 
 
 async def _left(system: System) -> Mapping[str, int]:
-    [(outbox, parked)] = await system.query(_WAITING)
+    [(outbox, parked)] = await system.query(WAITING)
     return {"outbox": outbox, "parked events": parked} | await system.queued()
 
 
@@ -71,11 +80,11 @@ def _errors(system: System) -> list[str]:
         f"{service.name} logged: {line}"
         for service in system.services
         for line in service.output.splitlines()
-        if _ERROR.search(line)
+        if ERROR.search(line)
     ]
 
 
-async def _shown(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:
+async def shown_to_readers(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:
     """What a reader is shown, who looks again for as long as a cache may hold what is older."""
     shown: dict[int, Book | None] = {}
     began = time.monotonic()

@@ -36,6 +36,8 @@ class Evidence:
     """What is left where nothing should be."""
     errors: Sequence[str] = ()
     """What services have logged that tells of something nobody thought of."""
+    proxy_answers: frozenset[str] = frozenset()
+    """What writers may be told by what stands between them and the service, where something does."""
 
 
 class _Case:
@@ -91,9 +93,10 @@ def offences(evidence: Evidence) -> list[str]:
 
 
 def _answers(case: _Case) -> Iterator[str]:
+    foreseen = _ANSWERS | _UNAVAILABLE | case.evidence.proxy_answers
     for write in case.evidence.writes:
         for answer in {attempt.answer for attempt in write.attempts}:
-            if answer[0].isdigit() and answer not in _ANSWERS | _UNAVAILABLE:
+            if answer[0].isdigit() and answer not in foreseen:
                 yield f"{write} was answered {answer}"
         if write.key and any(attempt.answer == "503 outcome-unknown" for attempt in write.attempts):
             yield f"{write} has a key, and was told that its outcome is unknown"

@@ -35,6 +35,10 @@ class Shelf:
         self._coming = 0
 
     @property
+    def books(self) -> list[int]:
+        return list(self._versions)
+
+    @property
     def is_full(self) -> bool:
         """Whether there are as many books as there should be, counting those that are being made."""
         return len(self._versions) + self._coming >= BOOKS
@@ -45,7 +49,7 @@ class Shelf:
 
     def draw(self, random: Random) -> int:
         """Any book, and one of a few more often than the others: there writers meet."""
-        books = list(self._versions)
+        books = self.books
         return random.choice(books[:5] if random.random() < 1 / 3 else books)
 
     def version(self, book_id: int) -> int | None:
@@ -173,8 +177,14 @@ class Writer:
 class Load:
     """All writers at once."""
 
-    def __init__(self, writers: list[Writer]) -> None:
+    def __init__(self, writers: list[Writer], shelf: Shelf) -> None:
         self._writers = writers
+        self._shelf = shelf
+
+    @property
+    def books(self) -> list[int]:
+        """Those that there are now, as far as the writers know."""
+        return self._shelf.books
 
     @property
     def writes(self) -> list[Write]:
@@ -198,7 +208,7 @@ async def writing(url: str, seed: str) -> AsyncIterator[Load]:
             while not shelf.is_stocked:
                 await asyncio.sleep(0.01)
             try:
-                yield Load(writers)
+                yield Load(writers, shelf)
             finally:
                 stop.set()
 

@@ -19,11 +19,11 @@ def report_of(seed: str, havoc: Havoc, evidence: Evidence, deliveries: Deliverie
     return "\n".join(
         (
             f"seed {seed}",
-            f"{len(kills)} kills: {_counted(Counter(kill.victim for _, kill in kills))}",
-            f"{cuts.total()} cuts: {_counted(cuts)}",
+            f"{len(kills)} kills: {counted(Counter(kill.victim for _, kill in kills))}",
+            f"{cuts.total()} cuts: {counted(cuts)}",
             f"{len(evidence.writes):,} writes, asked for in {len(attempts):,} requests: "
-            + _counted(Counter(attempt.answer for attempt in attempts)),
-            f"{len(evidence.log):,} changes in the log: {_counted(changes)}",
+            + counted(Counter(attempt.answer for attempt in attempts)),
+            f"{len(evidence.log):,} changes in the log: {counted(changes)}",
             f"{deliveries.by_outcome['repeated']:,} events were delivered again and dropped",
             f"slowest recovery from a kill: {_slowest(kills)}",
             f"the same for the {len(alone)} that no other trouble met: {_slowest(alone)}",
@@ -31,7 +31,7 @@ def report_of(seed: str, havoc: Havoc, evidence: Evidence, deliveries: Deliverie
     )
 
 
-def _counted(counter: Counter[str]) -> str:
+def counted(counter: Counter[str]) -> str:
     return ", ".join(f"{what} {count:,}" for what, count in counter.most_common())
 
 

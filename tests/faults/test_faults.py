@@ -31,7 +31,10 @@ class TestUnderFire:
         print(f"FAULT_SEED={seed} repeats this schedule.")
         havoc = Havoc(system)
         try:
-            async with counting_deliveries(system) as deliveries, watching(system) as watcher:
+            async with (
+                counting_deliveries(system) as deliveries,
+                watching(system.rest_url, system.grpc_address) as watcher,
+            ):
                 async with writing(system.rest_url, seed) as load:
                     await havoc.carry_out(schedule_of(seed, kills=kills))
                 evidence = await evidence_of(system, load, watcher)

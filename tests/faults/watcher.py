@@ -1,14 +1,15 @@
 """Somebody who watches the catalogue from its beginning, at both replicas, and goes on whatever becomes of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import httpx
 from book_contracts import BookEventKind
 from book_contracts.client import BookCatalogue, Change
-from faults.system import System
 from faults.writes import Book, Entry, Kind
 from support.people import Person
 
@@ -22,8 +23,13 @@ _KINDS: Final[dict[BookEventKind, Kind]] = {
 class Watcher:
     """What was seen, in the order of its coming, each with its position."""
 
+    newest = datetime.min.replace(tzinfo=UTC)
+    """When the last of it was done."""
+
     def __init__(self) -> None:
         self.seen: list[tuple[int, Entry]] = []
+        self.arrivals: list[float] = []
+        """When each of them came, by the monotonic clock."""
 
     @property
     def position(self) -> int:
@@ -32,13 +38,15 @@ class Watcher:
     async def watch(self, catalogue: BookCatalogue) -> None:
         async for change in catalogue.watch(after=0):
             self.seen.append((change.position, _entry_of(change)))
+            self.arrivals.append(time.monotonic())
+            self.newest = change.time
 
 
 @asynccontextmanager
-async def watching(system: System) -> AsyncIterator[Watcher]:
+async def watching(rest_url: str, grpc_address: str) -> AsyncIterator[Watcher]:
     """Watches to the end of the block. Raises CatalogueError there, if watching came to an end before."""
     watcher = Watcher()
-    async with BookCatalogue(system.grpc_address, token=await _token(system.rest_url)) as catalogue:
+    async with BookCatalogue(grpc_address, token=await token_of_somebody(rest_url)) as catalogue:
         task = asyncio.create_task(watcher.watch(catalogue))
         try:
             yield watcher
@@ -48,7 +56,8 @@ async def watching(system: System) -> AsyncIterator[Watcher]:
                 await task
 
 
-async def _token(url: str) -> str:
+async def token_of_somebody(url: str) -> str:
+    """An access token of a new account."""
     async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
         return await (await Person.register(client)).sign_in()
 

@@ -35,16 +35,17 @@ class ComposeFailed(Exception):
 
 
 class System:
-    """All services of docker-compose.yml, under a project name of their own and with settings of their own."""
+    """The services of docker-compose.yml, under a project name of their own and with settings of their own."""
 
-    def __init__(self, project: str, settings: Mapping[str, str], folder: Path) -> None:
-        """`settings` are what a user would write into `.env`. Raises NoDocker."""
+    def __init__(self, project: str, settings: Mapping[str, str], folder: Path, *, profile: str | None = None) -> None:
+        """`settings` are what a user would write into `.env`. With a profile its services too. Raises NoDocker."""
         env_file = folder / "compose.env"
         env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self._project = project
         # What the shell exports wins over the file, so none of what the compose file asks for may be exported.
         self._environment = {k: v for k, v in os.environ.items() if f"${{{k}" not in _compose_file()}
         self._compose = [*_compose_command(), "-p", project, "-f", "docker-compose.yml", "--env-file", str(env_file)]
+        self._compose += ["--profile", profile] if profile else []
 
     def up(self) -> None:
         """Builds what has to be built, starts everything, and waits until it is healthy. Raises ComposeFailed."""
@@ -100,6 +101,18 @@ class System:
         """What a service has printed and logged so far."""
         return self.docker("logs", self.container(service), stderr=subprocess.STDOUT)
 
+    def kill(self, service: str) -> None:
+        """SIGKILL, after which it stays down until it is started."""
+        self.docker("kill", self.container(service))
+
+    def start(self, service: str) -> None:
+        """Starts one that was there before, and does not wait for it."""
+        self.docker("start", self.container(service))
+
+    def wait_until_well(self, service: str) -> None:
+        """Until one service is healthy. Raises AssertionError."""
+        wait_until(lambda: self.state(service) in _WELL, f"{service} is healthy", within=_HEALTHY)
+
     def execute(self, service: str, *command: str) -> str:
         """Runs a command inside a service's container and returns what it prints. Raises ComposeFailed."""
         return self.docker("exec", self.container(service), *command)
@@ -143,6 +156,21 @@ class Running:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.rest_port}"
+
+    def query(self, sql: str, *, service: str = "postgres") -> str:
+        """What PostgreSQL answers, or a replica of it. Raises ComposeFailed."""
+        return self.system.execute(service, *self.psql, f"--command={sql}").strip()
+
+    def rows(self, sql: str) -> list[list[Any]]:
+        """The same, row by row. Raises ComposeFailed."""
+        text = self.query(f"SELECT coalesce(json_agg(row_to_json(found)), '[]') FROM ({sql}) AS found")  # noqa: S608  # SQL of a test
+        return [list(row.values()) for row in json.loads(text)]
+
+    @property
+    def psql(self) -> list[str]:
+        """The command that talks to the database, for the container of PostgreSQL."""
+        options = ("--host=127.0.0.1", "--username=colophon", "--dbname=colophon", "--quiet", "--no-align")
+        return ["env", f"PGPASSWORD={self.passwords['POSTGRES_PASSWORD']}", "psql", *options, "--tuples-only"]
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, within: float) -> None:
