@@ -29,6 +29,9 @@ _READERS: Final = 4
 _PAUSE: Final = 0.02
 """Seconds between the reads of one reader."""
 
+_DOWN: Final = 5.0
+"""Seconds that a node stays away at the least, which is long enough for all to notice."""
+
 _PATIENCE: Final = 60.0
 """Seconds until events flow again after a loss."""
 
@@ -160,6 +163,7 @@ class Users:
         began = time.monotonic()
         await asyncio.to_thread(cluster.system.kill, victim)
         if not alone:
+            await asyncio.sleep(_DOWN)
             await self._all_go_on(since=datetime.now(UTC))
         await asyncio.to_thread(cluster.system.start, victim)
         await asyncio.to_thread(cluster.system.wait_until_well, victim)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+import httpx
 import pytest
 from compose.clusters import (
     BROKERS,
@@ -28,6 +29,23 @@ pytestmark = pytest.mark.compose
 
 _TO_BE_REPEATED: Final = ("UNAVAILABLE",)
 
+_ASK_FOR_MAILS: Final = """
+import json
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+for number in range(62):
+    request = Request(
+        "http://nginx:8000/api/v1/auth/forgot-password",
+        json.dumps({"email": f"{number}@example.org"}).encode(),
+        {"content-type": "application/json", "x-forwarded-for": f"198.51.100.{number}"},
+    )
+    try:
+        print(urlopen(request).status)
+    except HTTPError as error:
+        print(error.code)
+"""
+
 # What nginx says where no replica has answered it.
 _OF_NGINX: Final = frozenset(("502 outcome-unknown",))
 
@@ -40,6 +58,26 @@ class TestACluster:
         follows = "SELECT application_name, state FROM pg_stat_replication"
         assert cluster.query(follows) == "replica|streaming"
         assert cluster.query("SHOW transaction_read_only", service="postgres-replica") == "on"
+
+
+class TestNginx:
+    def test_clients_have_limits_of_their_own_behind_it(self, cluster: Running) -> None:
+        """Also those who say that they are others."""
+        answers = cluster.system.execute("grpc-api-2", "python", "-c", _ASK_FOR_MAILS).split()
+        assert answers == ["202"] * 60 + ["429"] * 2
+        assert ask_for_a_mail(cluster.url) == httpx.codes.ACCEPTED
+
+    def test_inner_services_are_not_published(self, cluster: Running) -> None:
+        published = {
+            service
+            for service in cluster.system.services
+            if any(cluster.system.inspect(service)["NetworkSettings"]["Ports"].values())
+        }
+        assert published == {"rest-api", "grpc-api", "nginx"}
+
+
+def ask_for_a_mail(url: str) -> int:
+    return httpx.post(f"{url}/api/v1/auth/forgot-password", json={"email": "nobody@example.org"}).status_code
 
 
 class TestLosingANode:

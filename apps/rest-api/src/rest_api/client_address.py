@@ -1,17 +1,27 @@
 """Where a request comes from."""
 
-from collections.abc import Iterator
+import asyncio
+import re
+import socket
+import time
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, cast
 
 from pydantic import AfterValidator, Field
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 _IPV4: Final = 4
 _SITE: Final = 64
 """Bits of an IPv6 address that one customer shares; the others they choose at will."""
+
+_NAME: Final = re.compile(r"(?!-)([a-z0-9-]{1,63}\.)*[a-z][a-z0-9-]{0,62}", re.IGNORECASE)
+"""A host's name by RFC 1123. Its last part begins with a letter, or it would be a broken address."""
+
+_GOOD_FOR: Final = 2.0
+"""Seconds after which a name is looked up again."""
 
 
 def address_of(request: HTTPConnection) -> str:
@@ -44,23 +54,73 @@ def _parsed(request: HTTPConnection) -> IPv4Address | IPv6Address | None:
 def _checked_networks(text: str) -> str:
     for network in _split(text):
         try:
-            ip_network(network)
+            _ = _NAME.fullmatch(network) or ip_network(network)
         except ValueError as error:
-            raise ValueError(f"it must be addresses and networks with commas between them: {error}") from None
+            raise ValueError(f"it must be addresses, networks and names with commas between them: {error}") from None
     return text
 
 
 Networks = Annotated[str, AfterValidator(_checked_networks), Field(examples=["10.0.0.0/8,fd00::/8", "127.0.0.1"])]
-"""Addresses and networks with commas between them."""
+"""Addresses, networks and names of hosts with commas between them."""
 
 
 def behind(proxies: str, app: ASGIApp) -> ASGIApp:
     """The app, which takes address and scheme of a client from X-Forwarded-For and X-Forwarded-Proto where they come
-    from one of these networks, and else never.
+    from one of these networks or hosts, and else never.
     """
-    trusted = [each for network in _split(proxies) for each in _in_both_families(ip_network(network))]
+    names = [each for each in _split(proxies) if _NAME.fullmatch(each)]
+    networks = [ip_network(each) for each in _split(proxies) if each not in names]
+    if names:
+        return _BehindNames(app, networks, names)
+    return _behind_networks(app, networks) if networks else app
+
+
+def _behind_networks(app: ASGIApp, networks: Iterable[IPv4Network | IPv6Network]) -> ASGIApp:
+    trusted = [each for network in networks for each in _in_both_families(network)]
     # uvicorn's types are its own, of the same shape.
-    return cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, app), trusted)) if trusted else app
+    return cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, app), trusted))
+
+
+class _BehindNames:
+    """Trusts those who bear these names now: in a network of containers nobody knows an address beforehand, and it may
+    change whenever one starts. A name that nobody bears is nobody's.
+
+    No request waits for a look-up, which a name server that is away would make long: who is trusted is what the last
+    one said.
+    """
+
+    def __init__(self, app: ASGIApp, networks: Iterable[IPv4Network | IPv6Network], names: Iterable[str]) -> None:
+        self._app = app
+        self._networks = list(networks)
+        self._names = list(names)
+        self._inner = _behind_networks(app, networks)
+        self._looked_up = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if time.monotonic() - self._looked_up > _GOOD_FOR and self._looking is None and _may_matter(scope):
+            self._looking = asyncio.create_task(self._look_up())
+        await self._inner(scope, receive, send)
+
+    async def _look_up(self) -> None:
+        try:
+            found = await asyncio.gather(*map(_addresses_of, self._names))
+            bearers = [ip_network(address) for addresses in found for address in addresses]
+            self._inner = _behind_networks(self._app, [*self._networks, *bearers])
+        finally:
+            self._looked_up, self._looking = time.monotonic(), None
+
+
+def _may_matter(scope: Scope) -> bool:
+    return scope["type"] == "lifespan" or any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+
+
+async def _addresses_of(name: str) -> set[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {str(address[0]).partition("%")[0] for *_, address in found}
 
 
 def _split(text: str) -> list[str]:

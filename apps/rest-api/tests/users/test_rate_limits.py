@@ -229,8 +229,8 @@ class TestSettings:
         assert "for example 20/minute" in str(refused.value)
         assert "often" not in str(refused.value)
 
-    @pytest.mark.parametrize("proxies", ["10.0.0.1/8", "proxy.example.org", "*", "10.0.0.0/33"])
-    def test_proxies_are_addresses_and_networks(
+    @pytest.mark.parametrize("proxies", ["10.0.0.1/8", "10.0.0", "proxy_1", "*", "10.0.0.0/33"])
+    def test_proxies_are_addresses_networks_and_names(
         self, database_url: str, rest_settings: RestSettings, proxies: str
     ) -> None:
         with pytest.raises(SettingsError, match="TRUSTED_PROXIES: it must be addresses"):
