@@ -9,6 +9,8 @@ import httpx
 import pytest
 from compose.clusters import (
     BROKERS,
+    CONSUMERS,
+    RELAYS,
     Loss,
     Readers,
     Users,
@@ -18,7 +20,7 @@ from compose.clusters import (
     members_of_the_log,
     reading,
 )
-from faults.aftermath import LOG, NEWEST, ROWS, WAITING, books_of, entries_of, shown_to_readers
+from faults.aftermath import LOG, NEWEST, ROWS, WAITING, books_of, entries_of, errors_in, shown_to_readers
 from faults.judge import Evidence, offences
 from faults.load import Load, writing
 from faults.report import counted
@@ -26,6 +28,8 @@ from faults.watcher import Watcher, watching
 from support.compose import Running, wait_until
 
 pytestmark = pytest.mark.compose
+
+OURS: Final = ("rest-api", "rest-api-2", *RELAYS, *CONSUMERS)
 
 _TO_BE_REPEATED: Final = ("UNAVAILABLE",)
 
@@ -124,7 +128,10 @@ async def evidence_of(cluster: Running, load: Load, readers: Readers, watcher: W
     log, rows = entries_of(cluster.rows(LOG)), books_of(cluster.rows(ROWS))
     shown = await shown_to_readers(cluster.url, rows.keys() | {entry.book.id for _, entry in log}, rows)
     reads = load.reads | readers.books
-    return Evidence(load.writes, reads, log, watcher.seen, rows, shown, left_in(cluster), proxy_answers=_OF_NGINX)
+    errors = errors_in({service: cluster.system.log(service) for service in OURS})
+    return Evidence(
+        load.writes, reads, log, watcher.seen, rows, shown, left_in(cluster), errors, proxy_answers=_OF_NGINX
+    )
 
 
 def left_in(cluster: Running) -> dict[str, int]:

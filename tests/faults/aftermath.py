@@ -25,7 +25,7 @@ LOG: Final = """
 """
 ROWS: Final = "SELECT id, title, author, publication_date::text, version FROM books"
 NEWEST: Final = "SELECT coalesce(max(position), 0) FROM event_log"
-ERROR: Final = re.compile(r"Traceback|\[(error|critical) +\]")
+_ERROR: Final = re.compile(r"Traceback|\[(error|critical) +\]")
 WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked_events)"
 
 
@@ -35,8 +35,9 @@ async def evidence_of(system: System, load: Load, watcher: Watcher) -> Evidence:
     assert not ended, f"{ended} ended by themselves"
     await _let_everything_arrive(system, watcher)
     log, rows = entries_of(await system.query(LOG)), books_of(await system.query(ROWS))
+    errors = errors_in({service.name: service.output for service in system.services})
     shown = await shown_to_readers(system.rest_url, rows.keys() | {entry.book.id for _, entry in log}, rows)
-    return Evidence(load.writes, load.reads, log, watcher.seen, rows, shown, await _left(system), _errors(system))
+    return Evidence(load.writes, load.reads, log, watcher.seen, rows, shown, await _left(system), errors)
 
 
 def entries_of(log: Iterable[Sequence[Any]]) -> list[tuple[int, Entry]]:
@@ -75,13 +76,9 @@ async def _left(system: System) -> Mapping[str, int]:
     return {"outbox": outbox, "parked events": parked} | await system.queued()
 
 
-def _errors(system: System) -> list[str]:
-    return [
-        f"{service.name} logged: {line}"
-        for service in system.services
-        for line in service.output.splitlines()
-        if ERROR.search(line)
-    ]
+def errors_in(logs: Mapping[str, str]) -> list[str]:
+    """What services have logged, by their names, that tells of something nobody thought of."""
+    return [f"{name} logged: {line}" for name, log in logs.items() for line in log.splitlines() if _ERROR.search(line)]
 
 
 async def shown_to_readers(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:
