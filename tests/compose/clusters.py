@@ -142,6 +142,11 @@ class Loss:
     failed_writes: int
     failed_reads: int
 
+    @property
+    def longest(self) -> float:
+        """Of all these times."""
+        return max(self.writing, self.reading, self.watching)
+
     def __str__(self) -> str:
         return (
             f"{self.victim + ', ' + self.role:<42} back after {self.down:4.1f} s; longest without a write "

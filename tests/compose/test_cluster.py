@@ -33,6 +33,9 @@ OURS: Final = ("rest-api", "rest-api-2", *RELAYS, *CONSUMERS)
 
 _TO_BE_REPEATED: Final = ("UNAVAILABLE",)
 
+_LONGEST: Final = 30.0
+"""Seconds that anybody may have to wait for anything while a node is lost, on a busy machine."""
+
 _ASK_FOR_MAILS: Final = """
 import json
 from urllib.error import HTTPError
@@ -99,6 +102,7 @@ class TestLosingANode:
         assert offences(evidence) == []
         assert [what for _, what in readers.failures if not what.startswith(_TO_BE_REPEATED)] == []
         assert len(readers.failures) < len(readers.answered) / 100
+        assert [str(loss) for loss in losses if loss.longest > _LONGEST] == []
         await asyncio.to_thread(wait_until_the_replica_has_all, cluster)
         await asyncio.to_thread(cluster.system.wait_until_healthy)
 

@@ -69,7 +69,12 @@ class TestRestart:
         assert_nothing_was_logged_for_each_attempt(logs)
 
     async def test_a_broker_that_comes_back_empty_gets_all_its_queues_and_exchanges_again(
-        self, own_rabbitmq: Any, handler: Any, a_message: Callable[..., Message], publish_like_a_relay: Relay
+        self,
+        own_rabbitmq: Any,
+        handler: Any,
+        a_message: Callable[..., Message],
+        publish_like_a_relay: Relay,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         consumer = AmqpConsumer(own_rabbitmq.url, TOPOLOGY)
         async with AmqpPublisher(own_rabbitmq.url, TOPOLOGY.exchange) as publisher, consumer.consuming(handler):
@@ -82,6 +87,8 @@ class TestRestart:
             # It waits until the consumer has bound its queue: before that nobody would take it.
             await asyncio.wait_for(publish_like_a_relay(publisher, [a_message(2)]), 60)
             await handler.has(["event-2"])
+        # That it was stopped in order is no error, and is said by the link.
+        assert [record for record in caplog.records if record.name.startswith("aiormq")] == []
 
 
 async def grows_to(published: list[str], count: int) -> None:

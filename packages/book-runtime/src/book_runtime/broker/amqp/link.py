@@ -55,7 +55,11 @@ LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 class _SaidOnceByUs(logging.Filter):
     """Drops what aiormq logs for each failed attempt and lost connection: this module says it, and says it once."""
 
-    _SAID: Final = ("error when creating transport", "Cancelling cause reader exited abnormally")
+    _SAID: Final = (
+        "error when creating transport",
+        "Cancelling cause reader exited abnormally",
+        "Unexpected connection close from remote",
+    )
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith(self._SAID)
