@@ -19,6 +19,7 @@ _HEALTHY: Final = 300.0
 """Seconds from there until all are healthy."""
 
 _LABEL: Final = "com.docker.compose.project"
+_SERVICE: Final = "com.docker.compose.service"
 
 _WELL: Final = ("healthy", "exited 0")
 
@@ -75,7 +76,9 @@ class System:
 
     @cached_property
     def services(self) -> list[str]:
-        return self.compose("config", "--services").split()
+        """Those that were brought up. docker-compose 1.29, when asked for services, names those of all profiles."""
+        names = ("ps", "--all", f"--filter=label={_LABEL}={self._project}", f'--format={{{{.Label "{_SERVICE}"}}}}')
+        return sorted(self.docker(*names).split())
 
     def state(self, service: str) -> str:
         """healthy, starting, unhealthy, running (where there is no health check), or exited with its code."""
@@ -91,7 +94,7 @@ class System:
 
     def container(self, service: str) -> str:
         """The id of a service's container, running or not."""
-        filters = (f"label={_LABEL}={self._project}", f"label=com.docker.compose.service={service}")
+        filters = (f"label={_LABEL}={self._project}", f"label={_SERVICE}={service}")
         ids = self.docker("ps", "--all", "--quiet", "--no-trunc", *(f"--filter={one}" for one in filters)).split()
         if len(ids) != 1:
             raise ComposeFailed(f"{service} has {len(ids)} containers")
