@@ -11,6 +11,7 @@ import aio_pika
 import jwt
 import psycopg
 from book_contracts.events import EXCHANGE
+from grpc_api.consumer import BOOK_LOG
 from support.services import OutboxRelay
 
 from benchmarks.measuring import Comparison, Measurement
@@ -65,6 +66,8 @@ async def _keep_messages(url: str) -> None:
     """Binds a queue to both exchanges. It keeps the last messages, for there is nobody to read it."""
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
+        # Or it would keep all that is published here for the next grpc-api, whose log is measured later.
+        await channel.queue_delete(BOOK_LOG.queue)
         queue = await channel.declare_queue(_QUEUE, durable=True, arguments={"x-max-length": _KEPT})
         for name in _EXCHANGES:
             await queue.bind(await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True), "#")
