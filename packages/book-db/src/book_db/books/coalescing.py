@@ -35,8 +35,8 @@ class Coalescer(Generic[Key, Value]):
         """``at_most`` is how many keys go into one look-up; of more, several are made.
 
         ``at_once`` is how many look-ups may be under way; one that is full does not wait for its turn.
-        ``linger`` is how long, in seconds, after one of several callers the next gathers: whoever asks alone waits for no
-        company, and where many ask they cost fewer look-ups.
+        ``linger`` is how long, in seconds, after one of several callers the next gathers: whoever asks alone waits for
+        no company, and where many ask they cost fewer look-ups.
         ``faults`` are errors that may be one key's fault: keys that met it together are looked up again one by one.
         ``to_the_end``: nothing that has begun is cancelled. ``at_rest`` is called when nothing is left to do.
         """
