@@ -351,7 +351,8 @@ class TestAFault:
 
 class TestWhatGoesToTheEnd:
     async def test_is_not_cancelled_by_who_gives_up(self) -> None:
-        going_on, done = asyncio.Event(), []
+        going_on = asyncio.Event()
+        done: list[str] = []
 
         async def write(keys: Collection[str]) -> Mapping[str, None]:
             await going_on.wait()

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
+import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.abc import AbstractChannel as UnderlyingChannel
 
 from book_runtime.broker import metrics
 from book_runtime.broker.amqp.envelope import to_amqp
@@ -81,9 +81,9 @@ class AmqpPublisher:
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await declare_topic_exchange(channel, self._exchange_name)
-        return _Session(
-            channel, await channel.get_underlay_channel(), self._exchange_name, self._confirm_timeout, self._in_flight
-        )
+        # The interface of aiormq's channels has no word for `wait`.
+        underlying = cast(aiormq.Channel, await channel.get_underlay_channel())
+        return _Session(channel, underlying, self._exchange_name, self._confirm_timeout, self._in_flight)
 
     async def _use(self, session: "_Session") -> None:
         self._session = session
@@ -99,7 +99,7 @@ class _Session:
     def __init__(
         self,
         channel: AbstractChannel,
-        underlying: UnderlyingChannel,
+        underlying: aiormq.Channel,
         exchange: str,
         confirm_timeout: float,
         in_flight: int,
