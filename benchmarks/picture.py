@@ -87,9 +87,9 @@ def draw_png(svg: Path, png: Path) -> None:
         raise NotInstalled("Chromium, which draws the picture, is not on this machine.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(device_scale_factor=2, color_scheme="light")
+        page = browser.new_page(device_scale_factor=1.5, color_scheme="light")
         page.set_content(f'<body style="margin: 0">{svg.read_text()}</body>')
-        page.locator("svg").screenshot(path=png, omit_background=True)
+        page.locator("svg").screenshot(path=png)
         browser.close()
 
 
