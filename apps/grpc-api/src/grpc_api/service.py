@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from book_db.books import pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, Catalogue
-from book_db.books.coalescing import Queue
+from book_db.books.coalescing import BUSY, Queue
 from book_db.books.model import Page
 from book_db.books.selection import Order, Selection
 from books.v1 import book_service_pb2_grpc
@@ -41,7 +41,7 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
     def __init__(self, catalogue: Catalogue, watches: Watches) -> None:
         self._catalogue = catalogue
         self._watches = watches
-        self._lists = Queue(self._list)
+        self._lists = Queue(self._list, turns=BUSY)
 
     async def GetBook(self, request: GetBookRequest, context: Any) -> GetBookResponse:
         with Checks() as check:

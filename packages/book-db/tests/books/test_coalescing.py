@@ -306,23 +306,28 @@ class TestAsManyAtOnceAsMayBe:
         assert await staying == 2
 
 
-class TestGatheringWhereManyAsk:
-    async def test_after_a_look_up_of_several_callers_the_next_gathers(self, look_up: LookUp) -> None:
-        coalescer = Coalescer(look_up, at_once=1, linger=0.05)
+class TestTurnsWithoutAPause:
+    async def test_bring_together_who_comes_in_each_of_them(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, turns=10)
         look_up.let_go.set()
-        await asyncio.gather(coalescer.load("a"), coalescer.load("a"))
         loads = []
-        for key in "bc":
+        for key in "abc":
             loads.append(asyncio.create_task(coalescer.load(key)))
             await a_turn()
-        assert look_up.wanted == [["a"]]
-        assert await asyncio.gather(*loads) == [2, 2]
+        assert look_up.wanted == []
+        assert await asyncio.gather(*loads) == [1, 1, 1]
+        assert look_up.wanted == [["a", "b", "c"]]
 
-    async def test_who_asks_alone_does_not_wait(self, look_up: LookUp) -> None:
-        coalescer = Coalescer(look_up, at_once=1, linger=60)
+    async def test_are_few_for_who_asks_alone(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, turns=10)
+        loading = asyncio.create_task(coalescer.load("a"))
+        turns = 0
+        while not look_up.wanted:
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns <= 13
         look_up.let_go.set()
-        async with asyncio.timeout(5):
-            assert [await coalescer.load(key) for key in "abc"] == [1, 2, 3]
+        assert await loading == 1
 
 
 class TestAFault:

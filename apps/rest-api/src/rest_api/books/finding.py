@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
-from book_db.books.coalescing import Queue
+from book_db.books.coalescing import BUSY, Queue
 from book_db.books.model import Page
 from book_db.books.pages import LENGTH_MAX
 from book_db.books.selection import Field as BookField
@@ -245,7 +245,7 @@ class Lists:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._made = Queue(self._make)
+        self._made = Queue(self._make, turns=BUSY)
 
     async def find(self, path: str, query: str) -> "_Found | None":
         """The list that a query asks for; None where something is wrong with the query."""

@@ -16,7 +16,7 @@ from sqlalchemy import Row, TextClause
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from book_db.books import finding, statements
-from book_db.books.coalescing import Coalescer
+from book_db.books.coalescing import BUSY, Coalescer
 from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys, is_taken
 from book_db.books.model import ANY_VERSION, Added, Book, Change, Draft, Page, Precondition
 from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
@@ -33,9 +33,6 @@ _ID_MAX: Final = 2**63 - 1
 
 _TOGETHER: Final = 500
 """Books that are looked up together: 6 MB of the longest, which Redis sends well within the time it is given."""
-
-_LINGER: Final = 0.001
-"""Seconds for which look-ups in Redis gather under load. Each costs 0.3 ms of this process, whatever is in it."""
 
 _LOOK_UPS: Final = 2
 """Those in PostgreSQL at a time; in Redis it is one. A look-up costs 0.3 to 0.5 ms of this process however many books
@@ -54,11 +51,11 @@ class Catalogue:
         self._database = database
         self._cache = cache
         self._bell = bell
-        self._cached = Coalescer(cache.get, at_most=_TOGETHER, at_once=1, linger=_LINGER)
-        self._stored = Coalescer(self._fetch, at_most=_TOGETHER, at_once=_LOOK_UPS)
+        self._cached = Coalescer(cache.get, at_most=_TOGETHER, at_once=1, turns=BUSY)
+        self._stored = Coalescer(self._fetch, at_most=_TOGETHER, at_once=_LOOK_UPS, turns=BUSY)
         # Two, so that one writes while the other waits for the disk.
         self._additions = Coalescer(
-            self._add_together, at_most=_TOGETHER, at_once=2, faults=(DBAPIError,), to_the_end=True
+            self._add_together, at_most=_TOGETHER, at_once=2, turns=BUSY, faults=(DBAPIError,), to_the_end=True
         )
         self._keys = IdempotencyKeys(database)
         self._writes: set[asyncio.Task[Any]] = set()

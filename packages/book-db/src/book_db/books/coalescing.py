@@ -6,7 +6,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+BUSY: Final = 10
+"""Turns of the event loop in which a server with work to do has taken in what waits for it. grpc.aio needs about six
+from one call to the next: with 32 callers, 23 of them then go together where it was one with a single turn.
+"""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -15,8 +20,9 @@ Value = TypeVar("Value")
 class Coalescer(Generic[Key, Value]):
     """Gathers the keys that are asked for and looks them up together, each once.
 
-    Those of one turn of the event loop go together, and where as many look-ups are under way as may be, all that come
-    until one of them ends. So the more is asked for, the more goes into one look-up, and nobody waits for company.
+    Those that come in turns of the event loop without a pause go together, and where as many look-ups are under way as
+    may be, all that come until one of them ends. So the more is asked for, the more goes into one look-up, and who asks
+    alone waits for no company.
 
     A look-up is cancelled when all who waited for it have given up, and goes on as long as one waits.
     """
@@ -27,7 +33,7 @@ class Coalescer(Generic[Key, Value]):
         *,
         at_most: int = sys.maxsize,
         at_once: int = sys.maxsize,
-        linger: float = 0,
+        turns: int = 1,
         faults: tuple[type[Exception], ...] = (),
         to_the_end: bool = False,
         at_rest: Callable[[], object] = lambda: None,
@@ -35,16 +41,15 @@ class Coalescer(Generic[Key, Value]):
         """``at_most`` is how many keys go into one look-up; of more, several are made.
 
         ``at_once`` is how many look-ups may be under way; one that is full does not wait for its turn.
-        ``linger`` is how long, in seconds, after one of several callers the next gathers: whoever asks alone waits for
-        no company, and where many ask they cost fewer look-ups.
+        ``turns`` is for how many turns of the event loop nobody new must have come until a look-up starts: an idle one
+        takes microseconds, and a busy server takes several from one caller to the next.
         ``faults`` are errors that may be one key's fault: keys that met it together are looked up again one by one.
         ``to_the_end``: nothing that has begun is cancelled. ``at_rest`` is called when nothing is left to do.
         """
         self._look_up = look_up
         self._at_most = at_most
         self._at_once = at_once
-        self._linger = linger
-        self._lingering = False
+        self._turns = turns
         self._faults = faults
         self._to_the_end = to_the_end
         self._at_rest = at_rest
@@ -90,10 +95,19 @@ class Coalescer(Generic[Key, Value]):
         if len(self._gathering.answers) == self._at_most:
             self._start()
         if not self._gathering.answers:
-            asyncio.get_running_loop().call_soon(self._start_in_turn)
+            self._start_soon()
 
-    def _start_in_turn(self) -> None:
-        if len(self._tasks) < self._at_once and not self._lingering:
+    def _start_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._wait_for_more, self._gathering, 0, self._turns)
+
+    def _wait_for_more(self, look_up: "_LookUp[Key, Value]", callers: int, turns: int) -> None:
+        if look_up is not self._gathering or len(self._tasks) >= self._at_once:
+            return
+        if look_up.callers > callers:
+            turns = self._turns
+        if turns > 1:
+            asyncio.get_running_loop().call_soon(self._wait_for_more, look_up, look_up.callers, turns - 1)
+        else:
             self._start()
 
     def _start(self) -> None:
@@ -103,23 +117,15 @@ class Coalescer(Generic[Key, Value]):
             return
         self._under_way |= dict.fromkeys(look_up.answers, look_up)
         task = asyncio.create_task(self._finish(look_up))
-        if self._linger and look_up.callers > 1:
-            self._lingering = True
-            asyncio.get_running_loop().call_later(self._linger, self._go_on)
         if not self._to_the_end:
             look_up.task = task
         self._tasks.add(task)
         task.add_done_callback(self._end)
 
-    def _go_on(self) -> None:
-        self._lingering = False
-        if self._gathering.answers:
-            self._start_in_turn()
-
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if self._gathering.answers:
-            self._start_in_turn()
+            self._start_soon()
         else:
             self._look_around()
 
@@ -157,8 +163,10 @@ class Queue(Generic[Key, Value]):
     all that have come by then.
     """
 
-    def __init__(self, ask: Callable[[Key], Awaitable[Value]]) -> None:
+    def __init__(self, ask: Callable[[Key], Awaitable[Value]], *, turns: int = 1) -> None:
+        """``turns``: see `Coalescer`."""
         self._ask = ask
+        self._turns = turns
         self._asking: dict[Key, Coalescer[Key, Value]] = {}
 
     async def load(self, key: Key) -> Value:
@@ -166,7 +174,7 @@ class Queue(Generic[Key, Value]):
         asking = self._asking.get(key)
         if asking is None:
             forget = partial(self._asking.pop, key, None)
-            asking = self._asking[key] = Coalescer(self._ask_one, at_once=1, at_rest=forget)
+            asking = self._asking[key] = Coalescer(self._ask_one, at_once=1, turns=self._turns, at_rest=forget)
         return await asking.load(key)
 
     async def _ask_one(self, keys: Collection[Key]) -> dict[Key, Value]:
