@@ -6,7 +6,7 @@ set -euo pipefail
 install --owner=rabbitmq --group=rabbitmq --mode=400 /first/.erlang.cookie /var/lib/rabbitmq/.erlang.cookie
 
 # One that is new and finds nobody would begin a cluster of its own.
-if [ ! -e /var/lib/rabbitmq/mnesia ]; then
+if ! compgen -G '/var/lib/rabbitmq/mnesia/rabbit@*' >/dev/null; then
   until (exec 3<>/dev/tcp/rabbitmq/25672) 2>/dev/null; do
     sleep 1
   done
