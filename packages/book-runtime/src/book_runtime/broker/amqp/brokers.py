@@ -60,4 +60,9 @@ class Connection(aio_pika.Connection):
     async def connect_to(self, brokers: Brokers, timeout: float) -> None:
         """As `connect`, which has no place for the brokers."""
         self.kwargs["transport_factory"] = brokers
-        await self.connect(timeout)
+        try:
+            await self.connect(timeout)
+        except BaseException:
+            # One that never opened closes itself when it is collected: in a task, wherever that happens to be.
+            await self.close()
+            raise
