@@ -1,8 +1,10 @@
 """Proxies that are known by their names."""
 
 import asyncio
+import socket
 
 import pytest
+from rest_api import client_address
 from rest_api.client_address import behind
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -53,3 +55,14 @@ class TestAProxyByName:
     async def test_stands_beside_networks(self) -> None:
         app = behind("nobody.invalid, 10.0.0.0/8", tell_the_client)
         assert await clients_seen_by(app, "10.1.2.3") == [CLIENT, CLIENT]
+
+    async def test_is_believed_on_while_the_name_server_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(client_address, "_GOOD_FOR", 0)
+        app = behind("localhost", tell_the_client)
+        assert await clients_seen_by(app, PEER) == [PEER, CLIENT]
+
+        async def away(*_: object, **__: object) -> None:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", away)
+        assert await clients_seen_by(app, PEER) == [CLIENT, CLIENT]

@@ -121,6 +121,16 @@ class TestWhatIsNotPlain:
         assert answer.status_code in {404, 422}
         assert went_short == ([] if book_id != "%31" else ["getBook"])
 
+    async def test_so_is_a_body_where_none_belongs(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
+        answer = await client.request("GET", f"{BOOKS}?page_size=1", content=b"{}", headers=JSON)
+        assert (answer.status_code, went_short) == (200, [])
+
+    async def test_a_stranger_is_told_of_a_body_that_is_too_long_before_of_the_token(
+        self, stranger: httpx.AsyncClient, went_short: list[str]
+    ) -> None:
+        answer = await stranger.post(BOOKS, content=b" " * 300_000, headers=JSON)
+        assert (answer.status_code, went_short) == (413, [])
+
     async def test_a_body_of_many_pieces_is_read_once(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
         async def pieces() -> Any:
             for place in range(0, len(A_BOOK), 7):

@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from book_runtime.telemetry import context_of, current_traceparent
+from book_runtime.telemetry import begin_span, context_of, current_traceparent
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -63,6 +63,32 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 ENDPOINT = "http://127.0.0.1:9"
+
+
+class TestBeginSpan:
+    def test_goes_on_with_the_trace_of_its_caller_and_what_that_one_has_decided(self) -> None:
+        for flags in ("00", "01"):
+            context = begin_span("a write", context_of(HEADER[:-2] + flags)).get_span_context()
+            assert f"{context.trace_id:032x}" == HEADER.split("-")[1]
+            assert f"{context.span_id:016x}" != HEADER.split("-")[2]
+            assert f"{context.trace_flags:02x}" == flags
+
+    def test_begins_a_trace_that_others_may_record(self) -> None:
+        one, other = (begin_span("a write", context_of(None)).get_span_context() for _ in range(2))
+        assert one.trace_id != other.trace_id
+        assert one.trace_flags.sampled
+
+    def test_records_where_spans_are_sent(self) -> None:
+        ended = run(
+            """
+            from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+            telemetry._exporter = lambda _: ConsoleSpanExporter(formatter=lambda span: span.name)
+            telemetry.configure("shop")
+            telemetry.begin_span("a write", telemetry.context_of(None)).end()
+            """,
+            OTEL_EXPORTER_OTLP_ENDPOINT=ENDPOINT,
+        )
+        assert (ended.stdout, ended.stderr) == ("a write", "")
 
 
 class TestConfigure:

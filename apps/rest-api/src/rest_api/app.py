@@ -19,6 +19,7 @@ from rest_api.books.endpoints import router as books
 from rest_api.books.finding import LANES as FINDING
 from rest_api.books.finding import Lists
 from rest_api.books.finding import router as finding
+from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.streams.exporting import router as exporting
 from rest_api.books.streams.importing import IMPORT_PATH
 from rest_api.books.streams.importing import router as importing
@@ -103,10 +104,10 @@ else for a second where a stranger sends a few megabytes of fields.
 
 def _longest_body(settings: RestSettings) -> Callable[[str], int]:
     book, other = (min(settings.max_body_bytes, most) for most in (_LONGEST_BOOK, _LONGEST_ELSE))
-    many = {"/api/v1/books/batch": settings.max_body_bytes, IMPORT_PATH: settings.max_import_bytes}
+    many = {f"{BOOKS_PATH}/batch": settings.max_body_bytes, IMPORT_PATH: settings.max_import_bytes}
 
     def longest(path: str) -> int:
-        return many.get(path) or (book if path.startswith("/api/v1/books") else other)
+        return many.get(path) or (book if path.startswith(BOOKS_PATH) else other)
 
     return longest
 

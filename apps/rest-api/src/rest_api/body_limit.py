@@ -24,7 +24,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         max_bytes = self._max_bytes(scope["path"])
-        if _declared_length(scope) > max_bytes:
+        if declared_length(scope) > max_bytes:
             await too_large()(scope, receive, send)
         else:
             await self._app(scope, _counting(receive, max_bytes), send)
@@ -44,7 +44,8 @@ def _counting(receive: Receive, max_bytes: int) -> Receive:
     return receive_within_limit
 
 
-def _declared_length(scope: Scope) -> int:
+def declared_length(scope: Scope) -> int:
+    """How many bytes of body a request says it has; 0 where it does not say."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, cast
 
+import structlog
 from pydantic import AfterValidator, Field
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +20,11 @@ _SITE: Final = 64
 
 _NAME: Final = re.compile(r"(?!-)([a-z0-9-]{1,63}\.)*[a-z][a-z0-9-]{0,62}", re.IGNORECASE)
 """A host's name by RFC 1123. Its last part begins with a letter, or it would be a broken address."""
+
+_NOBODYS: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+"""What a name server says of a name that nobody bears. macOS knows one of the two alone."""
+
+_log = structlog.get_logger(__name__)
 
 _GOOD_FOR: Final = 2.0
 """Seconds after which a name is looked up again."""
@@ -105,6 +111,9 @@ class _BehindNames:
     async def _look_up(self) -> None:
         try:
             found = await asyncio.gather(*map(_addresses_of, self._names))
+        except OSError as error:
+            _log.warning("names of proxies cannot be looked up", names=self._names, error=repr(error))
+        else:
             bearers = [ip_network(address) for addresses in found for address in addresses]
             self._inner = _behind_networks(self._app, [*self._networks, *bearers])
         finally:
@@ -116,10 +125,13 @@ def _may_matter(scope: Scope) -> bool:
 
 
 async def _addresses_of(name: str) -> set[str]:
+    """Of nobody where nobody bears the name. Raises OSError when that cannot be found out."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return set()
+    except socket.gaierror as error:
+        if error.errno in _NOBODYS:
+            return set()
+        raise
     return {str(address[0]).partition("%")[0] for *_, address in found}
 
 

@@ -12,6 +12,7 @@ from re import Pattern
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rest_api.body_limit import declared_length
 from rest_api.guard import identify
 from rest_api.problems import answer_to
 
@@ -26,6 +27,8 @@ class Lane:
     path: Pattern[str]
     demands: str
     """The scope that the caller must have."""
+    longest_body: int
+    """Bytes that a request of plain form may say it has; what it has without saying so is not read here."""
     answer: Callable[[Request], Awaitable[Response | None]]
     """None leaves the request to FastAPI. The caller is known by then, and the body may have been read."""
 
@@ -44,10 +47,11 @@ class Express:
         if lane is None:
             await self._app(scope, receive, send)
             return
-        scope["app"], scope["route"] = self._of, lane
+        scope["app"], scope["route"] = self._of, lane  # where Observed looks for the name of the operation
         request = Request(scope, receive)
         response = await _answer(request, lane)
         if response is None:
+            del scope["route"]
             await self._app(scope, _again(request), send)
         else:
             await response(scope, receive, send)
@@ -56,7 +60,8 @@ class Express:
         if scope["type"] != "http":
             return None
         method, path = scope["method"], scope["path"]
-        return next((lane for lane in self._lanes if lane.method == method and lane.path.fullmatch(path)), None)
+        lane = next((lane for lane in self._lanes if lane.method == method and lane.path.fullmatch(path)), None)
+        return None if lane is None or declared_length(scope) > lane.longest_body else lane
 
 
 async def _answer(request: Request, lane: Lane) -> Response | None:

@@ -1,11 +1,13 @@
 """What is seen of each request: its trace, its count, its time."""
 
 import time
+from collections.abc import Awaitable
+from http import HTTPStatus
 from typing import Final
 
-from book_runtime.telemetry import context_of, tracer
+from book_runtime.telemetry import begin_span, context_of
 from opentelemetry import context as otel
-from opentelemetry.trace import INVALID_SPAN, SpanKind, set_span_in_context
+from opentelemetry.trace import StatusCode, set_span_in_context
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,43 +31,56 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        answered = _Answered(send)
         began = time.perf_counter()
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
         try:
-            await self._within_trace(scope, receive, sending)
+            if scope["method"] in _READS:
+                await self._read(scope, receive, answered)
+            else:
+                await self._write(scope, receive, answered)
         finally:
-            _REQUESTS.labels(_operation(scope), status).observe(time.perf_counter() - began)
+            _REQUESTS.labels(_operation(scope), answered.status).observe(time.perf_counter() - began)
 
-    async def _within_trace(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _read(self, scope: Scope, receive: Receive, answered: "_Answered") -> None:
+        """A read leaves no event behind, so a span of its own would only cost it time."""
         traceparent = _traceparent(scope)
-        # A read leaves no event behind, so a span of its own would only cost it time.
-        is_read = scope["method"] in _READS
-        if is_read and traceparent is None:
-            await self._app(scope, receive, send)
+        if traceparent is None:
+            await self._app(scope, receive, answered.send)
             return
-        caller = context_of(traceparent)
-        # By hand: start_as_current_span takes twice as long.
-        span = INVALID_SPAN if is_read else tracer.start_span(_name(scope), caller, SpanKind.SERVER)
-        trace = otel.attach(caller if is_read else set_span_in_context(span, caller))
+        trace = otel.attach(context_of(traceparent))
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answered.send)
+        finally:
+            otel.detach(trace)
+
+    async def _write(self, scope: Scope, receive: Receive, answered: "_Answered") -> None:
+        caller = context_of(_traceparent(scope))
+        # By hand: start_as_current_span takes twice as long.
+        span = begin_span(f"{scope['method']} {scope['path']}", caller)
+        trace = otel.attach(set_span_in_context(span, caller))
+        try:
+            await self._app(scope, receive, answered.send)
         except Exception as error:
             span.record_exception(error)
             raise
         finally:
+            if answered.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                span.set_status(StatusCode.ERROR)
             otel.detach(trace)
             span.end()
 
 
-def _name(scope: Scope) -> str:
-    return f"{scope['method']} {scope['path']}"
+class _Answered:
+    """Sends an answer, and notes its status: 500 until there is one."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        return self._send(message)
 
 
 def _operation(scope: Scope) -> str:

@@ -52,6 +52,12 @@ def __getattr__(name: str) -> object:
     The services want the names in ``events`` alone, and the messages bring a gRPC client with them: a fiftieth of a
     second, and 3 MB.
     """
-    if name in __all__:
-        return next(found for module in _MODULES if (found := getattr(import_module(module), name, None)))
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = next(found for module in _MODULES if (found := getattr(import_module(module), name, None)))
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 
 import pytest
 from book_db.books.coalescing import Coalescer, Queue
@@ -318,6 +319,16 @@ class TestTurnsWithoutAPause:
         assert await asyncio.gather(*loads) == [1, 1, 1]
         assert look_up.wanted == [["a", "b", "c"]]
 
+    async def test_keep_nobody_waiting_where_callers_never_stop_coming(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, turns=10)
+        look_up.let_go.set()
+        loads = []
+        async with asyncio.timeout(5):
+            while not look_up.wanted:
+                loads.append(asyncio.create_task(coalescer.load("a")))
+                await asyncio.sleep(0)
+            await asyncio.gather(*loads)
+
     async def test_are_few_for_who_asks_alone(self, look_up: LookUp) -> None:
         coalescer = Coalescer(look_up, turns=10)
         loading = asyncio.create_task(coalescer.load("a"))
@@ -328,6 +339,18 @@ class TestTurnsWithoutAPause:
         assert turns <= 13
         look_up.let_go.set()
         assert await loading == 1
+
+
+class TestTheContextOfALookUp:
+    async def test_is_no_callers(self) -> None:
+        caller: ContextVar[str] = ContextVar("caller", default="nobody")
+
+        async def look_up(keys: Collection[str]) -> Mapping[str, str]:
+            return dict.fromkeys(keys, caller.get())
+
+        coalescer = Coalescer(look_up)
+        caller.set("the first one")
+        assert await coalescer.load("a") == "nobody"
 
 
 class TestAFault:
@@ -403,11 +426,11 @@ class TestEqualQuestions:
 
         queue = Queue(ask)
         loads = []
-        for _ in range(3):
+        for _ in range(4):
             loads.append(asyncio.create_task(queue.load("a")))
             await a_turn()
         let_go.set()
-        assert await asyncio.gather(*loads) == [1, 2, 2]
+        assert await asyncio.gather(*loads) == [1, 2, 3, 3]
 
     async def test_different_ones_do_not_wait_for_each_other(self) -> None:
         never = asyncio.Event()

@@ -1,7 +1,8 @@
-"""Traces, by OpenTelemetry. Logs and messages always carry a trace id; spans are recorded and sent only with
+"""Traces, by OpenTelemetry. Logs and messages always carry a trace id; spans are sent only with
 OTEL_EXPORTER_OTLP_ENDPOINT, whose variables stand in https://opentelemetry.io/docs/specs/otel/protocol/exporter/."""
 
 import os
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Final, cast
 
@@ -10,13 +11,20 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from book_runtime.settings import Problem, SettingsError
 
 tracer: Final = trace.get_tracer("book_runtime")
-"""Makes spans: `with tracer.start_as_current_span("publish"): ...`. Before `configure` it makes none."""
+"""Makes spans: `with tracer.start_as_current_span("publish"): ...`. Before `configure` it makes none. For each request
+there is `begin_span`.
+"""
+
+_IDS: Final = RandomIdGenerator()
+_FLAGS: Final = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+"""As of a span that is recorded: that this process sends none must not keep others from sending theirs."""
 
 _W3C: Final = TraceContextTextMapPropagator()
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -32,13 +40,22 @@ def configure(service: str) -> None:
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
     resource = Resource.create({SERVICE_NAME: service})
+    provider = TracerProvider(resource=resource)
     if endpoint := _first_set(_ENDPOINTS):
-        provider = TracerProvider(resource=resource)
         provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint)))
-    else:
-        # What would be thrown away is not recorded: it would take a write a tenth of its time.
-        provider = TracerProvider(ALWAYS_OFF, resource)
     trace.set_tracer_provider(provider)
+
+
+def begin_span(name: str, caller: Context) -> Span:
+    """The span of a request in the trace of its caller, or in a new one. Whoever begins it ends it.
+
+    Where spans are sent nowhere it has its ids and no more: to record it would take a write a tenth of its time.
+    """
+    if _sends_spans():
+        return tracer.start_span(name, caller, SpanKind.SERVER)
+    known = trace.get_current_span(caller).get_span_context()
+    trace_id, flags = (known.trace_id, known.trace_flags) if known.is_valid else (_IDS.generate_trace_id(), _FLAGS)
+    return NonRecordingSpan(SpanContext(trace_id, _IDS.generate_span_id(), is_remote=False, trace_flags=flags))
 
 
 def current_traceparent() -> str | None:
@@ -51,6 +68,11 @@ def current_traceparent() -> str | None:
 def context_of(traceparent: str | None) -> Context:
     """The context that a message or a request came from; an empty one when there is none or it is not W3C."""
     return _W3C.extract({"traceparent": traceparent} if traceparent else {}, Context())
+
+
+@cache
+def _sends_spans() -> bool:
+    return _first_set(_ENDPOINTS) is not None
 
 
 def _first_set(variables: tuple[str, ...]) -> str | None:

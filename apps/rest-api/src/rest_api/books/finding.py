@@ -22,6 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from starlette.datastructures import QueryParams
 
+from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate, text_pattern
 from rest_api.express import Lane
@@ -52,10 +53,14 @@ router = APIRouter(
 
 def each_once(request: Request) -> None:
     """Refuses a query that says something twice: one of the two would be passed over in silence."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+    if repeated := _repeated_in(request.query_params):
         error = {"type": "repeated", "msg": "must be given once"}
         raise RequestValidationError([error | {"loc": ("query", name)} for name in repeated])
+
+
+def _repeated_in(asked: QueryParams) -> list[str]:
+    names = [name for name, _ in asked.multi_items()]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 class _Wanted(NamedTuple):
@@ -254,7 +259,7 @@ class Lists:
     async def _make(self, question: tuple[str, str]) -> "_Found | None":
         path, query = question
         asked = QueryParams(query)
-        if len(asked) < len(asked.multi_items()):
+        if _repeated_in(asked):
             return None
         try:
             listing = Listing.model_validate(dict(asked))
@@ -266,10 +271,10 @@ class Lists:
 async def _list_plainly(request: Request) -> Response | None:
     lists: Lists = request.app.state.lists
     found = await lists.find(request.scope["path"], request.scope["query_string"].decode("latin-1"))
-    return found and found.response()
+    return None if found is None else found.response()
 
 
-LANES: Final = (Lane("listBooks", "GET", re.compile("/api/v1/books"), READ_BOOKS, _list_plainly),)
+LANES: Final = (Lane("listBooks", "GET", re.compile(BOOKS_PATH), READ_BOOKS, 0, _list_plainly),)
 
 
 class _Found(NamedTuple):

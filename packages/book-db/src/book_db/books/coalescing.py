@@ -1,10 +1,11 @@
-"""Questions that wait at the same time become one."""
+"""Questions that wait at the same time become one, and so do writes."""
 
 import asyncio
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
+from contextvars import Context
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -12,6 +13,9 @@ BUSY: Final = 10
 """Turns of the event loop in which a server with work to do has taken in what waits for it. grpc.aio needs about six
 from one call to the next: with 32 callers, 23 of them then go together where it was one with a single turn.
 """
+
+_LONGEST_WAIT: Final = 0.005
+"""Seconds after which a look-up starts though more callers keep coming."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -22,7 +26,7 @@ class Coalescer(Generic[Key, Value]):
 
     Those that come in turns of the event loop without a pause go together, and where as many look-ups are under way as
     may be, all that come until one of them ends. So the more is asked for, the more goes into one look-up, and who asks
-    alone waits for no company.
+    alone is hardly kept waiting.
 
     A look-up is cancelled when all who waited for it have given up, and goes on as long as one waits.
     """
@@ -41,8 +45,8 @@ class Coalescer(Generic[Key, Value]):
         """``at_most`` is how many keys go into one look-up; of more, several are made.
 
         ``at_once`` is how many look-ups may be under way; one that is full does not wait for its turn.
-        ``turns`` is for how many turns of the event loop nobody new must have come until a look-up starts: an idle one
-        takes microseconds, and a busy server takes several from one caller to the next.
+        ``turns`` is for how many turns of the event loop nobody new must have come until a look-up starts, and 5 ms at
+        the most: an idle one takes microseconds, and a busy server takes several from one caller to the next.
         ``faults`` are errors that may be one key's fault: keys that met it together are looked up again one by one.
         ``to_the_end``: nothing that has begun is cancelled. ``at_rest`` is called when nothing is left to do.
         """
@@ -98,15 +102,17 @@ class Coalescer(Generic[Key, Value]):
             self._start_soon()
 
     def _start_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._wait_for_more, self._gathering, 0, self._turns)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._wait_for_more, self._gathering, 0, self._turns, loop.time() + _LONGEST_WAIT)
 
-    def _wait_for_more(self, look_up: "_LookUp[Key, Value]", callers: int, turns: int) -> None:
+    def _wait_for_more(self, look_up: "_LookUp[Key, Value]", callers: int, turns: int, until: float) -> None:
         if look_up is not self._gathering or len(self._tasks) >= self._at_once:
             return
+        loop = asyncio.get_running_loop()
         if look_up.callers > callers:
             turns = self._turns
-        if turns > 1:
-            asyncio.get_running_loop().call_soon(self._wait_for_more, look_up, look_up.callers, turns - 1)
+        if turns > 1 and loop.time() < until:
+            loop.call_soon(self._wait_for_more, look_up, look_up.callers, turns - 1, until)
         else:
             self._start()
 
@@ -116,7 +122,8 @@ class Coalescer(Generic[Key, Value]):
             self._look_around()
             return
         self._under_way |= dict.fromkeys(look_up.answers, look_up)
-        task = asyncio.create_task(self._finish(look_up))
+        # It is nobody's alone: what it logs must not bear the trace of whoever came first.
+        task = asyncio.create_task(self._finish(look_up), context=Context())
         if not self._to_the_end:
             look_up.task = task
         self._tasks.add(task)
@@ -159,8 +166,8 @@ class Coalescer(Generic[Key, Value]):
 class Queue(Generic[Key, Value]):
     """Equal questions that wait at the same time are asked once, different ones do not wait for each other.
 
-    An answer is never older than the question: one that comes while it is being asked is asked again after that, with
-    all that have come by then.
+    An answer is never older than the question: one that comes while it is being asked is asked again, with all that
+    come by the time that one of the two that may be under way is answered.
     """
 
     def __init__(self, ask: Callable[[Key], Awaitable[Value]], *, turns: int = 1) -> None:
@@ -174,7 +181,7 @@ class Queue(Generic[Key, Value]):
         asking = self._asking.get(key)
         if asking is None:
             forget = partial(self._asking.pop, key, None)
-            asking = self._asking[key] = Coalescer(self._ask_one, at_once=1, turns=self._turns, at_rest=forget)
+            asking = self._asking[key] = Coalescer(self._ask_one, at_once=2, turns=self._turns, at_rest=forget)
         return await asking.load(key)
 
     async def _ask_one(self, keys: Collection[Key]) -> dict[Key, Value]:

@@ -38,7 +38,7 @@ class Brokers(TransportFactory):
                     continue
             return await self._connect(addresses[-1], _PATIENCE / len(addresses), kwargs)
         except OSError as error:
-            raise AMQPConnectionError(*error.args) from error
+            raise AMQPConnectionError(*(error.args or [repr(error)])) from error
 
     async def _addresses(self, url: URL) -> list[tuple[Any, ...]]:
         found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)

@@ -160,6 +160,8 @@ class _Session:
                 group.create_task(confirm(message))
 
     async def _publish_one(self, message: Message) -> None:
+        if self.over.done():
+            raise BrokerLost(None)
         task = asyncio.current_task()
         try:
             # aio-pika's own publish lets no message into the buffer before the one in front of it is out on the socket.
