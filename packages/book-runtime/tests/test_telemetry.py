@@ -1,4 +1,5 @@
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -77,6 +78,11 @@ class TestBeginSpan:
         one, other = (begin_span("a write", context_of(None)).get_span_context() for _ in range(2))
         assert one.trace_id != other.trace_id
         assert one.trace_flags.sampled
+
+    def test_leaves_the_random_numbers_of_others_alone(self) -> None:
+        before = random.getstate()
+        begin_span("a write", context_of(None))
+        assert random.getstate() == before
 
     def test_records_where_spans_are_sent(self) -> None:
         ended = run(

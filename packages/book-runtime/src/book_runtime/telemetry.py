@@ -4,6 +4,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT, whose variables stand in https://opentelemetry.io/d
 import os
 from functools import cache
 from importlib.metadata import entry_points
+from random import Random
 from typing import Final, cast
 
 from opentelemetry import trace
@@ -11,7 +12,6 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -22,7 +22,9 @@ tracer: Final = trace.get_tracer("book_runtime")
 there is `begin_span`.
 """
 
-_IDS: Final = RandomIdGenerator()
+_RANDOM: Final = Random()  # noqa: S311  # ids are no secrets
+"""Not the one of the module `random`: whoever seeds that would give two processes the same ids."""
+
 _FLAGS: Final = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 """As of a span that is recorded: that this process sends none must not keep others from sending theirs."""
 
@@ -54,8 +56,8 @@ def begin_span(name: str, caller: Context) -> Span:
     if _sends_spans():
         return tracer.start_span(name, caller, SpanKind.SERVER)
     known = trace.get_current_span(caller).get_span_context()
-    trace_id, flags = (known.trace_id, known.trace_flags) if known.is_valid else (_IDS.generate_trace_id(), _FLAGS)
-    return NonRecordingSpan(SpanContext(trace_id, _IDS.generate_span_id(), is_remote=False, trace_flags=flags))
+    trace_id, flags = (known.trace_id, known.trace_flags) if known.is_valid else (_new_id(bits=128), _FLAGS)
+    return NonRecordingSpan(SpanContext(trace_id, _new_id(bits=64), is_remote=False, trace_flags=flags))
 
 
 def current_traceparent() -> str | None:
@@ -68,6 +70,10 @@ def current_traceparent() -> str | None:
 def context_of(traceparent: str | None) -> Context:
     """The context that a message or a request came from; an empty one when there is none or it is not W3C."""
     return _W3C.extract({"traceparent": traceparent} if traceparent else {}, Context())
+
+
+def _new_id(*, bits: int) -> int:
+    return _RANDOM.getrandbits(bits) or 1  # 0 is none, by W3C Trace Context
 
 
 @cache
