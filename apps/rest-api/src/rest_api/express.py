@@ -1,7 +1,7 @@
 """The short way past FastAPI, for what is asked for most.
 
-On its way to an endpoint a request goes through twelve layers of Starlette, FastAPI and ours, which take a read of one
-book three times as long as the read does. One of plain form needs none of them and is answered here, by the function
+On its way to an endpoint a request goes through twelve layers of Starlette, FastAPI and ours, which take twice as
+long as the read of a book does. One of plain form needs none of them and is answered here, by the function
 that is the endpoint elsewhere. Whatever else is asked goes on to FastAPI, which answers alike, or says what is wrong.
 """
 

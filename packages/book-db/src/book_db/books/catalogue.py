@@ -35,8 +35,8 @@ _TOGETHER: Final = 500
 """Books that are looked up together: 6 MB of the longest, which Redis sends well within the time it is given."""
 
 _LOOK_UPS: Final = 2
-"""Those in PostgreSQL at a time; in Redis it is one. A look-up costs 0.3 to 0.5 ms of this process however many books
-are in it, so under load many go together; a second one passes by the first should that take long.
+"""Those in PostgreSQL at a time; in Redis it is one. A look-up of one book costs half as much of this process as one
+of thirty, so under load many go together; a second one passes by the first should that take long.
 """
 
 R = TypeVar("R")

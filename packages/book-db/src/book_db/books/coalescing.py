@@ -10,8 +10,8 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 BUSY: Final = 10
-"""Turns of the event loop in which a server with work to do has taken in what waits for it. grpc.aio needs about six
-from one call to the next: with 32 callers, 23 of them then go together where it was one with a single turn.
+"""Turns of the event loop in which a server with work to do has taken in what waits for it. grpc.aio takes several
+from one call to the next: of 32 callers 23 then go together, where it was one with a single turn.
 """
 
 _LONGEST_WAIT: Final = 0.005
