@@ -5,6 +5,7 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, HeadersType
+from pamqp.commands import Basic
 
 from book_runtime.broker.messages import Message
 from book_runtime.broker.tracebacks import traceback_of
@@ -27,12 +28,11 @@ _OF_DEATH: Final = (REASON, STACK, QUEUE, TIME, DEATHS, *_COUNTS)
 _OF_FIRST_AND_LAST_DEATH: Final = ("x-first-death-", "x-last-death-")
 
 
-def to_amqp(message: Message) -> aio_pika.Message:
-    """Everything but the routing key, which is not a part of an AMQP message."""
-    return aio_pika.Message(
-        message.body,
+def properties_of(message: Message) -> Basic.Properties:
+    """Everything but the body, and the routing key, which is not a part of an AMQP message."""
+    return Basic.Properties(
         message_id=message.id,
-        type=message.type,
+        message_type=message.type,
         content_type=message.content_type,
         headers=dict(message.headers),
         timestamp=message.timestamp,

@@ -9,8 +9,8 @@ import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp.envelope import to_amqp
 from book_runtime.broker.amqp.link import BrokerLost, Link
+from book_runtime.broker.amqp.sending import Sender
 from book_runtime.broker.amqp.topology import declare_topic_exchange
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, refuse_repeated_ids
@@ -81,7 +81,6 @@ class AmqpPublisher:
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await declare_topic_exchange(channel, self._exchange_name)
-        # The interface of aiormq's channels has no word for `wait`.
         underlying = cast(aiormq.Channel, await channel.get_underlay_channel())
         return _Session(channel, underlying, self._exchange_name, self._confirm_timeout, self._in_flight)
 
@@ -104,12 +103,12 @@ class _Session:
         confirm_timeout: float,
         in_flight: int,
     ) -> None:
-        self._channel = underlying
-        self._exchange = exchange
+        self._sender = Sender(underlying, exchange)
         self._confirm_timeout = confirm_timeout
         self._in_flight = in_flight
         self._trusted = False
         self._refused = False
+        self._unconfirmed: list[asyncio.Future[object]] = []
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         channel.close_callbacks.add(lambda _, cause: self.end(BrokerLost(cause)))
 
@@ -121,6 +120,9 @@ class _Session:
             self.over.set_exception(cause)
         else:
             self.over.set_result(None)
+        for confirm in self._unconfirmed:
+            if not confirm.done():
+                confirm.set_exception(cause or BrokerLost(None))
 
     async def publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
         """Why which messages were not confirmed. Those that AMQP cannot carry are put into ``unsendable`` as well."""
@@ -136,49 +138,51 @@ class _Session:
         return reasons
 
     async def _publish_all(self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]) -> None:
-        """All at once, bounded. Tasks begin in the order in which they are made, and so take turns at the channel."""
-        window = asyncio.Semaphore(self._in_flight)
+        """In order, and so many at once as may be in flight."""
+        self._refused = False
+        frames = self._encode(messages, reasons, unsendable)
+        sendable = [message for message in messages if message.id in frames]
+        for start in range(0, len(sendable), self._in_flight):
+            together = sendable[start : start + self._in_flight]
+            await self._publish_together(together, [frames[message.id] for message in together], reasons)
 
-        async def confirm(message: Message) -> None:
+    def _encode(
+        self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]
+    ) -> dict[str, bytes]:
+        frames: dict[str, bytes] = {}
+        for message in messages:
             try:
-                await self._publish_one(message)
-            except ValueError as error:
+                frames[message.id] = self._sender.encode(message)
+            except (ValueError, TypeError) as error:
                 reasons[message.id] = repr(error)  # Never sent: it says nothing about the broker.
                 unsendable.add(message.id)
-            except Exception as error:  # noqa: BLE001 - whatever it was: the caller is told, and keeps the message
-                reasons[message.id] = repr(error)
-                self._trusted, self._refused = False, True
-            else:
-                self._trusted = not self._refused
-            finally:
-                window.release()
+        return frames
 
-        self._refused = False
-        async with asyncio.TaskGroup() as group:
-            for message in messages:
-                await window.acquire()
-                group.create_task(confirm(message))
+    async def _publish_together(
+        self, messages: Sequence[Message], frames: Sequence[bytes], reasons: dict[str, str]
+    ) -> None:
+        refusals = await self._refusals(messages, frames)
+        reasons |= {message_id: repr(error) for message_id, error in refusals.items()}
+        self._refused |= bool(refusals)
+        self._trusted = not self._refused
 
-    async def _publish_one(self, message: Message) -> None:
+    async def _refusals(self, messages: Sequence[Message], frames: Sequence[bytes]) -> dict[str, BaseException]:
+        """What speaks against the messages that were not confirmed."""
         if self.over.done():
-            raise BrokerLost(None)
-        task = asyncio.current_task()
+            return {message.id: BrokerLost(None) for message in messages}
+        self._unconfirmed = await self._sender.send(messages, frames)
         try:
-            # aio-pika's own publish lets no message into the buffer before the one in front of it is out on the socket.
-            await self._channel.basic_publish(
-                message.body,
-                exchange=self._exchange,
-                routing_key=message.routing_key,
-                properties=to_amqp(message).properties,
-                mandatory=True,
-                timeout=self._confirm_timeout,
-                wait=False,
-            )
-        except TimeoutError as silence:
+            _, silent = await asyncio.wait(self._unconfirmed, timeout=self._confirm_timeout)
+        finally:
+            confirms, self._unconfirmed = self._unconfirmed, []
+            self._sender.forget(messages)
+        if silent:
             # A late confirm must not be taken for that of the next attempt, and a broker that is stuck may be left.
-            self.end(BrokerLost(silence))
-            raise
-        except asyncio.CancelledError as error:
-            if task and task.cancelling():
-                raise
-            raise BrokerLost(error) from error
+            self.end(BrokerLost(TimeoutError()))
+        answers = {message.id: confirm for message, confirm in zip(messages, confirms, strict=True)}
+        refusals = {message_id: _error_of(confirm) for message_id, confirm in answers.items()}
+        return {message_id: error for message_id, error in refusals.items() if error}
+
+
+def _error_of(confirm: asyncio.Future[object]) -> BaseException | None:
+    return confirm.exception() if confirm.done() else TimeoutError()
