@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.bell import Bell
@@ -87,7 +88,10 @@ EVERYTHING: Final = Interest()
 
 _COLUMNS: Final = ", ".join(Entry._fields)
 
-# One statement for any number of entries: one round trip, and PostgreSQL plans it once.
+_json: Final = msgspec.json.Encoder()
+
+# One statement for any number of entries: one round trip, and PostgreSQL plans it once. They go as JSON, since psycopg
+# takes 23 us to write an entry into eleven arrays, and msgspec takes 1.
 # A number is drawn when the lock is held, and the lock is given back when the row can be seen: whoever sees a position
 # sees every lower one that there will ever be. No row comes out of the join before `turn` has one.
 _RECORD: Final = text(
@@ -95,10 +99,11 @@ _RECORD: Final = text(
     WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_ONE_RECORDER}))
     INSERT INTO event_log ({_COLUMNS})
     SELECT {_COLUMNS}
-    FROM turn CROSS JOIN unnest(
-        CAST(:event_id AS uuid[]), CAST(:kind AS text[]), CAST(:actor AS text[]), CAST(:occurred_at AS timestamptz[]),
-        CAST(:book_id AS bigint[]), CAST(:version AS bigint[]), CAST(:title AS text[]), CAST(:author AS text[]),
-        CAST(:publication_date AS date[]), CAST(:created_at AS timestamptz[]), CAST(:updated_at AS timestamptz[])
+    FROM turn CROSS JOIN ROWS FROM (
+        json_to_recordset(CAST(:entries AS json)) AS (
+            event_id uuid, kind text, actor text, occurred_at timestamptz, book_id bigint, version bigint, title text,
+            author text, publication_date date, created_at timestamptz, updated_at timestamptz
+        )
     ) WITH ORDINALITY AS entry ({_COLUMNS}, place)
     ORDER BY place
     ON CONFLICT (event_id) DO NOTHING
@@ -215,9 +220,9 @@ class EventLog:
 
     @repeat_write
     async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
-        columns = {name: [getattr(entry, name) for entry in entries] for name in Entry._fields}
         async with self._database.statement() as connection:
-            return {row.event_id: row.position for row in await connection.execute(_RECORD, columns)}
+            rows = await connection.execute(_RECORD, {"entries": _json_of(entries)})
+            return {row.event_id: row.position for row in rows}
 
     async def _read(
         self, *, after: int, until: int, interest: Interest = EVERYTHING, at_most: int
@@ -230,6 +235,10 @@ class EventLog:
             values |= {"book_ids": list(interest.book_ids), "author": interest.author}
         async with self._database.statement() as connection:
             return (await connection.execute(statement, values)).all()
+
+
+def _json_of(entries: Sequence[Entry]) -> str:
+    return _json.encode([entry._asdict() for entry in entries]).decode()
 
 
 def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:

@@ -2,11 +2,10 @@
 
 from typing import Final, NamedTuple
 
+from book_contracts.filling import write_date, write_time
 from book_db.event_log import Entry, Recorded
 from books.v1 import book_event_pb2
 from books.v1.book_service_pb2 import WatchBooksResponse
-
-from grpc_api.messages import write_date, write_time
 
 _KINDS: Final = {
     "created": book_event_pb2.BOOK_EVENT_KIND_CREATED,

@@ -1,14 +1,12 @@
 """An event of the outbox as a message: CloudEvents 1.0 in binary mode, the body books.v1.BookEvent."""
 
-from datetime import date, datetime
 from typing import Final
 
 from book_contracts import events
-from book_db.books.model import Book
+from book_contracts.filling import write_book, write_time
 from book_db.outbox import Event
 from book_runtime.broker.messages import Message
-from books.v1 import book_event_pb2, book_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
+from books.v1 import book_event_pb2
 
 _KINDS: Final = {
     "created": (events.CREATED, book_event_pb2.BOOK_EVENT_KIND_CREATED),
@@ -23,9 +21,9 @@ def message_of(event: Event) -> Message:
     Raises ValueError when the contract has no place for the event.
     """
     type_, kind = _kind_of(event)
-    body = book_event_pb2.BookEvent(
-        id=str(event.id), kind=kind, time=_timestamp(event.occurred_at), actor=str(event.actor), book=_book(event.book)
-    )
+    body = book_event_pb2.BookEvent(id=str(event.id), kind=kind, actor=str(event.actor))
+    write_time(event.occurred_at, body.time)
+    write_book(event.book, body.book)
     return Message(
         id=str(event.id),
         type=type_,
@@ -56,25 +54,3 @@ def _cloud_event(event: Event, type_: str) -> dict[str, str]:
         "dataschema": events.DATA_SCHEMA,
     }
     return {f"{events.HEADER_PREFIX}{name}": value for name, value in attributes.items()}
-
-
-def _book(book: Book) -> book_pb2.Book:
-    return book_pb2.Book(
-        id=book.id,
-        title=book.title,
-        author=book.author,
-        publication_date=_date(book.publication_date),
-        version=book.version,
-        create_time=_timestamp(book.created_at),
-        update_time=_timestamp(book.updated_at),
-    )
-
-
-def _date(day: date) -> book_pb2.Date:
-    return book_pb2.Date(year=day.year, month=day.month, day=day.day)
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp

@@ -56,18 +56,17 @@ def _add(*, unless: str = "false", before: str = "", after: str = "") -> TextCla
     return text(
         f"""
         WITH {before} draft AS (
-            SELECT * FROM unnest(
-                CAST(:titles AS text[]), CAST(:authors AS text[]), CAST(:dates AS date[]),
-                CAST(:title_words AS text[]), CAST(:author_words AS text[]),
-                CAST(:actors AS uuid[]), CAST(:traceparents AS text[])
+            SELECT * FROM ROWS FROM (
+                json_to_recordset(CAST(:drafts AS json)) AS (
+                    title text, author text, publication_date date, title_words text[], author_words text[],
+                    actor uuid, traceparent text
+                )
             ) WITH ORDINALITY AS draft (
                 title, author, publication_date, title_words, author_words, actor, traceparent, place
             )
         ), written AS (
             INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
-            SELECT
-                title, author, publication_date, string_to_array(title_words, ' '), string_to_array(author_words, ' '),
-                1
+            SELECT title, author, publication_date, title_words, author_words, 1
             FROM draft WHERE NOT {unless} ORDER BY place
             RETURNING {_COLUMNS}
         ), noted AS (

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Final
 
 import structlog
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractExchange
 from aiormq.abc import AbstractChannel as UnderlyingChannel
+from aiormq.abc import DeliveredMessage
 
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.link import BrokerLost, Link
@@ -80,13 +81,14 @@ class AmqpConsumer:
         # A channel of its own: a dead letter that is refused must not take the deliveries with it.
         letters = await connection.channel(publisher_confirms=True, on_return_raises=True)
         dead_letters = await letters.get_exchange(self._topology.dead_letter_exchange, ensure=False)
-        inbox = Inbox()
+        inbox: Inbox[DeliveredMessage] = Inbox()
         underlying = await channel.get_underlay_channel()
         underlying.on_consumer_cancel_callbacks.add(lambda cancel: inbox.close(BrokerLost(cancel)))
         channel.close_callbacks.add(lambda _, cause: inbox.close(BrokerLost(cause)))
         letters.close_callbacks.add(lambda _, cause: inbox.close(BrokerLost(cause)))
-        tag = await queue.consume(inbox.put)
-        return _Session(inbox, underlying, queue, tag, dead_letters)
+        # aio-pika's own consume has one more task and one more object for each delivery.
+        consuming = await underlying.basic_consume(queue.name, inbox.put)
+        return _Session(inbox, underlying, consuming.consumer_tag or "", dead_letters)
 
     async def _serve(self, handler: Handler, session: "_Session") -> None:
         self._session = session
@@ -105,9 +107,8 @@ class AmqpConsumer:
 
 @dataclass(slots=True)
 class _Session:
-    inbox: Inbox
+    inbox: Inbox[DeliveredMessage]
     channel: UnderlyingChannel
-    queue: AbstractQueue
     consumer_tag: str
     dead_letters: AbstractExchange
 
@@ -116,5 +117,5 @@ class _Session:
 
         From RabbitMQ 4.3 on a nack does not count as a failed delivery, as closing the channel does.
         """
-        await self.queue.cancel(self.consumer_tag)
+        await self.channel.basic_cancel(self.consumer_tag)
         await self.channel.basic_nack(0, multiple=True, requeue=True)

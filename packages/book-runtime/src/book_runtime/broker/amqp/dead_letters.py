@@ -105,7 +105,7 @@ class DeadLetters:
         self._queue = queue
         self._outgoing = outgoing
         self._origin = origin
-        self._inbox = Inbox()
+        self._inbox: Inbox[AbstractIncomingMessage] = Inbox()
         queue.channel.close_callbacks.add(lambda _, cause: self._inbox.close(BrokerLost(cause)))
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
@@ -182,7 +182,7 @@ class DeadLetters:
             await close(connection)
 
 
-def _no_more(inbox: Inbox) -> NoReturn:
+def _no_more(inbox: Inbox[AbstractIncomingMessage]) -> NoReturn:
     raise inbox.reason or BrokerLost
 
 
@@ -214,7 +214,7 @@ def _letter_of(delivery: AbstractIncomingMessage, origin: str) -> DeadLetter:
     death = _newest_death(delivery)
     return DeadLetter(
         key=_key_of(delivery),
-        message=from_amqp(delivery),
+        message=from_amqp(delivery.properties, delivery.routing_key, delivery.body),
         queue=_first(str, delivery.headers.get(QUEUE), death.get("queue")) or origin,
         reason=_first(str, delivery.headers.get(REASON), death.get("reason")) or "",
         stack=_first(str, delivery.headers.get(STACK)) or "",

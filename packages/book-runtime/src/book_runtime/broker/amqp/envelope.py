@@ -40,22 +40,22 @@ def properties_of(message: Message) -> Basic.Properties:
     )
 
 
-def from_amqp(delivery: AbstractIncomingMessage) -> Message:
+def from_amqp(properties: Basic.Properties, routing_key: str | None, body: bytes) -> Message:
     """What a foreign publisher left out is empty, and the time is that of the arrival."""
     return Message(
-        id=delivery.message_id or "",
-        type=delivery.type or "",
-        routing_key=delivery.routing_key or "",
-        body=delivery.body,
-        content_type=delivery.content_type or "",
-        headers={name: value for name, value in delivery.headers.items() if isinstance(value, str)},
-        timestamp=delivery.timestamp or datetime.now(UTC),
+        id=properties.message_id or "",
+        type=properties.message_type or "",
+        routing_key=routing_key or "",
+        body=body,
+        content_type=properties.content_type or "",
+        headers={name: value for name, value in (properties.headers or {}).items() if isinstance(value, str)},
+        timestamp=properties.timestamp or datetime.now(UTC),
     )
 
 
-def delivery_count(delivery: AbstractIncomingMessage) -> int:
+def delivery_count(properties: Basic.Properties) -> int:
     """How often the message was delivered before and came back to the queue."""
-    count = delivery.headers.get("x-delivery-count")
+    count = (properties.headers or {}).get("x-delivery-count")
     return count if isinstance(count, int) else 0
 
 

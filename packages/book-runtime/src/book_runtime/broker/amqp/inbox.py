@@ -1,26 +1,35 @@
 """What has been delivered and not yet handled."""
 
 import asyncio
+from typing import Generic, Protocol, TypeVar
 
-from aio_pika.abc import AbstractIncomingMessage
+
+class Delivery(Protocol):
+    """Has a number on its channel."""
+
+    @property
+    def delivery_tag(self) -> int | None: ...
 
 
-class Inbox:
+D = TypeVar("D", bound=Delivery)
+
+
+class Inbox(Generic[D]):
     """The deliveries of one channel, in the order of their tags.
 
-    aio-pika runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a
+    aiormq runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a
     disorder: acknowledging a batch acknowledges all tags below, also those that have not been seen.
     """
 
     def __init__(self) -> None:
-        self._arrived: dict[int, AbstractIncomingMessage] = {}
+        self._arrived: dict[int, D] = {}
         self._next_tag = 1
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
         self.reason: Exception | None = None
         """Why it was closed, unless that was our own decision."""
 
-    async def put(self, delivery: AbstractIncomingMessage) -> None:
+    async def put(self, delivery: D) -> None:
         """Take a delivery, and wake whoever waits."""
         self._arrived[delivery.delivery_tag or 0] = delivery
         self._changed.set()
@@ -32,7 +41,7 @@ class Inbox:
         self._closed.set()
         self._changed.set()
 
-    async def take(self) -> list[AbstractIncomingMessage]:
+    async def take(self) -> list[D]:
         """Everything that has arrived, at least one delivery; nothing when closed."""
         while not self._closed.is_set():
             if batch := self._take_run():
@@ -49,7 +58,7 @@ class Inbox:
             return False
         return True
 
-    def _take_run(self) -> list[AbstractIncomingMessage]:
+    def _take_run(self) -> list[D]:
         batch = []
         while delivery := self._arrived.pop(self._next_tag, None):
             batch.append(delivery)

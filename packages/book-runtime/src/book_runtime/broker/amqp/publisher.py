@@ -146,9 +146,7 @@ class _Session:
             together = sendable[start : start + self._in_flight]
             await self._publish_together(together, [frames[message.id] for message in together], reasons)
 
-    def _encode(
-        self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]
-    ) -> dict[str, bytes]:
+    def _encode(self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]) -> dict[str, bytes]:
         frames: dict[str, bytes] = {}
         for message in messages:
             try:

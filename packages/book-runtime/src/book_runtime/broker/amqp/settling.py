@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
+from aio_pika import IncomingMessage
+from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError
+from aiormq.abc import DeliveredMessage
 
 from book_runtime.broker import metrics
 from book_runtime.broker.amqp.envelope import REASON, STACK, delivery_count, from_amqp, to_dead_letter
@@ -29,14 +31,16 @@ class SessionOver(Exception):
 class Settling:
     """Settles the batches of one session, one after the other."""
 
-    def __init__(self, handler: Handler, inbox: Inbox, dead_letters: AbstractExchange, topology: Topology) -> None:
+    def __init__(
+        self, handler: Handler, inbox: Inbox[DeliveredMessage], dead_letters: AbstractExchange, topology: Topology
+    ) -> None:
         self._handler = handler
         self._inbox = inbox
         self._dead_letters = dead_letters
         self._topology = topology
         self._log = logger.bind(queue=topology.queue)
 
-    async def settle(self, batch: Sequence[AbstractIncomingMessage]) -> None:
+    async def settle(self, batch: Sequence[DeliveredMessage]) -> None:
         """Handle the batch and acknowledge it; if it fails, find out which of its messages it was.
 
         Messages that were delivered before are handled one at a time: one of them may have taken the process down, and
@@ -48,9 +52,9 @@ class Settling:
             for delivery in batch:
                 await self._settle_alone(delivery)
 
-    async def _handled_together(self, batch: Sequence[AbstractIncomingMessage]) -> bool:
+    async def _handled_together(self, batch: Sequence[DeliveredMessage]) -> bool:
         try:
-            await self._ask([from_amqp(delivery) for delivery in batch])
+            await self._ask([_message_of(delivery) for delivery in batch])
         except SessionOver:
             raise
         except Exception as error:  # noqa: BLE001 - the round that follows finds out what it was
@@ -59,21 +63,19 @@ class Settling:
             )
             return False
         metrics.HANDLED.labels(self._topology.queue).inc(len(batch))
-        await batch[-1].ack(multiple=True)
+        await _acknowledge(batch[-1], multiple=True)
         return True
 
-    async def _settle_alone(self, delivery: AbstractIncomingMessage) -> None:
-        message = from_amqp(delivery)
+    async def _settle_alone(self, delivery: DeliveredMessage) -> None:
+        message = _message_of(delivery)
         pauses = Pauses()
         failures = 0
         while not await self._handled_or_dead_lettered(delivery, message, failures):
             failures += 1
             await self._pause(pauses)
-        await delivery.ack()
+        await _acknowledge(delivery)
 
-    async def _handled_or_dead_lettered(
-        self, delivery: AbstractIncomingMessage, message: Message, failures: int
-    ) -> bool:
+    async def _handled_or_dead_lettered(self, delivery: DeliveredMessage, message: Message, failures: int) -> bool:
         try:
             await self._ask([message])
         except SessionOver:
@@ -91,8 +93,8 @@ class Settling:
             metrics.HANDLED.labels(self._topology.queue).inc()
         return True
 
-    def _is_hopeless(self, delivery: AbstractIncomingMessage, failures: int) -> bool:
-        deliveries = delivery_count(delivery) + failures
+    def _is_hopeless(self, delivery: DeliveredMessage, failures: int) -> bool:
+        deliveries = delivery_count(delivery.header.properties) + failures
         return failures >= self._topology.attempts or deliveries >= self._topology.delivery_limit
 
     async def _ask(self, messages: Sequence[Message]) -> None:
@@ -116,22 +118,30 @@ class Settling:
         if await self._inbox.closes_within(pauses.next()):
             raise SessionOver
 
-    async def _dead_letter(self, delivery: AbstractIncomingMessage, reason: str, error: Exception) -> None:
+    async def _dead_letter(self, delivery: DeliveredMessage, reason: str, error: Exception) -> None:
         """Publish it to the dead-letter exchange until it is confirmed there: only then may it be acknowledged."""
-        letter = to_dead_letter(delivery, queue=self._topology.queue, reason=reason, error=error)
+        letter = to_dead_letter(IncomingMessage(delivery), queue=self._topology.queue, reason=reason, error=error)
         pauses = Pauses()
         while True:
             try:
                 await self._dead_letters.publish(letter, delivery.routing_key or "", timeout=_CONFIRM_TIMEOUT)
             except (DeliveryError, TimeoutError) as refusal:
-                self._log.exception("a dead letter was refused", message_id=delivery.message_id, refusal=repr(refusal))
+                self._log.exception("a dead letter was refused", message_id=letter.message_id, refusal=repr(refusal))
                 await self._pause(pauses)
             else:
                 break
         metrics.DEAD_LETTERED.labels(self._topology.queue).inc()
         self._log.error(
             "a message was dead-lettered",
-            message_id=delivery.message_id,
+            message_id=letter.message_id,
             reason=letter.headers[REASON],
             exception=letter.headers[STACK],
         )
+
+
+def _message_of(delivery: DeliveredMessage) -> Message:
+    return from_amqp(delivery.header.properties, delivery.routing_key, delivery.body)
+
+
+async def _acknowledge(delivery: DeliveredMessage, *, multiple: bool = False) -> None:
+    await delivery.channel.basic_ack(delivery.delivery_tag or 0, multiple=multiple)
