@@ -1,9 +1,10 @@
 """What the tests of the data layer have in common: makers of data, and the types of their fixtures."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
-from typing import Any
+from typing import Any, LiteralString
+from unittest.mock import patch
 
 from book_db.books.model import Draft
 from book_db.database import Database
@@ -34,8 +35,15 @@ def statements_sent_to(database: Database) -> Iterator[list[str]]:
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         sent.append(statement)
 
+    fetch = database.fetch
+
+    async def noted_fetch(query: LiteralString, values: Mapping[str, object], **how: bool) -> list[tuple[Any, ...]]:
+        sent.append(query)
+        return await fetch(query, values, **how)
+
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+    with patch.object(database, "fetch", noted_fetch):
+        try:
+            yield sent
+        finally:
+            event.remove(database.engine.sync_engine, "before_cursor_execute", note)

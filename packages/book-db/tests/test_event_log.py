@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from book_db.database import Database
 from book_db.event_log import _RECORD, Entry, EventLog, Interest, Stretch, _json_of
-from sqlalchemy.exc import IntegrityError
+from psycopg.errors import IntegrityError
 from support.data_layer import Query
 
 
@@ -89,7 +89,7 @@ class TestTheOrder:
     ) -> None:
         # The slow recorder has drawn its number, and has not committed: the quick one waits for it.
         async with database.transaction() as slow:
-            await slow.execute(_RECORD, {"entries": _json_of([an_entry()])})
+            await slow.exec_driver_sql(_RECORD, {"entries": _json_of([an_entry()])})
             quick = asyncio.create_task(event_log.record([an_entry()]))
             await asyncio.sleep(0.2)
             assert await event_log.newest() == 0

@@ -37,9 +37,9 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 
 def is_whole(database: Database, query: Query) -> bool:
-    """Whether every connection that the server knows of is in the pool, and idle."""
+    """Whether every connection that the server knows of is in the pool or kept for the next statement, and idle."""
     pool: Any = database.engine.sync_engine.pool
-    return [state for _, state in query(OURS)] == ["idle"] * pool.checkedin()
+    return [state for _, state in query(OURS)] == ["idle"] * (pool.checkedin() + database.lender.kept)
 
 
 def busy(query: Query) -> list[object]:

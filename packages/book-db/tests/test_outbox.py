@@ -192,10 +192,10 @@ class TestBell:
     async def test_a_ring_during_a_ring_is_not_lost(
         self, bell: OutboxBell, lead: OutboxLead, database: Database, statements_of: StatementsOf
     ) -> None:
-        bell.ring()
-        await asyncio.sleep(0)
-        bell.ring()
         with statements_of(database) as statements:
+            bell.ring()
+            await asyncio.sleep(0)
+            bell.ring()
             await bell.close()
         assert len([statement for statement in statements if "pg_notify" in statement]) == 2
 

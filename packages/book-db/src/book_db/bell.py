@@ -4,13 +4,11 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from sqlalchemy import text
-
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable
 
 # Without synchronous_commit the bell does not wait for the disk: it has nothing to lose.
-_RING: Final = text("SELECT set_config('synchronous_commit', 'off', true), pg_notify(:channel, :payload)")
+_RING: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(payload)s)"
 
 
 class Bell:
@@ -44,7 +42,6 @@ class Bell:
                 payload, self._next = self._next, None
                 # Nothing is lost without the bell: those who wait for it look by themselves as well.
                 with suppress(DatabaseUnavailable):
-                    async with self._database.statement() as connection:
-                        await connection.execute(_RING, {"channel": self._channel, "payload": payload})
+                    await self._database.fetch(_RING, {"channel": self._channel, "payload": payload})
         finally:
             self._ringing = None

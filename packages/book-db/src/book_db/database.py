@@ -1,14 +1,14 @@
 """The pool of connections to PostgreSQL, and what its failures mean."""
 
-import select
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self
 
 import psycopg
 from book_runtime.retry import retry
 from psycopg.errors import UndefinedColumn, UndefinedTable
-from sqlalchemy import event, text
+from sqlalchemy import ClauseElement, event, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from book_db.cancelling import Connection
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
-from book_db.lending import Lender, keep_what_is_whole
+from book_db.lending import Lender, Lent, keep_what_is_whole, was_left_by_the_server
 from book_db.notices import Notices
 
 # PostgreSQL reports these before a commit and never after: the statement had no effect.
@@ -29,6 +29,11 @@ _GAVE_UP_BEFORE_COMMIT: Final = frozenset(
         "57P03",  # cannot_connect_now
     )
 )
+
+# What works on a database before it is set up waits, as it does for one that is not there at all.
+_NOT_SET_UP: Final = (UndefinedTable, UndefinedColumn)
+
+_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
 _PING: Final = text("SELECT 1")
 
@@ -48,9 +53,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, lender: Lender) -> None:
         self.engine = engine
-        self._lender = lender
+        self.lender: Final = lender
         self.notices = Notices()
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 10, statement_timeout: float = 10, name: str = "colophon") -> Self:
@@ -68,10 +72,10 @@ class Database:
         )
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_connection)
         event.listen(engine.sync_engine, "handle_error", keep_what_is_whole)
-        return cls(engine, Lender(pool_size, statement_timeout))
+        return cls(engine, Lender(engine, pool_size, statement_timeout))
 
     async def close(self) -> None:
-        await self._lender.close()
+        await self.lender.close()
         await self.engine.dispose()
 
     async def ping(self) -> None:
@@ -80,39 +84,40 @@ class Database:
             await connection.execute(_PING)
 
     @asynccontextmanager
-    async def statement(self, *, prepared: bool = True) -> AsyncIterator[AsyncConnection]:
-        """A connection on which each statement is a transaction of its own: one round trip.
-
-        The driver prepares what is sent often, and PostgreSQL soon has one plan for all its values. Where the best plan
-        hangs on the values, ``prepared=False`` has it planned each time.
-        """
-        with translated(lost=ConnectionLost):
-            async with AsyncExitStack() as stack:
-                with translated(lost=NotCommitted):  # nothing was sent yet
-                    connection = await stack.enter_async_context(self._lender.lend(self._autocommit))
-                    if not prepared:
-                        await stack.enter_async_context(_unprepared(connection))
-                yield connection
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction of its own: one round trip."""
+        async with self._lent(autocommit=True) as lent:
+            yield lent.connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which everything in the block commits together when the block ends."""
+        async with self._lent(autocommit=False) as lent, AsyncExitStack() as stack:
+            with translated(lost=NotCommitted):
+                await stack.enter_async_context(lent.connection.begin())
+            yield lent.connection
+
+    async def fetch(
+        self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True
+    ) -> list[tuple[Any, ...]]:
+        """The rows that one statement gives, a transaction of its own, straight from the driver.
+
+        For what is asked all the time: SQLAlchemy takes as long again for a small statement, and twice as long for a
+        page of books. ``query`` is psycopg's, as `written` makes it. The driver prepares what is sent often, and
+        PostgreSQL soon has one plan for all its values. Where the best plan hangs on the values, ``prepared=False`` has
+        it planned each time. What is wrong with the statement comes out as an error of psycopg.
+        """
+        async with self._lent(autocommit=True) as lent, lent.driver.cursor(binary=True) as cursor:
+            await cursor.execute(query, values, prepare=None if prepared else False)
+            return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def _lent(self, *, autocommit: bool) -> AsyncIterator[Lent]:
         with translated(lost=ConnectionLost):
             async with AsyncExitStack() as stack:
-                with translated(lost=NotCommitted):
-                    connection = await stack.enter_async_context(self._lender.lend(self.engine))
-                    await stack.enter_async_context(connection.begin())
-                yield connection
-
-
-@asynccontextmanager
-async def _unprepared(connection: AsyncConnection) -> AsyncIterator[None]:
-    driver_connection: Any = (await connection.get_raw_connection()).driver_connection
-    usual, driver_connection.prepare_threshold = driver_connection.prepare_threshold, None
-    try:
-        yield
-    finally:
-        driver_connection.prepare_threshold = usual
+                with translated(lost=NotCommitted):  # nothing was sent yet
+                    lent = await stack.enter_async_context(self.lender.lend(autocommit=autocommit))
+                yield lent
 
 
 @contextmanager
@@ -123,12 +128,13 @@ def translated(*, lost: type[DatabaseUnavailable]) -> Iterator[None]:
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.OperationalError):
             raise _meaning(error.orig, lost) from error
-        # What works on a database before it is set up waits, as it does for one that is not there at all.
-        if isinstance(error.orig, UndefinedTable | UndefinedColumn):
+        if isinstance(error.orig, _NOT_SET_UP):
             raise SchemaNotThere from error
         raise
     except psycopg.OperationalError as error:
         raise _meaning(error, lost) from error
+    except _NOT_SET_UP as error:
+        raise SchemaNotThere from error
 
 
 def _meaning(error: psycopg.OperationalError, lost: type[DatabaseUnavailable]) -> type[DatabaseUnavailable]:
@@ -140,6 +146,11 @@ def _meaning(error: psycopg.OperationalError, lost: type[DatabaseUnavailable]) -
         case state if state in _GAVE_UP_BEFORE_COMMIT:
             return NotCommitted
     return DatabaseUnavailable
+
+
+def written(statement: ClauseElement) -> LiteralString:
+    """A statement of SQLAlchemy's as psycopg takes it, for `Database.fetch`."""
+    return str(statement.compile(dialect=_DIALECT))
 
 
 def driver_url(url: str) -> str:
@@ -175,16 +186,8 @@ def connection_settings(name: str, statement_timeout: float) -> dict[str, Any]:
 
 
 def _refuse_a_closed_connection(driver_connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    # A server that restarted has closed the connections in the pool, which shows as something to read: a look at
-    # the socket finds that without the round trip of a ping, so that a write is not begun on a dead connection.
     # A new connection is taken as it is: SQLAlchemy gives up when it is refused one a second time.
     was_taken_before = record.info.get("taken", False)
     record.info["taken"] = True
-    if was_taken_before and _has_something_to_read(driver_connection.driver_connection.fileno()):
+    if was_taken_before and was_left_by_the_server(driver_connection.driver_connection):
         raise DisconnectionError("the server has closed this connection")
-
-
-def _has_something_to_read(descriptor: int) -> bool:
-    socket = select.poll()
-    socket.register(descriptor, select.POLLIN)
-    return bool(socket.poll(0))

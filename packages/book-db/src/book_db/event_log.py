@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.bell import Bell
-from book_db.database import Database, repeat_read, repeat_write
+from book_db.database import Database, repeat_read, repeat_write, written
 from book_db.tables import EventLogRow
 
 EVENTS_RECORDED: Final = "event_log"
@@ -94,8 +94,9 @@ _json: Final = msgspec.json.Encoder()
 # takes 23 us to write an entry into eleven arrays, and msgspec takes 1.
 # A number is drawn when the lock is held, and the lock is given back when the row can be seen: whoever sees a position
 # sees every lower one that there will ever be. No row comes out of the join before `turn` has one.
-_RECORD: Final = text(
-    f"""
+_RECORD: Final = written(
+    text(
+        f"""
     WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_ONE_RECORDER}))
     INSERT INTO event_log ({_COLUMNS})
     SELECT {_COLUMNS}
@@ -109,6 +110,7 @@ _RECORD: Final = text(
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, position
     """  # noqa: S608 - of constants
+    )
 )
 
 _NEWEST: Final = select(func.coalesce(func.max(EventLogRow.position), 0))
@@ -220,9 +222,7 @@ class EventLog:
 
     @repeat_write
     async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
-        async with self._database.statement() as connection:
-            rows = await connection.execute(_RECORD, {"entries": _json_of(entries)})
-            return {row.event_id: row.position for row in rows}
+        return dict(await self._database.fetch(_RECORD, {"entries": _json_of(entries)}))
 
     async def _read(
         self, *, after: int, until: int, interest: Interest = EVERYTHING, at_most: int

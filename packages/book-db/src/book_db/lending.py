@@ -1,10 +1,13 @@
 """Connections for a while, each of which comes back whole, whatever becomes of those who borrow it."""
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
 
+import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -16,32 +19,64 @@ T = TypeVar("T")
 _USABLE: Final = (TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lent:
+    """A connection as SQLAlchemy has it, and the driver's own beneath it."""
+
+    connection: AsyncConnection
+    driver: psycopg.AsyncConnection
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the next borrower finds it as it was made, as far as this end knows."""
+        if self.connection.closed or self.connection.invalidated or self.driver.closed:
+            return False
+        return self.driver.info.transaction_status == TransactionStatus.IDLE
+
+
 class Lender:
     """Lends the connections of a pool, as many at once as there are.
+
+    Those that were lent for statements of their own (autocommit) are kept for the next one: the way into SQLAlchemy's
+    pool and out of it takes 0.16 ms of work, three times as much as a small statement.
 
     A borrower may be cancelled at any moment. One that waits for its turn leaves the queue. One that waits for a
     connection in the making leaves it to the pool: SQLAlchemy and the server would be left with half of it. One that
     waits for a statement has it cancelled on the server, by psycopg.
     """
 
-    def __init__(self, at_once: int, patience: float) -> None:
+    def __init__(self, engine: AsyncEngine, at_once: int, patience: float) -> None:
         """``patience`` is how long, in seconds, a borrower waits for its turn."""
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turns = asyncio.Semaphore(at_once)
         self._patience = patience
+        self._kept: list[Lent] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    @property
+    def kept(self) -> int:
+        """How many connections wait outside of the pool for the next statement."""
+        return len(self._kept)
+
     @asynccontextmanager
-    async def lend(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async def lend(self, *, autocommit: bool) -> AsyncIterator[Lent]:
         """A connection for the length of the block. Raises DatabaseOverloaded when none becomes free in time."""
         await self._wait_for_a_turn()
-        connection = await self._connected(engine.connect())
+        lent = await self._take(autocommit=autocommit)
         try:
-            yield connection
+            yield lent
         finally:
-            await asyncio.shield(self._closing(connection))
+            if autocommit and lent.is_whole:
+                self._kept.append(lent)
+                self._turns.release()
+            else:
+                await asyncio.shield(self._closing(lent.connection))
 
     async def close(self) -> None:
-        """Until all that was left to the pool is in it. One that is closed earlier would not close those."""
+        """Until all connections are in the pool. One that is closed earlier would not close those."""
+        while self._kept:
+            self._begin(self._kept.pop().connection.close())
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -52,22 +87,34 @@ class Lender:
         except TimeoutError as error:
             raise DatabaseOverloaded from error
 
-    async def _connected(self, connection: AsyncConnection) -> AsyncConnection:
-        connecting = self._begin(connection.start())
+    async def _take(self, *, autocommit: bool) -> Lent:
+        """Takes one that is kept, or has one made. Whatever is kept is a place in the pool less, and never one too few:
+        who has a turn takes one of both.
+        """
+        if autocommit and self._kept and not was_left_by_the_server(self._kept[-1].driver):
+            return self._kept.pop()
+        making = self._begin(self._make(self._kept.pop() if self._kept else None, autocommit=autocommit))
         try:
-            return await asyncio.shield(connecting)
+            return await asyncio.shield(making)
         except asyncio.CancelledError:
-            connecting.add_done_callback(self._take_back)
+            making.add_done_callback(self._take_back)
             raise
         except BaseException:
             self._turns.release()
             raise
 
-    def _take_back(self, connecting: asyncio.Task[AsyncConnection]) -> None:
-        if connecting.cancelled() or connecting.exception():
+    async def _make(self, instead_of: Lent | None, *, autocommit: bool) -> Lent:
+        if instead_of is not None:
+            await instead_of.connection.close()
+        connection = await (self._autocommit if autocommit else self._engine).connect()
+        pooled = await connection.get_raw_connection()
+        return Lent(connection, cast(psycopg.AsyncConnection, pooled.driver_connection))
+
+    def _take_back(self, making: asyncio.Task[Lent]) -> None:
+        if making.cancelled() or making.exception():
             self._turns.release()
         else:
-            self._closing(connecting.result())
+            self._closing(making.result().connection)
 
     def _closing(self, connection: AsyncConnection) -> asyncio.Task[None]:
         closing = self._begin(connection.close())
@@ -79,6 +126,15 @@ class Lender:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def was_left_by_the_server(driver: psycopg.AsyncConnection) -> bool:
+    """A server that restarts closes its connections, which shows as something to read: a look at the socket finds that
+    without the round trip of a ping, so that a write is not begun on a dead connection.
+    """
+    socket = select.poll()
+    socket.register(driver.fileno(), select.POLLIN)
+    return bool(socket.poll(0))
 
 
 def keep_what_is_whole(failure: ExceptionContext) -> None:

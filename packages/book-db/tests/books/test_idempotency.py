@@ -15,8 +15,8 @@ from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys
 from book_db.books.model import Added, Change, Draft
 from book_db.database import Database
 from book_db.errors import IdempotencyKeyReused, SafeToRepeat
+from psycopg.errors import IntegrityError
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 from support.data_layer import Eventually, Query, StatementsOf, a_draft
 

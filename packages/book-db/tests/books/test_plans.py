@@ -176,7 +176,9 @@ class TestPlans:
     @pytest.mark.parametrize("size", [PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX])
     async def test_no_question_takes_a_sequential_scan_or_a_sort_of_many(self, database: Database, size: int) -> None:
         answers = []
-        async with database.statement(prepared=False) as connection:
+        async with database.statement() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver.prepare_threshold = None  # as of questions whose plan hangs on their values
             for name, selection in SELECTIONS.items():
                 books = await middle_of(connection, selection)
                 for order in ORDERS:

@@ -8,13 +8,13 @@ import asyncio
 import time
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 from uuid import UUID
 
 import msgspec
+import psycopg
 from book_runtime.telemetry import current_traceparent
-from sqlalchemy import Row, TextClause
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from psycopg.errors import UniqueViolation
 
 from book_db.books import finding, statements
 from book_db.books.coalescing import BUSY, Coalescer
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 _json: Final = msgspec.json.Encoder()
 
-_Rows = Sequence[Row[*tuple[Any, ...]]]
+_Rows = Sequence[tuple[Any, ...]]
 
 
 class Catalogue:
@@ -58,7 +58,7 @@ class Catalogue:
         self._stored = Coalescer(self._fetch, at_most=_TOGETHER, at_once=_LOOK_UPS, turns=BUSY)
         # Two, so that one writes while the other waits for the disk.
         self._additions = Coalescer(
-            self._add_together, at_most=_TOGETHER, at_once=2, turns=BUSY, faults=(DBAPIError,), to_the_end=True
+            self._add_together, at_most=_TOGETHER, at_once=2, turns=BUSY, faults=(psycopg.Error,), to_the_end=True
         )
         self._keys = IdempotencyKeys(database)
         self._writes: set[asyncio.Task[Any]] = set()
@@ -210,7 +210,7 @@ class Catalogue:
         await self._cache.bury(await self._write_one(statements.REMOVE, book_id, actor, condition))
 
     async def _write_one(
-        self, statement: TextClause, book_id: int, actor: UUID, condition: Precondition, **values: object
+        self, statement: LiteralString, book_id: int, actor: UUID, condition: Precondition, **values: object
     ) -> Book:
         _refuse_impossible(book_id)
         among = None if condition.among is None else list(condition.among)
@@ -230,27 +230,25 @@ class Catalogue:
 
     @repeat_read
     async def _why_not_written(self, book_id: int) -> BookNotFound | VersionMismatch:
-        async with self._database.statement() as connection:
-            version = await connection.scalar(statements.VERSION, {"book_id": book_id})
-        return BookNotFound(book_id) if version is None else VersionMismatch(book_id, version)
+        rows = await self._database.fetch(statements.VERSION, {"book_id": book_id})
+        return VersionMismatch(book_id, rows[0][0]) if rows else BookNotFound(book_id)
 
     @repeat_read  # since the key makes it as safe as a read
     async def _write_once(self, **values: object) -> _Rows:
         """What was written; nothing where the key is known, or somebody else has just written with it."""
         try:
             return await self._send(statements.ADD_ONCE, **values)
-        except IntegrityError as error:
+        except UniqueViolation as error:
             if is_taken(error):
                 return []
             raise
 
     @repeat_write
-    async def _write(self, statement: TextClause, **values: object) -> _Rows:
+    async def _write(self, statement: LiteralString, **values: object) -> _Rows:
         return await self._send(statement, **values)
 
-    async def _send(self, statement: TextClause, **values: object) -> _Rows:
-        async with self._database.statement() as connection:
-            rows = (await connection.execute(statement, values)).all()
+    async def _send(self, statement: LiteralString, **values: object) -> _Rows:
+        rows = await self._database.fetch(statement, values)
         if rows:
             self._bell.ring()
         return rows
@@ -258,8 +256,7 @@ class Catalogue:
     @repeat_read
     async def _fetch(self, book_ids: Collection[int]) -> Mapping[int, bytes | None]:
         read_at = time.monotonic()
-        async with self._database.statement() as connection:
-            rows = (await connection.execute(statements.BY_IDS, {"book_ids": list(book_ids)})).all()
+        rows = await self._database.fetch(statements.BY_IDS, {"book_ids": list(book_ids)})
         books = [_book(row) for row in rows]
         await self._cache.fill(books, read_at=read_at)
         return dict.fromkeys(book_ids) | {book.id: book.to_json() for book in books}
@@ -292,7 +289,7 @@ def _draft(addition: _Addition) -> dict[str, object]:
     }
 
 
-def _book(row: Row[*tuple[Any, ...]]) -> Book:
+def _book(row: tuple[Any, ...]) -> Book:
     return Book(*row)
 
 

@@ -15,11 +15,10 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Wait
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from book_db.books.finding import matching
 from book_db.books.selection import Selection
-from book_db.database import connection_settings, libpq_parameters, translated
+from book_db.database import connection_settings, libpq_parameters, translated, written
 from book_db.errors import ConnectionLost, NotCommitted, TooManyExports
 
 Form = Literal["ndjson", "csv"]
@@ -27,8 +26,6 @@ Form = Literal["ndjson", "csv"]
 
 _BLOCK: Final = 2**18
 """Bytes that are handed on together."""
-
-_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
 # Six decimals or none, as in the JSON of a book.
 _TIME: Final = """replace(to_char({0}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')"""
@@ -90,7 +87,7 @@ def _copy(selection: Selection, form: Form) -> tuple[bytes, dict[str, Any]]:
     expressions, options = _FORMS[form]
     matches = matching(selection)
     statement = f"COPY (SELECT {expressions} FROM books {matches.text} ORDER BY id) TO STDOUT ({options})"  # noqa: S608 - of constants
-    return str(text(statement).compile(dialect=_DIALECT)).encode(), dict(matches.values)
+    return written(text(statement)).encode(), dict(matches.values)
 
 
 async def _blocks(connection: psycopg.AsyncConnection) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ One statement for all, in which NULL switches parts off, would have one plan for
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 from sqlalchemy import text
 
@@ -14,14 +14,11 @@ from book_db.books import pages
 from book_db.books.model import Book, Page
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
-from book_db.database import Database
+from book_db.database import Database, written
 from book_db.tables import SORTED_LENGTH
 
 COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
 """Those of ``Book``, in the order of its fields."""
-
-_statement: Final = lru_cache(maxsize=1_000)(text)
-"""There are as many as there are kinds of selections in use: the values are no part of them."""
 
 
 class Sql(NamedTuple):
@@ -31,6 +28,12 @@ class Sql(NamedTuple):
     values: Mapping[str, Any]
 
 
+@lru_cache(maxsize=1_000)
+def _written(statement: str) -> LiteralString:
+    """There are as many as there are kinds of selections in use: the values are no part of them."""
+    return written(text(statement))
+
+
 async def page(database: Database, selection: Selection, order: Order, size: int, token: str | None) -> Page:
     """At most ``size`` books of a selection, in order. Raises InvalidPageToken."""
     place = pages.decode(token, order, selection) if token else None
@@ -38,8 +41,7 @@ async def page(database: Database, selection: Selection, order: Order, size: int
     # By id every page has the same plan. Any other is planned for its values: few books of an author are best looked
     # up and sorted, many are best met on the way through the order, and which it is hangs on the author.
     one_plan_will_do = selection == EVERYTHING and order == BY_ID
-    async with database.statement(prepared=one_plan_will_do) as connection:
-        rows = (await connection.execute(_statement(statement.text), statement.values)).all()
+    rows = await database.fetch(_written(statement.text), statement.values, prepared=one_plan_will_do)
     books = [Book(*row) for row in rows[:size]]
     return Page(books, pages.encode(books[-1], order, selection) if len(rows) > size else None)
 
@@ -47,17 +49,16 @@ async def page(database: Database, selection: Selection, order: Order, size: int
 async def count(database: Database, selection: Selection) -> int:
     """How many books are in a selection. Takes the time that it takes to go through all of them."""
     condition = matching(selection)
-    async with database.statement(prepared=False) as connection:
-        statement = _statement(f"SELECT count(*) FROM books {condition.text}")  # noqa: S608 - of constants
-        return int((await connection.execute(statement, condition.values)).scalar_one())
+    statement = _written(f"SELECT count(*) FROM books {condition.text}")  # noqa: S608 - of constants
+    [[books]] = await database.fetch(statement, condition.values, prepared=False)
+    return int(books)
 
 
 async def estimate(database: Database, selection: Selection) -> int:
     """How many books PostgreSQL expects in a selection, from its statistics; never fewer than one."""
     condition = matching(selection)
-    async with database.statement(prepared=False) as connection:
-        statement = _statement(f"EXPLAIN (FORMAT JSON) SELECT FROM books {condition.text}")
-        [explained] = (await connection.execute(statement, condition.values)).scalar_one()
+    statement = _written(f"EXPLAIN (FORMAT JSON) SELECT FROM books {condition.text}")
+    [[[explained]]] = await database.fetch(statement, condition.values, prepared=False)
     return int(explained["Plan"]["Plan Rows"])
 
 

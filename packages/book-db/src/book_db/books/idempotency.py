@@ -18,7 +18,6 @@ import msgspec
 import structlog
 from psycopg.errors import UniqueViolation
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from book_db.books.model import Book, Draft
 from book_db.books.statements import KEY_EXPIRED
@@ -129,6 +128,6 @@ class IdempotencyKeys:
                 _log.debug("idempotency keys swept", count=swept)
 
 
-def is_taken(error: IntegrityError) -> bool:
+def is_taken(error: UniqueViolation) -> bool:
     """Whether a write was undone because somebody else has just written with the same key."""
-    return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == "idempotency_keys_pkey"
+    return error.diag.constraint_name == "idempotency_keys_pkey"

@@ -5,12 +5,13 @@ outbox row is made when the book's row is locked and changed, so the order of it
 Every statement but ``VERSION`` gives the columns of ``Book``, in the order of its fields.
 """
 
-from typing import Final
+from typing import Final, LiteralString
 
-from sqlalchemy import TextClause, bindparam, func, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
+from book_db.database import written
 from book_db.tables import EVENT_COLUMNS, BookRow
 
 KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"
@@ -29,13 +30,17 @@ _book = select(
     _books.updated_at,
 )
 
-BY_IDS: Final = _book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger))))
-VERSION: Final = select(_books.version).where(_books.id == bindparam("book_id"))
+BY_IDS: Final = written(_book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger)))))
+VERSION: Final = written(select(_books.version).where(_books.id == bindparam("book_id", type_=BigInteger)))
 
 
-def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> TextClause:
+def _text(statement: str) -> LiteralString:
+    return written(text(statement))
+
+
+def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> LiteralString:
     """A write that RETURNs what it wrote, with its row in the outbox."""
-    return text(
+    return _text(
         f"""
         WITH written AS ({write} RETURNING {_COLUMNS}), noted AS (
             INSERT INTO outbox ({EVENT_COLUMNS}) SELECT
@@ -48,12 +53,12 @@ def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> 
     )
 
 
-def _add(*, unless: str = "false", before: str = "", after: str = "") -> TextClause:
+def _add(*, unless: str = "false", before: str = "", after: str = "") -> LiteralString:
     """Adds books, each with its event: of several users and requests together, in the order they are given.
 
     PostgreSQL gives ids in that order, which is how each book is found again in ``draft``.
     """
-    return text(
+    return _text(
         f"""
         WITH {before} draft AS (
             SELECT * FROM ROWS FROM (
