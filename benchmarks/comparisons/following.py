@@ -129,7 +129,7 @@ class _Poster:
 
     async def post(self) -> tuple[int, float]:
         """The id of the book, and when it was answered. Raises LoadFailed."""
-        reader, writer = self._free.pop() if self._free else await self._connect()
+        reader, writer = await self._connection()
         writer.write(self._request)
         head = await reader.readuntil(b"\r\n\r\n")
         length, created = _LENGTH.search(head), _CREATED.search(head)
@@ -139,6 +139,13 @@ class _Poster:
         moment = time.perf_counter()
         self._free.append((reader, writer))
         return int(created[1]), moment
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():  # the service ends what is idle for a few seconds
+                return reader, writer
+        return await self._connect()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.stage.rest.port)

@@ -1,6 +1,7 @@
 """BookService: speaks gRPC, and asks the catalogue."""
 
 from collections.abc import AsyncGenerator
+from itertools import accumulate
 from typing import Any, Final
 
 from book_db.books import pages
@@ -83,13 +84,11 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
 def _as_much_as_fits(page: Page, selection: Selection, order: Order, mask: FieldMask | None) -> ListBooksResponse:
     """The page, or the first part of it and a token for the rest."""
     response = ListBooksResponse(next_page_token=page.next_token or "")
-    room = PAGE_BYTES_MAX
     for book in page.books:
-        message = response.books.add()
-        write_book(book, message, mask)
-        room -= message.ByteSize() + _FRAMING_MAX
-        if room < 0:
-            del response.books[-1]
-            response.next_page_token = pages.encode(page.books[len(response.books) - 1], order, selection)
-            break
+        write_book(book, response.books.add(), mask)
+    if response.ByteSize() > PAGE_BYTES_MAX:
+        sizes = accumulate(message.ByteSize() + _FRAMING_MAX for message in response.books)
+        fitting = sum(1 for size in sizes if size <= PAGE_BYTES_MAX)
+        del response.books[fitting:]
+        response.next_page_token = pages.encode(page.books[fitting - 1], order, selection)
     return response

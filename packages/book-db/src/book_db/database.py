@@ -113,11 +113,13 @@ class Database:
 
     @asynccontextmanager
     async def _lent(self, *, autocommit: bool) -> AsyncIterator[Lent]:
-        with translated(lost=ConnectionLost):
-            async with AsyncExitStack() as stack:
-                with translated(lost=NotCommitted):  # nothing was sent yet
-                    lent = await stack.enter_async_context(self.lender.lend(autocommit=autocommit))
+        with translated(lost=NotCommitted):  # nothing was sent yet
+            lent = await self.lender.lend(autocommit=autocommit)
+        try:
+            with translated(lost=ConnectionLost):
                 yield lent
+        finally:
+            await self.lender.give_back(lent)
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 import asyncio
 import select
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -25,6 +24,7 @@ class Lent:
 
     connection: AsyncConnection
     driver: psycopg.AsyncConnection
+    autocommit: bool
 
     @property
     def is_whole(self) -> bool:
@@ -59,19 +59,17 @@ class Lender:
         """How many connections wait outside of the pool for the next statement."""
         return len(self._kept)
 
-    @asynccontextmanager
-    async def lend(self, *, autocommit: bool) -> AsyncIterator[Lent]:
-        """A connection for the length of the block. Raises DatabaseOverloaded when none becomes free in time."""
+    async def lend(self, *, autocommit: bool) -> Lent:
+        """A connection, to be given back. Raises DatabaseOverloaded when none becomes free in time."""
         await self._wait_for_a_turn()
-        lent = await self._take(autocommit=autocommit)
-        try:
-            yield lent
-        finally:
-            if autocommit and lent.is_whole:
-                self._kept.append(lent)
-                self._turns.release()
-            else:
-                await asyncio.shield(self._closing(lent.connection))
+        return await self._take(autocommit=autocommit)
+
+    async def give_back(self, lent: Lent) -> None:
+        if lent.autocommit and lent.is_whole:
+            self._kept.append(lent)
+            self._turns.release()
+        else:
+            await asyncio.shield(self._closing(lent.connection))
 
     async def close(self) -> None:
         """Until all connections are in the pool. One that is closed earlier would not close those."""
@@ -81,6 +79,9 @@ class Lender:
             await asyncio.wait(self._tasks)
 
     async def _wait_for_a_turn(self) -> None:
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
         try:
             async with asyncio.timeout(self._patience):
                 await self._turns.acquire()
@@ -108,7 +109,7 @@ class Lender:
             await instead_of.connection.close()
         connection = await (self._autocommit if autocommit else self._engine).connect()
         pooled = await connection.get_raw_connection()
-        return Lent(connection, cast(psycopg.AsyncConnection, pooled.driver_connection))
+        return Lent(connection, cast(psycopg.AsyncConnection, pooled.driver_connection), autocommit)
 
     def _take_back(self, making: asyncio.Task[Lent]) -> None:
         if making.cancelled() or making.exception():

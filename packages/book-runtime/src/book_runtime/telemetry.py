@@ -28,6 +28,7 @@ _RANDOM: Final = Random()  # noqa: S311  # ids are no secrets
 _FLAGS: Final = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 """As of a span that is recorded: that this process sends none must not keep others from sending theirs."""
 
+_TRACEPARENT: Final = "00-{:032x}-{:016x}-{:02x}"
 _W3C: Final = TraceContextTextMapPropagator()
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -62,9 +63,8 @@ def begin_span(name: str, caller: Context) -> Span:
 
 def current_traceparent() -> str | None:
     """The W3C `traceparent` header of the span that the caller is in, None outside of one."""
-    headers: dict[str, str] = {}
-    _W3C.inject(headers)
-    return headers.get("traceparent")
+    span = trace.get_current_span().get_span_context()
+    return _TRACEPARENT.format(span.trace_id, span.span_id, span.trace_flags) if span.is_valid else None
 
 
 def context_of(traceparent: str | None) -> Context:
