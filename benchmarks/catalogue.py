@@ -22,6 +22,8 @@ from benchmarks.filling import fill
 
 PAGE: Final = 100
 """Books of a page."""
+LATE: Final = 1_000
+"""The page that stands for those that are far from the beginning."""
 
 _FOR_A_DAY: Final = "86400"
 
@@ -52,6 +54,10 @@ class Catalogue:
     def some(self, number: int) -> list[int]:
         """The ids of so many books, or of all if there are fewer, from all parts of the catalogue."""
         return list(range(1, self.books + 1, max(1, self.books // number)))[:number]
+
+    def before_page(self, number: int) -> int:
+        """The id of the book before a page, or before the last one if there are fewer."""
+        return (min(number, self.books // PAGE) - 1) * PAGE
 
     def pages(self, number: int) -> list[str]:
         """As many parameters of lists, each for a page of a hundred, from all parts of the catalogue."""

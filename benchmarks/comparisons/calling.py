@@ -9,7 +9,7 @@ from books.v1.book_service_pb2 import GetBookRequest, ListBooksRequest
 from google.protobuf.message import Message
 from support.services import GrpcApi
 
-from benchmarks.catalogue import PAGE, token_after
+from benchmarks.catalogue import LATE, PAGE, token_after
 from benchmarks.load import CONNECTIONS, Grpc
 from benchmarks.measuring import Comparison, Measurement
 from benchmarks.programs import Yardstick
@@ -17,17 +17,28 @@ from benchmarks.stage import Stage
 
 
 def calls(stage: Stage) -> Iterator[Measurement]:
-    """Each connection asks for another book, or for another page."""
+    """Each connection asks for another book. The pages are those of REST's lists: the first and the thousandth for all,
+    and in the last row each connection asks for another one.
+    """
     with GrpcApi(stage.workspace, stage.catalogue.environment) as service:
         books = stage.catalogue.some(CONNECTIONS)
         gets = [GetBookRequest(id=book_id) for book_id in books]
         with _compared(stage, service, "GetBook", gets, "raw_grpc") as (target, yardstick):
             yield Comparison("GetBook over gRPC", "raw grpc.aio handler", 0.80, target, yardstick, service)
+        against = "protobuf server answering from memory"
         starts = [book_id for book_id in stage.catalogue.some(CONNECTIONS) if book_id <= stage.catalogue.books - PAGE]
-        lists = [ListBooksRequest(page_size=PAGE, page_token=token_after(book_id)) for book_id in starts]
-        with _compared(stage, service, "ListBooks", lists, "grpc_from_memory") as (target, yardstick):
-            against = "protobuf server answering from memory"
-            yield Comparison("ListBooks of 100 over gRPC", against, 0.60, target, yardstick, service)
+        for which, pages in (
+            ("first page", [ListBooksRequest(page_size=PAGE)]),
+            ("thousandth page", [_page_after(stage.catalogue.before_page(LATE))]),
+            ("a page for each connection", list(map(_page_after, starts))),
+        ):
+            with _compared(stage, service, "ListBooks", pages, "grpc_from_memory") as (target, yardstick):
+                what = f"ListBooks of 100 over gRPC, {which}"
+                yield Comparison(what, against, 0.60, target, yardstick, service)
+
+
+def _page_after(book_id: int) -> ListBooksRequest:
+    return ListBooksRequest(page_size=PAGE, page_token=token_after(book_id))
 
 
 @contextmanager

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 from support.services import RestApi
 
-from benchmarks.catalogue import PAGE, page_after
+from benchmarks.catalogue import LATE, page_after
 from benchmarks.load import RedisItself
 from benchmarks.measuring import Comparison, Measurement
 from benchmarks.stage import Stage
 
-_LATE = 1_000
 _REDIS_REQUESTS = 20_000
 """For each second of a round: Redis does several times as many."""
 
@@ -39,7 +38,7 @@ def lists(stage: Stage) -> Iterator[Measurement]:
     row nobody asks what anybody else is asking.
     """
     same = "constant endpoint, same bytes"
-    late = page_after(min(_LATE - 1, stage.catalogue.books // PAGE - 1) * PAGE)
+    late = page_after(stage.catalogue.before_page(LATE))
     in_turn = stage.catalogue.pages(stage.extent.pages)
     with stage.constant(stage.answer(f"/books?{late}").content) as of_page:
         for what, pages in (

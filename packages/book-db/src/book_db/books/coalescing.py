@@ -9,7 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-BUSY: Final = 10
+BUSY: Final = 20
 """Turns of the event loop in which a server with work to do has taken in what waits for it. grpc.aio takes several
 from one call to the next: of 32 callers 23 then go together, where it was one with a single turn.
 """
