@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 from uuid import UUID
 
+import psycopg
 import pytest
 from book_db import migrations
 from book_db.books.catalogue import Catalogue
@@ -261,6 +263,38 @@ class TestATransaction:
         with pytest.raises(DBAPIError, match="division by zero"):
             async with database.statement() as connection:
                 await connection.execute(text("SELECT 1/0"))
+
+
+class TestFetch:
+    async def test_gives_the_rows_in_the_types_of_python(self, database: Database) -> None:
+        query = "SELECT %(number)s::bigint, %(day)s::date, NULL, '2026-11-23 12:00:00.000001+02'::timestamptz"
+        [row] = await database.fetch(query, {"number": 2**40, "day": date(1871, 12, 1)})
+        assert row == (2**40, date(1871, 12, 1), None, datetime(2026, 11, 23, 10, 0, 0, 1, UTC))
+
+    async def test_is_a_transaction_of_its_own(self, database: Database, query: Query) -> None:
+        await database.fetch("SELECT setval('books_id_seq', 41)", {})
+        assert query("SELECT last_value FROM books_id_seq") == [(41,)]
+
+    async def test_what_is_wrong_with_a_statement_comes_through_and_the_connection_goes_on(
+        self, database: Database
+    ) -> None:
+        [[before]] = await database.fetch("SELECT pg_backend_pid()", {})
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await database.fetch("SELECT 1/%(nothing)s::int", {"nothing": 0})
+        assert await database.fetch("SELECT pg_backend_pid()", {}) == [(before,)]
+
+    async def test_a_table_that_is_not_there_is_a_database_that_is_not_set_up(self, database: Database) -> None:
+        with pytest.raises(SchemaNotThere):
+            await database.fetch("SELECT * FROM shelves", {})
+
+    @pytest.mark.parametrize(("prepared", "statements"), [(True, 1), (False, 0)])
+    async def test_what_is_sent_often_is_prepared_where_one_plan_will_do(
+        self, database: Database, prepared: bool, statements: int
+    ) -> None:
+        for number in range(10):
+            await database.fetch("SELECT %(number)s::bigint + 41", {"number": number}, prepared=prepared)
+        found = await database.fetch("SELECT 1 FROM pg_prepared_statements WHERE statement LIKE '%%+ 41'", {})
+        assert len(found) == statements
 
 
 class TestAConnection:

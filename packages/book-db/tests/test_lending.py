@@ -4,11 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from book_db.database import Database
-from book_db.errors import DatabaseOverloaded
+from book_db.errors import DatabaseOverloaded, NotCommitted
 from sqlalchemy import text
 from support.data_layer import Eventually, Query
 
@@ -30,7 +31,7 @@ async def sleep(database: Database, seconds: float = 20) -> None:
         await connection.execute(text(f"SELECT pg_sleep({seconds})"))
 
 
-async def cancelled(task: asyncio.Task[None]) -> None:
+async def cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5)
@@ -126,6 +127,103 @@ class TestATaskThatIsCancelled:
         await eventually(lambda: is_whole(database, query))
 
 
+class TestAConnectionThatIsKept:
+    async def test_serves_one_statement_after_the_other(self, database: Database, query: Query) -> None:
+        for _ in range(5):
+            await database.ping()
+        assert database.lender.kept == 1
+        assert len(query(OURS)) == 1
+
+    async def test_makes_room_for_a_transaction(self, database: Database, query: Query) -> None:
+        """Where every connection that there may be is kept."""
+        for _ in range(2):
+            await asyncio.gather(*(sleep(database, 0.1) for _ in range(SIZE)))
+            async with asyncio.timeout(5), AsyncExitStack() as stack:
+                for _ in range(SIZE):
+                    connection = await stack.enter_async_context(database.transaction())
+                    await connection.execute(text("SELECT 1"))
+            assert len(query(OURS)) == SIZE
+        assert is_whole(database, query)
+
+    async def test_stays_where_it_is_while_the_pool_has_one_for_a_transaction(self, database: Database) -> None:
+        await asyncio.gather(*(sleep(database, 0.1) for _ in range(SIZE)))
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+        assert database.lender.kept == SIZE - 1
+
+    @pytest.mark.parametrize("statement_first", [pytest.param(True, id="a-statement-first"), False])
+    async def test_that_is_lost_straight_under_the_driver_is_told_of_as_always(
+        self,
+        database: Database,
+        query: Query,
+        eventually: Eventually,
+        statement_first: bool,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """SQLAlchemy, which has begun a transaction by its own account with the statement, has not seen it go."""
+        if statement_first:
+            await database.ping()
+        sleeping = asyncio.create_task(database.fetch("SELECT pg_sleep(20)", {}))
+        await eventually(lambda: busy(query) == ["active"])
+        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lending'")
+        with pytest.raises(NotCommitted):
+            await sleeping
+        await database.ping()
+        assert is_whole(database, query)
+        assert caplog.records == []
+
+    async def test_that_is_lost_over_a_cancellation_does_not_hide_it(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        await database.ping()
+        [(connection, _)] = query(OURS)
+        sleeping = asyncio.create_task(database.fetch("SELECT pg_sleep(20)", {}))
+        await eventually(lambda: busy(query) == ["active"])
+        os.kill(connection, signal.SIGSTOP)
+        sleeping.cancel()
+        await asyncio.sleep(0.2)
+        sleeping.cancel()  # psycopg waits no longer for the end of the statement, and closes the connection
+        await asyncio.wait([sleeping], timeout=10)
+        os.kill(connection, signal.SIGCONT)
+        assert sleeping.cancelled()
+        await database.ping()
+
+    async def test_is_left_when_the_server_has_closed_it(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        await database.ping()
+        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lending'")
+        await eventually(lambda: query(OURS) == [])
+        await database.ping()
+        assert is_whole(database, query)
+
+    async def test_is_not_one_that_its_borrower_has_thrown_away(self, database: Database, query: Query) -> None:
+        async with database.statement() as connection:
+            await connection.invalidate()
+        assert database.lender.kept == 0
+        await database.ping()
+        assert is_whole(database, query)
+
+    async def test_is_not_one_that_was_left_in_a_transaction(self, database: Database, query: Query) -> None:
+        async with database.statement() as connection:
+            await connection.execute(text("BEGIN"))
+        assert database.lender.kept == 0
+        assert busy(query) == []
+
+    async def test_goes_on_after_a_statement_straight_from_the_driver_was_cancelled(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        await database.ping()
+        [(connection, _)] = query(OURS)
+        sleeping = asyncio.create_task(database.fetch("SELECT pg_sleep(20)", {}))
+        await eventually(lambda: busy(query) == ["active"])
+        await cancelled(sleeping)
+        assert query(OURS) == [(connection, "idle")]
+        assert database.lender.kept == 1
+
+
 class TestClosing:
     @pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008])
     async def test_leaves_no_connection_that_was_in_the_making(
@@ -137,6 +235,14 @@ class TestClosing:
         await asyncio.wait([task])
         await database.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        await eventually(lambda: query(OURS) == [])
+
+    async def test_closes_what_comes_back_afterwards(
+        self, database: Database, query: Query, eventually: Eventually
+    ) -> None:
+        async with database.statement():
+            await database.close()
+        assert database.lender.kept == 0
         await eventually(lambda: query(OURS) == [])
 
 

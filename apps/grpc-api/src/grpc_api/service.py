@@ -1,5 +1,6 @@
 """BookService: speaks gRPC, and asks the catalogue."""
 
+from bisect import bisect_right
 from collections.abc import AsyncGenerator
 from itertools import accumulate
 from typing import Any, Final
@@ -88,7 +89,7 @@ def _as_much_as_fits(page: Page, selection: Selection, order: Order, mask: Field
         write_book(book, response.books.add(), mask)
     if response.ByteSize() > PAGE_BYTES_MAX:
         sizes = accumulate(message.ByteSize() + _FRAMING_MAX for message in response.books)
-        fitting = sum(1 for size in sizes if size <= PAGE_BYTES_MAX)
+        fitting = bisect_right(list(sizes), PAGE_BYTES_MAX)
         del response.books[fitting:]
         response.next_page_token = pages.encode(page.books[fitting - 1], order, selection)
     return response

@@ -115,11 +115,11 @@ class Database:
     async def _lent(self, *, autocommit: bool) -> AsyncIterator[Lent]:
         with translated(lost=NotCommitted):  # nothing was sent yet
             lent = await self.lender.lend(autocommit=autocommit)
-        try:
-            with translated(lost=ConnectionLost):
+        with translated(lost=ConnectionLost):
+            try:
                 yield lent
-        finally:
-            await self.lender.give_back(lent)
+            finally:
+                await self.lender.give_back(lent)
 
 
 @contextmanager
@@ -151,7 +151,10 @@ def _meaning(error: psycopg.OperationalError, lost: type[DatabaseUnavailable]) -
 
 
 def written(statement: ClauseElement) -> LiteralString:
-    """A statement of SQLAlchemy's as psycopg takes it, for `Database.fetch`."""
+    """A statement of SQLAlchemy's as psycopg takes it, for `Database.fetch`.
+
+    It is made of what is in the code alone, which is what psycopg's type stands for: values have no place in it.
+    """
     return str(statement.compile(dialect=_DIALECT))
 
 

@@ -49,9 +49,12 @@ class Lender:
         """``patience`` is how long, in seconds, a borrower waits for its turn."""
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._at_once = at_once
         self._turns = asyncio.Semaphore(at_once)
+        self._out = 0
         self._patience = patience
         self._kept: list[Lent] = []
+        self._is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -65,62 +68,80 @@ class Lender:
         return await self._take(autocommit=autocommit)
 
     async def give_back(self, lent: Lent) -> None:
-        if lent.autocommit and lent.is_whole:
+        if lent.autocommit and lent.is_whole and not self._is_closed:
             self._kept.append(lent)
-            self._turns.release()
+            self._end_turn()
         else:
-            await asyncio.shield(self._closing(lent.connection))
+            await asyncio.shield(self._closing(lent))
 
     async def close(self) -> None:
-        """Until all connections are in the pool. One that is closed earlier would not close those."""
+        """Until all connections are in the pool but those that are lent, which are closed when they come back. A pool
+        that is closed earlier would not close them.
+        """
+        self._is_closed = True
         while self._kept:
-            self._begin(self._kept.pop().connection.close())
+            self._begin(self._return_to_the_pool(self._kept.pop()))
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _wait_for_a_turn(self) -> None:
-        if not self._turns.locked():
+        if self._turns.locked():
+            await self._wait_for_the_end_of_one()
+        else:
             await self._turns.acquire()
-            return
+        self._out += 1
+
+    async def _wait_for_the_end_of_one(self) -> None:
         try:
             async with asyncio.timeout(self._patience):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise DatabaseOverloaded from error
 
+    def _end_turn(self) -> None:
+        self._out -= 1
+        self._turns.release()
+
     async def _take(self, *, autocommit: bool) -> Lent:
-        """Takes one that is kept, or has one made. Whatever is kept is a place in the pool less, and never one too few:
-        who has a turn takes one of both.
+        """One that is kept, or else one of the pool, which is as large as there are turns: where it has none left, one
+        that is kept goes back first.
         """
-        if autocommit and self._kept and not was_left_by_the_server(self._kept[-1].driver):
-            return self._kept.pop()
-        making = self._begin(self._make(self._kept.pop() if self._kept else None, autocommit=autocommit))
+        kept = self._kept.pop() if self._kept and (autocommit or len(self._kept) + self._out > self._at_once) else None
+        if kept is not None and autocommit and not was_left_by_the_server(kept.driver):
+            return kept
+        making = self._begin(self._make(kept, autocommit=autocommit))
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
             making.add_done_callback(self._take_back)
             raise
         except BaseException:
-            self._turns.release()
+            self._end_turn()
             raise
 
     async def _make(self, instead_of: Lent | None, *, autocommit: bool) -> Lent:
         if instead_of is not None:
-            await instead_of.connection.close()
+            await self._return_to_the_pool(instead_of)
         connection = await (self._autocommit if autocommit else self._engine).connect()
         pooled = await connection.get_raw_connection()
         return Lent(connection, cast(psycopg.AsyncConnection, pooled.driver_connection), autocommit)
 
     def _take_back(self, making: asyncio.Task[Lent]) -> None:
         if making.cancelled() or making.exception():
-            self._turns.release()
+            self._end_turn()
         else:
-            self._closing(making.result().connection)
+            self._closing(making.result())
 
-    def _closing(self, connection: AsyncConnection) -> asyncio.Task[None]:
-        closing = self._begin(connection.close())
-        closing.add_done_callback(lambda _: self._turns.release())
+    def _closing(self, lent: Lent) -> asyncio.Task[None]:
+        closing = self._begin(self._return_to_the_pool(lent))
+        closing.add_done_callback(lambda _: self._end_turn())
         return closing
+
+    async def _return_to_the_pool(self, lent: Lent) -> None:
+        # SQLAlchemy has not seen a connection go where the driver was asked past it, and would send it a ROLLBACK.
+        if not lent.connection.closed and (self._is_closed or was_left_by_the_server(lent.driver)):
+            await lent.connection.invalidate()
+        await lent.connection.close()
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -133,6 +154,8 @@ def was_left_by_the_server(driver: psycopg.AsyncConnection) -> bool:
     """A server that restarts closes its connections, which shows as something to read: a look at the socket finds that
     without the round trip of a ping, so that a write is not begun on a dead connection.
     """
+    if driver.closed:
+        return True
     socket = select.poll()
     socket.register(driver.fileno(), select.POLLIN)
     return bool(socket.poll(0))

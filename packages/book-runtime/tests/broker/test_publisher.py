@@ -1,8 +1,11 @@
 """Publishing to a real RabbitMQ."""
 
 import asyncio
+import gc
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import aio_pika
@@ -149,6 +152,71 @@ class TestNotConfirmed:
             assert refused.value.ids == {"event-1"}
         assert await ids_in(queue, 1) == ["event-2"]
 
+    @pytest.mark.parametrize(
+        ("what", "reason"),
+        [
+            pytest.param({"type": "x" * 256}, "255 bytes", id="too-long-a-type"),
+            pytest.param({"timestamp": datetime(1969, 12, 31, tzinfo=UTC)}, "error", id="a-time-before-1970"),
+        ],
+    )
+    async def test_and_so_does_what_else_amqp_cannot_carry(
+        self, amqp_url: str, queue: Any, a_message: Callable[..., Message], what: dict[str, object], reason: str
+    ) -> None:
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher:
+            await publisher.ready()
+            with pytest.raises(NotConfirmed, match=reason) as refused:
+                await publisher.publish([a_message(1, **what), a_message(2)])
+            assert refused.value.ids == refused.value.hopeless == {"event-1"}
+        assert await ids_in(queue, 1) == ["event-2"]
+
+    async def test_a_message_without_an_id_is_not_sent(
+        self, amqp_url: str, queue: Any, a_message: Callable[..., Message]
+    ) -> None:
+        """Were it returned, nobody would know which it was."""
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher:
+            await publisher.ready()
+            with pytest.raises(NotConfirmed, match="has none") as refused:
+                await publisher.publish([a_message(id="")])
+            assert refused.value.hopeless == {""}
+
+    async def test_whom_nobody_waits_for_any_more_is_not_complained_about(
+        self, cable: Any, a_message: Callable[..., Message], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with await aio_pika.connect(str(cable.url)) as connection:
+            channel = await connection.channel()
+            exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+            limits: HeadersType = {"x-max-length": 1, "x-overflow": "reject-publish"}
+            queue = await channel.declare_queue("small", arguments=limits, exclusive=True)
+            await queue.bind(exchange, "book.*")
+            async with AmqpPublisher(cable.url, EXCHANGE) as publisher:
+                await publisher.ready()
+                await publisher.publish([a_message(0)])
+                cable.silence()
+                publishing = asyncio.create_task(publisher.publish([a_message(number) for number in range(1, 6)]))
+                await asyncio.sleep(0.05)
+                publishing.cancel()
+                await asyncio.wait([publishing])
+                cable.resume()
+                with pytest.raises(NotConfirmed, match="Nack"):
+                    await publisher.publish([a_message(6)])
+        gc.collect()
+        assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+    async def test_nothing_of_a_batch_is_when_the_connection_breaks(
+        self, cable: Any, queue: Any, messages: Callable[[int], list[Message]]
+    ) -> None:
+        async with AmqpPublisher(cable.url, EXCHANGE) as publisher:
+            await publisher.ready()
+            await publisher.publish(messages(1))
+            cable.silence()
+            publishing = asyncio.create_task(publisher.publish(messages(50)))
+            await asyncio.sleep(0.05)
+            cable.cut()
+            with pytest.raises(NotConfirmed, match="BrokerLost") as refused:
+                await asyncio.wait_for(publishing, 2)
+            assert len(refused.value.ids) == 50
+            assert not refused.value.hopeless
+
     async def test_without_a_connection_it_says_so_at_once(
         self, unused_tcp_port: int, a_message: Callable[..., Message]
     ) -> None:
@@ -178,6 +246,7 @@ class TestNotConfirmed:
     ) -> None:
         async with AmqpPublisher(cable.url, EXCHANGE) as publisher:
             await publisher.ready()
+            await publisher.publish(messages(1))
             cable.silence()
             publishing = asyncio.create_task(publisher.publish(messages(5)))
             await asyncio.sleep(0.05)
@@ -185,7 +254,9 @@ class TestNotConfirmed:
             with pytest.raises(asyncio.CancelledError):
                 await publishing
             cable.resume()
-            await publisher.publish(messages(1))
+            # The confirms of the first attempt come now, and count for nothing.
+            await publisher.publish(messages(20))
+        assert await ids_in(queue, 26) == [f"event-{number}" for number in [0, *range(5), *range(20)]]
 
 
 class TestConnection:

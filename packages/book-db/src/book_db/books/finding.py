@@ -50,15 +50,16 @@ async def count(database: Database, selection: Selection) -> int:
     """How many books are in a selection. Takes the time that it takes to go through all of them."""
     condition = matching(selection)
     statement = _written(f"SELECT count(*) FROM books {condition.text}")  # noqa: S608 - of constants
-    [[books]] = await database.fetch(statement, condition.values, prepared=False)
-    return int(books)
+    [[number]] = await database.fetch(statement, condition.values, prepared=False)
+    return int(number)
 
 
 async def estimate(database: Database, selection: Selection) -> int:
     """How many books PostgreSQL expects in a selection, from its statistics; never fewer than one."""
     condition = matching(selection)
     statement = _written(f"EXPLAIN (FORMAT JSON) SELECT FROM books {condition.text}")
-    [[[explained]]] = await database.fetch(statement, condition.values, prepared=False)
+    [[explanation]] = await database.fetch(statement, condition.values, prepared=False)
+    [explained] = explanation
     return int(explained["Plan"]["Plan Rows"])
 
 

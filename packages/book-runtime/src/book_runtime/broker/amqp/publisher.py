@@ -1,7 +1,7 @@
 """Publishing to an exchange with confirms."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from book_runtime.broker import metrics
 from book_runtime.broker.amqp.link import BrokerLost, Link
-from book_runtime.broker.amqp.sending import Sender
+from book_runtime.broker.amqp.sending import UNSENDABLE, Sender
 from book_runtime.broker.amqp.topology import declare_topic_exchange
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, refuse_repeated_ids
@@ -108,7 +108,6 @@ class _Session:
         self._in_flight = in_flight
         self._trusted = False
         self._refused = False
-        self._unconfirmed: list[asyncio.Future[object]] = []
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         channel.close_callbacks.add(lambda _, cause: self.end(BrokerLost(cause)))
 
@@ -120,9 +119,7 @@ class _Session:
             self.over.set_exception(cause)
         else:
             self.over.set_result(None)
-        for confirm in self._unconfirmed:
-            if not confirm.done():
-                confirm.set_exception(cause or BrokerLost(None))
+        self._sender.give_up(cause or BrokerLost(None))
 
     async def publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
         """Why which messages were not confirmed. Those that AMQP cannot carry are put into ``unsendable`` as well."""
@@ -140,47 +137,36 @@ class _Session:
     async def _publish_all(self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]) -> None:
         """In order, and so many at once as may be in flight."""
         self._refused = False
-        frames = self._encode(messages, reasons, unsendable)
-        sendable = [message for message in messages if message.id in frames]
-        for start in range(0, len(sendable), self._in_flight):
-            together = sendable[start : start + self._in_flight]
-            await self._publish_together(together, [frames[message.id] for message in together], reasons)
+        frames = list(self._encode(messages, reasons, unsendable).items())
+        for start in range(0, len(frames), self._in_flight):
+            refusals = await self._refusals(dict(frames[start : start + self._in_flight]))
+            reasons |= {message_id: repr(error) for message_id, error in refusals.items()}
+            self._refused |= bool(refusals)
+            self._trusted = not self._refused
 
     def _encode(self, messages: Sequence[Message], reasons: dict[str, str], unsendable: set[str]) -> dict[str, bytes]:
         frames: dict[str, bytes] = {}
         for message in messages:
             try:
                 frames[message.id] = self._sender.encode(message)
-            except (ValueError, TypeError) as error:
+            except UNSENDABLE as error:
                 reasons[message.id] = repr(error)  # Never sent: it says nothing about the broker.
                 unsendable.add(message.id)
         return frames
 
-    async def _publish_together(
-        self, messages: Sequence[Message], frames: Sequence[bytes], reasons: dict[str, str]
-    ) -> None:
-        refusals = await self._refusals(messages, frames)
-        reasons |= {message_id: repr(error) for message_id, error in refusals.items()}
-        self._refused |= bool(refusals)
-        self._trusted = not self._refused
-
-    async def _refusals(self, messages: Sequence[Message], frames: Sequence[bytes]) -> dict[str, BaseException]:
+    async def _refusals(self, frames: Mapping[str, bytes]) -> dict[str, BaseException]:
         """What speaks against the messages that were not confirmed."""
-        if self.over.done():
-            return {message.id: BrokerLost(None) for message in messages}
-        self._unconfirmed = await self._sender.send(messages, frames)
+        if self.over.done() or not self._sender.is_open:
+            return dict.fromkeys(frames, BrokerLost(None))
         try:
-            _, silent = await asyncio.wait(self._unconfirmed, timeout=self._confirm_timeout)
-        finally:
-            confirms, self._unconfirmed = self._unconfirmed, []
-            self._sender.forget(messages)
-        if silent:
+            async with asyncio.timeout(self._confirm_timeout):
+                confirms = await self._sender.send(frames)
+                await asyncio.wait(confirms.values())
+        except TimeoutError as silence:
             # A late confirm must not be taken for that of the next attempt, and a broker that is stuck may be left.
-            self.end(BrokerLost(TimeoutError()))
-        answers = {message.id: confirm for message, confirm in zip(messages, confirms, strict=True)}
-        refusals = {message_id: _error_of(confirm) for message_id, confirm in answers.items()}
-        return {message_id: error for message_id, error in refusals.items() if error}
-
-
-def _error_of(confirm: asyncio.Future[object]) -> BaseException | None:
-    return confirm.exception() if confirm.done() else TimeoutError()
+            self.end(BrokerLost(silence))
+            return dict.fromkeys(frames, silence)
+        finally:
+            self._sender.forget()
+        errors = {message_id: confirm.exception() for message_id, confirm in confirms.items()}
+        return {message_id: error for message_id, error in errors.items() if error}

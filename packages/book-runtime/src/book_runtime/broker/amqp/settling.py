@@ -144,4 +144,5 @@ def _message_of(delivery: DeliveredMessage) -> Message:
 
 
 async def _acknowledge(delivery: DeliveredMessage, *, multiple: bool = False) -> None:
-    await delivery.channel.basic_ack(delivery.delivery_tag or 0, multiple=multiple)
+    assert delivery.delivery_tag, "a delivery has a number"
+    await delivery.channel.basic_ack(delivery.delivery_tag, multiple=multiple)
