@@ -45,6 +45,17 @@ class TestRecord:
         columns = ", ".join(Entry._fields)
         assert query(f"SELECT {columns} FROM event_log") == [tuple(entry)]  # noqa: S608 - as written above
 
+    async def test_at_the_bounds_of_what_it_may_say_too(self, event_log: EventLog) -> None:
+        entry = an_entry(version=2**63 - 1, title='null "{},\\" \u2028 \U0001f4da')._replace(
+            book_id=2**63 - 1,
+            occurred_at=datetime(1, 1, 1, tzinfo=UTC),
+            publication_date=date(9999, 12, 31),
+            created_at=None,
+            updated_at=None,
+        )
+        await event_log.record([entry])
+        assert [each.entry for each in await event_log.newer(0)] == [entry]
+
     async def test_an_event_seen_twice_is_logged_once(self, event_log: EventLog, query: Query) -> None:
         entry = an_entry()
         await event_log.record([entry])

@@ -9,6 +9,8 @@ import pytest
 from book_runtime.telemetry import begin_span, context_of, current_traceparent
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 TRACER = TracerProvider().get_tracer("test")
 HEADER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -21,6 +23,14 @@ class TestTraceparent:
             assert (
                 current_traceparent() == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
             )
+
+    @pytest.mark.parametrize("flags", range(4))
+    def test_is_written_as_opentelemetry_writes_it(self, flags: int) -> None:
+        of = SpanContext(trace_id=0xAB, span_id=2**64 - 1, is_remote=False, trace_flags=TraceFlags(flags))
+        headers: dict[str, str] = {}
+        with trace.use_span(NonRecordingSpan(of)):
+            TraceContextTextMapPropagator().inject(headers)
+            assert current_traceparent() == headers["traceparent"]
 
     def test_is_none_outside_of_a_span(self) -> None:
         assert current_traceparent() is None

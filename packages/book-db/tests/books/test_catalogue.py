@@ -31,6 +31,23 @@ class TestAdd:
         assert datetime.now(UTC) - book.created_at < timedelta(minutes=1)
         assert await catalogue.get(book.id) == book
 
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            pytest.param('"{},\\"', [], id="what-quotes-in-JSON-and-arrays"),
+            pytest.param("null", ["null"], id="what-is-nothing-in-both"),
+            pytest.param("line\u2028end \U0001f4da", ["end", "line"], id="what-is-no-single-unit-of-UTF-16"),
+            pytest.param("Emma " * 199 + "Emma", ["emma"], id="the-longest"),
+        ],
+    )
+    async def test_a_text_is_kept_to_the_letter_and_found_by_its_words(
+        self, catalogue: Catalogue, actor: UUID, query: Query, text: str, words: list[str]
+    ) -> None:
+        book = await catalogue.add(Draft(text, text, date(1, 1, 1)), actor)
+        kept = query("SELECT title, author, publication_date, title_words, author_words FROM books")
+        assert kept == [(book.title, book.author, book.publication_date, words, words)]
+        assert kept[0][:3] == (text, text, date(1, 1, 1))
+
     async def test_its_event_says_what_was_added_and_by_whom(
         self, catalogue: Catalogue, actor: UUID, query: Query
     ) -> None:
