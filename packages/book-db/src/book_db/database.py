@@ -102,10 +102,12 @@ class Database:
     ) -> list[tuple[Any, ...]]:
         """The rows that one statement gives, a transaction of its own, straight from the driver.
 
-        For what is asked all the time: SQLAlchemy takes as long again for a small statement, and twice as long for a
-        page of books. ``query`` is psycopg's, as `written` makes it. The driver prepares what is sent often, and
-        PostgreSQL soon has one plan for all its values. Where the best plan hangs on the values, ``prepared=False`` has
-        it planned each time. What is wrong with the statement comes out as an error of psycopg.
+        For what is asked all the time: through SQLAlchemy it is two and a half times as much work
+        (docs/decisions/0024). ``query`` is psycopg's, as `written` makes it. What is wrong with it comes out as an error
+        of psycopg.
+
+        The driver prepares what is sent often, and PostgreSQL soon has one plan for all its values. Where the best plan
+        hangs on the values, ``prepared=False`` has it planned each time.
         """
         async with self._lent(autocommit=True) as lent, lent.driver.cursor(binary=True) as cursor:
             await cursor.execute(query, values, prepare=None if prepared else False)

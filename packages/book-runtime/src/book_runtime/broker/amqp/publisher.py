@@ -158,6 +158,7 @@ class _Session:
         """What speaks against the messages that were not confirmed."""
         if self.over.done() or not self._sender.is_open:
             return dict.fromkeys(frames, BrokerLost(None))
+        confirms: dict[str, asyncio.Future[object]] = {}
         try:
             async with asyncio.timeout(self._confirm_timeout):
                 confirms = await self._sender.send(frames)
@@ -165,8 +166,12 @@ class _Session:
         except TimeoutError as silence:
             # A late confirm must not be taken for that of the next attempt, and a broker that is stuck may be left.
             self.end(BrokerLost(silence))
-            return dict.fromkeys(frames, silence)
         finally:
             self._sender.forget()
-        errors = {message_id: confirm.exception() for message_id, confirm in confirms.items()}
+        errors = {message_id: _error_of(confirms.get(message_id)) for message_id in frames}
         return {message_id: error for message_id, error in errors.items() if error}
+
+
+def _error_of(confirm: asyncio.Future[object] | None) -> BaseException | None:
+    """What speaks against a message; of one that was not sent, or not answered, that it was not."""
+    return confirm.exception() if confirm and confirm.done() else BrokerLost(TimeoutError())
