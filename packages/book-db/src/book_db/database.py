@@ -103,8 +103,8 @@ class Database:
         """The rows that one statement gives, a transaction of its own, straight from the driver.
 
         For what is asked all the time: through SQLAlchemy it is two and a half times as much work
-        (docs/decisions/0024). ``query`` is psycopg's, as `written` makes it. What is wrong with it comes out as an error
-        of psycopg.
+        (docs/decisions/0024). ``query`` is psycopg's, as `written` makes it, and what is wrong with it comes out as an
+        error of psycopg.
 
         The driver prepares what is sent often, and PostgreSQL soon has one plan for all its values. Where the best plan
         hangs on the values, ``prepared=False`` has it planned each time.
