@@ -21,7 +21,7 @@ def line_of(entry: Entry, trace_id: str | None = None) -> str:
     well as the marks that change the direction of writing. So no text can pass for a line or for a part of one.
     """
     parts = [
-        f"{entry.occurred_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}Z",
+        f"{entry.occurred_at.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}Z",
         f"book.{entry.kind}",
         f"book {entry.book_id} v{entry.version}",
         f"{_quoted(entry.title)} by {_quoted(entry.author)}",
@@ -43,6 +43,8 @@ def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:
 
 
 def _quoted(text: str) -> str:
+    if text.isprintable() and _ESCAPED.keys().isdisjoint(text):
+        return f'"{text}"'
     return f'"{"".join(map(_shown, text))}"'
 
 

@@ -20,5 +20,7 @@ def on_behalf_of(traceparent: str | None) -> Iterator[None]:
 
 def trace_id_of(traceparent: str | None) -> str | None:
     """The trace id that the header names, in hexadecimal."""
+    if not traceparent:
+        return None
     span = get_current_span(context_of(traceparent)).get_span_context()
     return format_trace_id(span.trace_id) if span.is_valid else None
