@@ -11,11 +11,11 @@ from support.programs import CHROMIUM, NotInstalled, find
 from benchmarks.figures import Row
 from benchmarks.table import figure_of, wanted_of
 
-_WIDTH: Final = 960
+_WIDTH: Final = 1_024
 _TOP: Final = 76
 _ROW: Final = 40
 _GAP: Final = 14
-_LEFT: Final = 356
+_LEFT: Final = 420
 """Where bars begin: names stand before it."""
 _UNIT: Final = 210
 """The length of a bar that is just what is wanted."""

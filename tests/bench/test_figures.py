@@ -15,6 +15,7 @@ from benchmarks.picture import reached, svg_of
 from benchmarks.table import HEADER, line_of
 
 SVG = "{http://www.w3.org/2000/svg}"
+PICTURE = Path(__file__).parents[2] / "docs" / "benchmarks.svg"
 
 RATIO = Row("GET a book", "constant", 0.75, Wanted(0.7), Speed(4_500, 0.0125, 138.4), Speed(6_000))
 SOON = Row("start of rest-api", "", 1.6, Wanted(1.5, "s", is_most=True))
@@ -103,6 +104,16 @@ class TestThePicture:
 
     def test_shows_text_as_it_is(self, picture: ET.Element) -> None:
         assert "a < b & c" in [text.text for text in picture.iter(f"{SVG}text")]
+
+    def test_of_the_docs_has_room_for_every_name(self) -> None:
+        """As wide as they are in DejaVu Sans, which is wider than other fonts that a reader may have."""
+        drawn = ET.parse(PICTURE)  # noqa: S314  # our own
+        widths = {"name": 7.4, "small": 6.3}
+        names = [text for text in drawn.iter(f"{SVG}text") if text.attrib["class"] in widths]
+        assert names
+        for text in names:
+            said = text.text or ""
+            assert len(said) * widths[text.attrib["class"]] < float(text.attrib["x"]), said
 
     def test_is_drawn_when_nothing_was_measured(self) -> None:
         ET.fromstring(svg_of({}))  # noqa: S314  # our own

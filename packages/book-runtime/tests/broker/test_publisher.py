@@ -4,7 +4,8 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,14 +22,27 @@ from yarl import URL
 EXCHANGE = "books.events"
 
 
-@pytest.fixture
-async def queue(amqp_url: str) -> Any:
-    """A queue bound to everything, read without our own consumer."""
+@asynccontextmanager
+async def bound_to_everything(amqp_url: str, name: str, arguments: HeadersType) -> AsyncIterator[Any]:
+    """A queue that is read without our own consumer."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-        queue = await channel.declare_queue("everything", durable=True, arguments={"x-queue-type": "quorum"})
+        queue = await channel.declare_queue(name, durable=True, arguments=arguments)
         await queue.bind(exchange, "book.*")
+        yield queue
+
+
+@pytest.fixture
+async def queue(amqp_url: str) -> AsyncIterator[Any]:
+    async with bound_to_everything(amqp_url, "everything", {"x-queue-type": "quorum"}) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def small_queue(amqp_url: str) -> AsyncIterator[Any]:
+    """Takes one message, and refuses what comes while it is there."""
+    async with bound_to_everything(amqp_url, "small", {"x-max-length": 1, "x-overflow": "reject-publish"}) as queue:
         yield queue
 
 
@@ -128,18 +142,14 @@ class TestNotConfirmed:
                 await publisher.publish([a_message(1), a_message(2)])
         assert refused.value.reasons["event-2"] == "waits behind event-1"
 
-    async def test_a_queue_that_is_full_refuses(self, amqp_url: str, a_message: Callable[..., Message]) -> None:
-        async with await aio_pika.connect(amqp_url) as connection:
-            channel = await connection.channel()
-            exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-            limits: HeadersType = {"x-max-length": 1, "x-overflow": "reject-publish"}
-            queue = await channel.declare_queue("small", arguments=limits)
-            await queue.bind(exchange, "book.*")
-            async with AmqpPublisher(amqp_url, EXCHANGE) as publisher:
-                await publisher.ready()
-                await publisher.publish([a_message(1)])
-                with pytest.raises(NotConfirmed, match="Nack") as refused:
-                    await publisher.publish([a_message(2)])
+    async def test_a_queue_that_is_full_refuses(
+        self, amqp_url: str, small_queue: Any, a_message: Callable[..., Message]
+    ) -> None:
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher:
+            await publisher.ready()
+            await publisher.publish([a_message(1)])
+            with pytest.raises(NotConfirmed, match="Nack") as refused:
+                await publisher.publish([a_message(2)])
         assert refused.value.ids == {"event-2"}
 
     async def test_a_routing_key_that_is_too_long_spoils_only_its_message(
@@ -180,25 +190,19 @@ class TestNotConfirmed:
             assert refused.value.hopeless == {""}
 
     async def test_whom_nobody_waits_for_any_more_is_not_complained_about(
-        self, cable: Any, a_message: Callable[..., Message], caplog: pytest.LogCaptureFixture
+        self, cable: Any, small_queue: Any, a_message: Callable[..., Message], caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with await aio_pika.connect(str(cable.url)) as connection:
-            channel = await connection.channel()
-            exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-            limits: HeadersType = {"x-max-length": 1, "x-overflow": "reject-publish"}
-            queue = await channel.declare_queue("small", arguments=limits, exclusive=True)
-            await queue.bind(exchange, "book.*")
-            async with AmqpPublisher(cable.url, EXCHANGE) as publisher:
-                await publisher.ready()
-                await publisher.publish([a_message(0)])
-                cable.silence()
-                publishing = asyncio.create_task(publisher.publish([a_message(number) for number in range(1, 6)]))
-                await asyncio.sleep(0.05)
-                publishing.cancel()
-                await asyncio.wait([publishing])
-                cable.resume()
-                with pytest.raises(NotConfirmed, match="Nack"):
-                    await publisher.publish([a_message(6)])
+        async with AmqpPublisher(cable.url, EXCHANGE) as publisher:
+            await publisher.ready()
+            await publisher.publish([a_message(0)])
+            cable.silence()
+            publishing = asyncio.create_task(publisher.publish([a_message(number) for number in range(1, 6)]))
+            await asyncio.sleep(0.05)
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            cable.resume()
+            with pytest.raises(NotConfirmed, match="Nack"):
+                await publisher.publish([a_message(6)])
         gc.collect()
         assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 

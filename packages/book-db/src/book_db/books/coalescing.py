@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 BUSY: Final = 20
 """Turns of the event loop in which a server with work to do has taken in what waits for it. grpc.aio takes several
-from one call to the next: of 32 callers 22 to 26 then go together, where it was 14 to 17 with ten turns, and one with
+from one call to the next: of 32 callers 18 to 26 then go together, where it was 14 to 17 with ten turns, and one with
 a single turn.
 """
 
