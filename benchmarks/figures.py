@@ -37,9 +37,9 @@ WHOLE: Final = Extent(
     backlog=100_000,
     imported=None,
     pages=1_000,
-    rounds=5,
+    rounds=9,
     long_rounds=3,
-    seconds=5,
+    seconds=3,
     warm_up=2,
     starts=7,
 )

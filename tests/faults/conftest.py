@@ -37,7 +37,7 @@ async def system(
     """Everything, running, on servers of its own."""
     keys = {"JWT_PRIVATE_KEY_FILE": str(tmp_path / "private.pem"), "JWT_PUBLIC_KEY_FILE": str(tmp_path / "public.pem")}
     make_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
-    with PostgreSQLServer(workspace, careful=True) as postgresql:
+    with PostgreSQLServer(workspace, settings=()) as postgresql:
         servers: dict[str, Backing] = {"postgresql": postgresql, "rabbitmq": own_rabbitmq, "redis": own_redis}
         async with running_system(workspace, servers, keys) as system:
             yield system

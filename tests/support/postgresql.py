@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import psycopg
 from book_db.tables import Base
@@ -35,7 +36,7 @@ INSTALLATION = _find_installation()
 _USER = "nobody" if os.geteuid() == 0 else None
 
 # What is lost in a crash of the machine is of no interest here. What clients see is that of a server with the defaults.
-_FASTER = ["fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB"]
+FASTER: Final = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=128MB")
 
 # Tells one schema from another: what there is in it, and what was added last.
 _SCHEMA = """
@@ -67,10 +68,10 @@ class PostgreSQLServer(Server):
     # An immediate shutdown. SIGKILL would leave shared memory behind.
     ending: ClassVar[signal.Signals] = signal.SIGQUIT
 
-    def __init__(self, workspace: Workspace, *, careful: bool = False) -> None:
-        """One that is `careful` writes its files as a server with the defaults does, for tests that pull the plug."""
+    def __init__(self, workspace: Workspace, settings: Sequence[str] = FASTER) -> None:
+        """The `settings` are in the form of ``fsync=off``. With none, files are written so that a crash loses none."""
         super().__init__(workspace)
-        self._settings = [] if careful else _FASTER
+        self._settings = settings
         self._password = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._returned: list[str] = []

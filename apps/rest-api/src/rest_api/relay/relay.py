@@ -105,7 +105,7 @@ async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
             await _park(lead, events, hopeless)
             raise
     await _park(lead, events, hopeless)
-    published = [event for event in events if str(event.id) not in hopeless]
+    published = [event for event in events if str(event.id) not in hopeless] if hopeless else events
     # Confirm before forgetting: a crash here repeats, never loses.
     await lead.forget(published)
     _RELAYED.inc(len(published))
@@ -125,7 +125,7 @@ def _messages_of(events: Sequence[Event]) -> tuple[list[Message], dict[str, str]
 
 
 async def _park(lead: OutboxLead, events: Sequence[Event], hopeless: Mapping[str, str]) -> None:
-    for event in events:
+    for event in events if hopeless else ():
         reason = hopeless.get(str(event.id))
         if reason is not None:
             await lead.park(event, reason)

@@ -29,18 +29,20 @@ _BLOCK: Final = 2**18
 
 # Six decimals or none, as in the JSON of a book.
 _TIME: Final = """replace(to_char({0}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')"""
-_CREATED: Final = _TIME.format("created_at")
-_UPDATED: Final = _TIME.format("updated_at")
+
+# Most books are never changed, and a time takes as long to write as everything else but the texts. With OFFSET 0
+# PostgreSQL writes it once; without, it would put the expression in each place where it is used.
+_BOOKS: Final = f"books CROSS JOIN LATERAL (SELECT {_TIME.format('created_at')} AS created OFFSET 0) AS written"
+_UPDATED: Final = f"CASE updated_at WHEN created_at THEN created ELSE {_TIME.format('updated_at')} END"
 
 # The same bytes as of `Book.to_json`. Put together by hand: row_to_json takes longer.
 _JSON: Final = f"""
     '{{"id":' || id || ',"title":' || to_json(title) || ',"author":' || to_json(author)
     || ',"publication_date":"' || publication_date || '","version":' || version
-    || ',"created_at":"' || {_CREATED} || '","updated_at":"' || {_UPDATED} || '"}}'
+    || ',"created_at":"' || created || '","updated_at":"' || {_UPDATED} || '"}}'
 """
-_FIELDS: Final = f"id, title, author, publication_date, version, {_CREATED} AS created_at, {_UPDATED} AS updated_at"
+_FIELDS: Final = f"id, title, author, publication_date, version, created AS created_at, {_UPDATED} AS updated_at"
 
-# JSON holds neither of these two characters, so nothing in a line is quoted or escaped.
 _FORMS: Final[dict[Form, tuple[str, str]]] = {
     "ndjson": (_JSON, r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'"),
     "csv": (_FIELDS, "FORMAT csv, HEADER"),
@@ -86,7 +88,7 @@ def _copy(selection: Selection, form: Form) -> tuple[bytes, dict[str, Any]]:
     """The statement, and the values that psycopg quotes for it: COPY itself takes no parameters."""
     expressions, options = _FORMS[form]
     matches = matching(selection)
-    statement = f"COPY (SELECT {expressions} FROM books {matches.text} ORDER BY id) TO STDOUT ({options})"  # noqa: S608 - of constants
+    statement = f"COPY (SELECT {expressions} FROM {_BOOKS} {matches.text} ORDER BY id) TO STDOUT ({options})"  # noqa: S608 - of constants
     return written(text(statement)).encode(), dict(matches.values)
 
 
