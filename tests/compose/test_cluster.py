@@ -66,6 +66,18 @@ class TestACluster:
         assert cluster.query(follows) == "replica|streaming"
         assert cluster.query("SHOW transaction_read_only", service="postgres-replica") == "on"
 
+    def test_the_second_of_each_reads_from_the_replica(self, cluster: Running) -> None:
+        readers = (
+            "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE '%-api' ORDER BY 1"
+        )
+        wait_until(
+            lambda: cluster.query(readers, service="postgres-replica").split() == ["grpc-api", "rest-api"],
+            "both read from the replica",
+            within=60,
+        )
+        for service in ("rest-api-2", "grpc-api-2"):
+            assert "the replica is read" in cluster.system.log(service)
+
 
 class TestNginx:
     def test_clients_have_limits_of_their_own_behind_it(self, cluster: Running) -> None:

@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final
@@ -68,11 +69,11 @@ class PostgreSQLServer(Server):
     # An immediate shutdown. SIGKILL would leave shared memory behind.
     ending: ClassVar[signal.Signals] = signal.SIGQUIT
 
-    def __init__(self, workspace: Workspace, settings: Sequence[str] = FASTER) -> None:
+    def __init__(self, workspace: Workspace, settings: Sequence[str] = FASTER, *, password: str | None = None) -> None:
         """The `settings` are in the form of ``fsync=off``. With none, files are written so that a crash loses none."""
         super().__init__(workspace)
         self._settings = settings
-        self._password = secrets.token_hex(8)
+        self._password = password or secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._returned: list[str] = []
         self._schema: tuple[object, ...] | None = None
@@ -146,6 +147,8 @@ class PostgreSQLServer(Server):
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         if not self._data.exists():
+            if _USER:
+                shutil.chown(self.folder, _USER)
             self._initialise()
         settings = [
             f"port={self.port}",
@@ -178,8 +181,6 @@ class PostgreSQLServer(Server):
         return self.folder / "data"
 
     def _initialise(self) -> None:
-        if _USER:
-            shutil.chown(self.folder, _USER)
         password_file = self.folder / "password"
         password_file.write_text(self._password)
         run(
@@ -199,6 +200,10 @@ class PostgreSQLServer(Server):
             user=_USER,
         )
 
+    def replica(self) -> "PostgreSQLReplica":
+        """A server, not started yet, that follows this one, which must be running with a write-ahead log for it."""
+        return PostgreSQLReplica(self.workspace, of=self.url, password=self._password)
+
     @cached_property
     def _programs(self) -> Path:
         """Where initdb and postgres are: in the wheel, or in a copy if it lies where their user cannot reach it."""
@@ -209,6 +214,44 @@ class PostgreSQLServer(Server):
         except (PermissionError, subprocess.CalledProcessError):
             return _copy_installation(self.workspace) / "bin"
         return INSTALLATION / "bin"
+
+
+class PostgreSQLReplica(PostgreSQLServer):
+    """A copy of another server, which follows it by streaming."""
+
+    def __init__(self, workspace: Workspace, *, of: str, password: str) -> None:
+        super().__init__(workspace, settings=(), password=password)
+        self._primary = of
+
+    def promote(self) -> None:
+        """Let it go its own way: it can be written to, and hears no more of what the other one writes."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
+    @contextmanager
+    def falling_behind(self) -> Iterator[None]:
+        """In the block it takes in what the other one writes, and does not show it."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_wal_replay_pause()")
+            while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
+                time.sleep(0.01)
+        yield
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_wal_replay_resume()")
+
+    def _initialise(self) -> None:
+        run(
+            [
+                self._programs / "pg_basebackup",
+                f"--pgdata={self._data}",
+                f"--dbname={self._primary}",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+            ],
+            cwd=self.folder,
+            user=_USER,
+        )
 
 
 def _copy_installation(workspace: Workspace) -> Path:

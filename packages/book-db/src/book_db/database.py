@@ -109,9 +109,14 @@ class Database:
         The driver prepares what is sent often, and PostgreSQL soon has one plan for all its values. Where the best plan
         hangs on the values, ``prepared=False`` has it planned each time.
         """
-        async with self._lent(autocommit=True) as lent, lent.driver.cursor(binary=True) as cursor:
-            await cursor.execute(query, values, prepare=None if prepared else False)
-            return await cursor.fetchall()
+        async with self._lent(autocommit=True) as lent:
+            return await rows_of(lent.driver, query, values, prepared=prepared)
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A connection as psycopg has it, on which each statement is a transaction of its own."""
+        async with self._lent(autocommit=True) as lent:
+            yield lent.driver
 
     @asynccontextmanager
     async def _lent(self, *, autocommit: bool) -> AsyncIterator[Lent]:
@@ -122,6 +127,15 @@ class Database:
                 yield lent
             finally:
                 await self.lender.give_back(lent)
+
+
+async def rows_of(
+    driver: psycopg.AsyncConnection, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True
+) -> list[tuple[Any, ...]]:
+    """As ``Database.fetch``, on a connection that one has."""
+    async with driver.cursor(binary=True) as cursor:
+        await cursor.execute(query, values, prepare=None if prepared else False)
+        return await cursor.fetchall()
 
 
 @contextmanager

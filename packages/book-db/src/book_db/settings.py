@@ -16,8 +16,11 @@ class DatabaseSettings(Settings):
 class StoreSettings(DatabaseSettings):
     """The stores. A process without DATABASE_URL does not start; without REDIS_URL it reads past a cache."""
 
+    database_replica_url: PostgresUrl | None = None
+    """A replica of the database that books are read from, as fresh as from the database itself, which is spared."""
+
     database_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
-    """How many connections to the database one process opens at most."""
+    """How many connections to the database one process opens at most, and as many to the replica."""
 
     redis_url: RedisUrl | None = None
     """The cache; without it every read asks the database."""

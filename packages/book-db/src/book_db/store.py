@@ -15,6 +15,7 @@ from book_db.callers import Callers
 from book_db.database import Database
 from book_db.event_log import EventLog
 from book_db.outbox import OutboxBell
+from book_db.replica import Reader, ReplicaReads
 from book_db.sessions import Sessions
 from book_db.settings import StoreSettings
 from book_db.users import Users
@@ -49,7 +50,8 @@ async def open_store(
         closing.push_async_callback(cache.close)
         bell = OutboxBell(database)
         closing.push_async_callback(bell.close)
-        catalogue = Catalogue(database, cache, bell)
+        reads = await closing.enter_async_context(_open_reads(settings, database, name))
+        catalogue = Catalogue(database, cache, bell, reads)
         closing.push_async_callback(catalogue.close)
         event_log = EventLog(database)
         closing.push_async_callback(event_log.close)
@@ -59,6 +61,16 @@ async def open_store(
         hearing = asyncio.create_task(callers.listener(settings.database_url, heard).run())
         closing.push_async_callback(_cancel, hearing)
         yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, callers)
+
+
+@asynccontextmanager
+async def _open_reads(settings: StoreSettings, database: Database, name: str) -> AsyncIterator[Reader]:
+    if settings.database_replica_url is None:
+        yield database
+        return
+    url, pool_size = settings.database_replica_url, settings.database_pool_size
+    async with ReplicaReads.open(url, database, pool_size=pool_size, name=name) as reads:
+        yield reads
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

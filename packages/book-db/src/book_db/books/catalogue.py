@@ -26,6 +26,7 @@ from book_db.cache import Cache, Found, Missed
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
 from book_db.outbox import OutboxBell
+from book_db.replica import Reader
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1_000
@@ -50,8 +51,10 @@ _Rows = Sequence[tuple[Any, ...]]
 class Catalogue:
     """The books. ``actor`` is always the id of the user who writes, and goes into the event."""
 
-    def __init__(self, database: Database, cache: Cache, bell: OutboxBell) -> None:
+    def __init__(self, database: Database, cache: Cache, bell: OutboxBell, reads: Reader | None = None) -> None:
+        """``reads`` is where books are read, if not from ``database``."""
         self._database = database
+        self._reads = reads or database
         self._cache = cache
         self._bell = bell
         self._cached = Coalescer(cache.get, at_most=_TOGETHER, at_once=1, turns=BUSY)
@@ -114,17 +117,17 @@ class Catalogue:
 
         Raises InvalidPageToken when the token was not given for this selection in this order.
         """
-        return await finding.page(self._database, selection, order, max(1, min(size, PAGE_SIZE_MAX)), token)
+        return await finding.page(self._reads, selection, order, max(1, min(size, PAGE_SIZE_MAX)), token)
 
     @repeat_read
     async def count(self, selection: Selection = EVERYTHING) -> int:
         """How many books are in a selection. Goes through all of them."""
-        return await finding.count(self._database, selection)
+        return await finding.count(self._reads, selection)
 
     @repeat_read
     async def estimate(self, selection: Selection = EVERYTHING) -> int:
         """About how many books are in a selection, at least one, from PostgreSQL's statistics."""
-        return await finding.estimate(self._database, selection)
+        return await finding.estimate(self._reads, selection)
 
     async def add(self, draft: Draft, actor: UUID) -> Book:
         """Puts a new book into the catalogue. Those that are put there at the same time are committed together."""
@@ -256,7 +259,7 @@ class Catalogue:
     @repeat_read
     async def _fetch(self, book_ids: Collection[int]) -> Mapping[int, bytes | None]:
         read_at = time.monotonic()
-        rows = await self._database.fetch(statements.BY_IDS, {"book_ids": list(book_ids)})
+        rows = await self._reads.fetch(statements.BY_IDS, {"book_ids": list(book_ids)})
         books = [_book(row) for row in rows]
         await self._cache.fill(books, read_at=read_at)
         return dict.fromkeys(book_ids) | {book.id: book.to_json() for book in books}

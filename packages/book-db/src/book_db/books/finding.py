@@ -14,7 +14,8 @@ from book_db.books import pages
 from book_db.books.model import Book, Page
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
-from book_db.database import Database, written
+from book_db.database import written
+from book_db.replica import Reader
 from book_db.tables import SORTED_LENGTH
 
 COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
@@ -34,31 +35,31 @@ def _written(statement: str) -> LiteralString:
     return written(text(statement))
 
 
-async def page(database: Database, selection: Selection, order: Order, size: int, token: str | None) -> Page:
+async def page(reads: Reader, selection: Selection, order: Order, size: int, token: str | None) -> Page:
     """At most ``size`` books of a selection, in order. Raises InvalidPageToken."""
     place = pages.decode(token, order, selection) if token else None
     statement = listing(selection, order, place, at_most=size + 1)
     # By id every page has the same plan. Any other is planned for its values: few books of an author are best looked
     # up and sorted, many are best met on the way through the order, and which it is hangs on the author.
     one_plan_will_do = selection == EVERYTHING and order == BY_ID
-    rows = await database.fetch(_written(statement.text), statement.values, prepared=one_plan_will_do)
+    rows = await reads.fetch(_written(statement.text), statement.values, prepared=one_plan_will_do)
     books = [Book(*row) for row in rows[:size]]
     return Page(books, pages.encode(books[-1], order, selection) if len(rows) > size else None)
 
 
-async def count(database: Database, selection: Selection) -> int:
+async def count(reads: Reader, selection: Selection) -> int:
     """How many books are in a selection. Takes the time that it takes to go through all of them."""
     condition = matching(selection)
     statement = _written(f"SELECT count(*) FROM books {condition.text}")  # noqa: S608 - of constants
-    [[number]] = await database.fetch(statement, condition.values, prepared=False)
+    [[number]] = await reads.fetch(statement, condition.values, prepared=False)
     return int(number)
 
 
-async def estimate(database: Database, selection: Selection) -> int:
+async def estimate(reads: Reader, selection: Selection) -> int:
     """How many books PostgreSQL expects in a selection, from its statistics; never fewer than one."""
     condition = matching(selection)
     statement = _written(f"EXPLAIN (FORMAT JSON) SELECT FROM books {condition.text}")
-    [[explanation]] = await database.fetch(statement, condition.values, prepared=False)
+    [[explanation]] = await reads.fetch(statement, condition.values, prepared=False)
     [explained] = explanation
     return int(explained["Plan"]["Plan Rows"])
 

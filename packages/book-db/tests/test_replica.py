@@ -1,0 +1,306 @@
+"""Reads from a replica, on two real servers of which one follows the other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from uuid import UUID
+
+import psycopg
+import pytest
+from book_db import replica as replica_module
+from book_db.books.catalogue import Catalogue
+from book_db.books.model import Change
+from book_db.cache import NoCache
+from book_db.database import Database
+from book_db.errors import BookNotFound, DatabaseOverloaded, DatabaseUnavailable
+from book_db.migrations import upgrade
+from book_db.outbox import OutboxBell
+from book_db.replica import ReplicaReads
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+from support.data_layer import Eventually, a_draft
+from support.ports import free_port
+from support.postgresql import PostgreSQLReplica, PostgreSQLServer
+from support.proxy import Proxy
+from support.workspace import Workspace
+
+IS_REPLICA = "SELECT pg_is_in_recovery()"
+
+
+def _available() -> float | None:
+    return REGISTRY.get_sample_value("colophon_replica_available", {"replica": "postgresql"})
+
+
+def _reads(server: str) -> float:
+    return REGISTRY.get_sample_value("colophon_replica_reads_total", {"answered_by": server}) or 0
+
+
+@pytest.fixture(scope="module")
+def primary(workspace: Workspace) -> Iterator[PostgreSQLServer]:
+    """One that keeps a write-ahead log for others to follow."""
+    with PostgreSQLServer(workspace, settings=()) as server:
+        yield server
+
+
+@pytest.fixture
+def follower(primary: PostgreSQLServer) -> Iterator[PostgreSQLReplica]:
+    with primary.replica() as server:
+        yield server
+
+
+@pytest.fixture
+def name(primary: PostgreSQLServer) -> Iterator[str]:
+    """That of a database of the test's own, on both servers soon."""
+    name = primary.create_database()
+    upgrade(primary.url_of(name))
+    yield name
+    primary.drop_database(name)
+
+
+@pytest.fixture
+async def database(primary: PostgreSQLServer, name: str) -> AsyncIterator[Database]:
+    database = Database.open(primary.url_of(name))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the replica twenty times a second."""
+    monkeypatch.setattr(replica_module, "_PULSE", 0.05)
+
+
+@pytest.fixture
+async def reads(
+    database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+) -> AsyncIterator[ReplicaReads]:
+    """When the replica is read."""
+    async with ReplicaReads.open(follower.url_of(name), database) as reads:
+        await eventually(lambda: _available() == 1)
+        yield reads
+
+
+@pytest.fixture
+async def catalogue(database: Database, reads: ReplicaReads) -> AsyncIterator[Catalogue]:
+    bell = OutboxBell(database)
+    yield Catalogue(database, NoCache(), bell, reads)
+    await bell.close()
+
+
+async def is_by_replica(reads: ReplicaReads) -> bool:
+    [[answer]] = await reads.fetch(IS_REPLICA, {})
+    return bool(answer)
+
+
+class TestAReplicaThatFollows:
+    async def test_is_read(self, reads: ReplicaReads) -> None:
+        before = _reads("replica")
+        assert await is_by_replica(reads)
+        assert _reads("replica") == before + 1
+
+    async def test_answers_with_what_was_just_written(self, catalogue: Catalogue, actor: UUID) -> None:
+        by_replica = _reads("replica")
+        book = await catalogue.add(a_draft(), actor)
+        for number in range(200):
+            book = await catalogue.change(book.id, Change(title=f"Draft {number}"), actor)
+            assert await catalogue.get(book.id) == book
+            [listed] = (await catalogue.page()).books
+            assert listed == book
+        assert await catalogue.count() == 1
+        await catalogue.remove(book.id, actor)
+        with pytest.raises(BookNotFound):
+            await catalogue.get(book.id)
+        # Now and then it is too slow for a busy machine, but mostly it was there.
+        assert _reads("replica") - by_replica > 100
+
+    async def test_shows_each_reader_what_the_writer_was_told(self, catalogue: Catalogue, actor: UUID) -> None:
+        """Many read while one writes: what was answered before a read began is in what it reads."""
+        book = await catalogue.add(a_draft(), actor)
+        known = book.version
+
+        async def write() -> None:
+            nonlocal known
+            for number in range(100):
+                changed = await catalogue.change(book.id, Change(title=f"Draft {number}"), actor)
+                known = changed.version
+
+        async def read(writing: asyncio.Task[None]) -> None:
+            while not writing.done():
+                at_least = known
+                assert (await catalogue.get(book.id)).version >= at_least
+
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(write())
+            for _ in range(8):
+                tasks.create_task(read(writing))
+        assert known == 101
+
+    async def test_spares_the_primary_all_but_its_position(
+        self, primary: PostgreSQLServer, name: str, catalogue: Catalogue, actor: UUID
+    ) -> None:
+        await catalogue.add_many([a_draft()] * 20, actor)
+
+        def rows_read() -> int:
+            with psycopg.connect(primary.url_of(name)) as connection:
+                row = connection.execute(
+                    "SELECT pg_stat_clear_snapshot(), n_tup_ins, idx_tup_fetch + seq_tup_read FROM pg_stat_user_tables"
+                    " WHERE relname = 'books'"
+                ).fetchone()
+            assert row
+            return int(row[2])
+
+        before = rows_read()
+        for _ in range(20):
+            assert len((await catalogue.page()).books) == 20
+        assert rows_read() == before
+
+    async def test_that_is_behind_leaves_the_answer_to_the_primary(
+        self,
+        catalogue: Catalogue,
+        reads: ReplicaReads,
+        follower: PostgreSQLReplica,
+        actor: UUID,
+        eventually: Eventually,
+    ) -> None:
+        book = await catalogue.add(a_draft(), actor)
+        with capture_logs() as logs:
+            with follower.falling_behind():
+                for number in range(3):
+                    book = await catalogue.change(book.id, Change(title=f"Draft {number}"), actor)
+                    assert await catalogue.get(book.id) == book
+                assert _available() == 0
+                assert not await is_by_replica(reads)
+            await eventually(lambda: _available() == 1)
+        assert await is_by_replica(reads)
+        assert await catalogue.get(book.id) == book
+        assert [(entry["event"], entry.get("reason")) for entry in logs] == [
+            ("the primary is read in place of the replica", "it is behind"),
+            ("the replica is read", None),
+        ]
+
+
+class TestAReplicaThatIsAway:
+    async def test_is_not_waited_for_at_the_start(self, database: Database, name: str) -> None:
+        url = f"postgresql://postgres:secret@127.0.0.1:{free_port()}/{name}"
+        with capture_logs() as logs:
+            async with ReplicaReads.open(url, database) as reads:
+                assert not await is_by_replica(reads)
+                await asyncio.sleep(0.5)
+                assert not await is_by_replica(reads)
+        [complaint] = logs
+        assert complaint["event"] == "the primary is read in place of the replica"
+        assert "secret" not in str(complaint)
+
+    async def test_that_is_killed_is_not_missed(
+        self,
+        reads: ReplicaReads,
+        catalogue: Catalogue,
+        follower: PostgreSQLReplica,
+        actor: UUID,
+        eventually: Eventually,
+    ) -> None:
+        book = await catalogue.add(a_draft(), actor)
+        asking = [asyncio.create_task(reads.fetch("SELECT 1 FROM pg_sleep(0.2)", {})) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        follower.kill()
+        assert await asyncio.gather(*asking) == [[(1,)]] * 3
+        for _ in range(5):
+            assert await catalogue.get(book.id) == book
+        assert not await is_by_replica(reads)
+        follower.start()
+        await eventually(lambda: _available() == 1)
+        assert await is_by_replica(reads)
+
+    async def test_that_hangs_is_left_with_all_that_it_was_asked(
+        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+    ) -> None:
+        async with Proxy(follower.port) as network:
+            url = follower.url_of(name).replace(f":{follower.port}/", f":{network.port}/")
+            async with ReplicaReads.open(url, database) as reads:
+                await eventually(lambda: _available() == 1)
+                assert await is_by_replica(reads)
+                network.black_hole()
+                asking = [asyncio.create_task(is_by_replica(reads)) for _ in range(3)]
+                assert await asyncio.wait_for(asyncio.gather(*asking), 3) == [False] * 3
+                assert await asyncio.wait_for(is_by_replica(reads), 0.5) is False
+                await network.heal()
+                await eventually(lambda: _available() == 1)
+                assert await is_by_replica(reads)
+
+    async def test_that_was_promoted_is_a_replica_no_more(
+        self,
+        reads: ReplicaReads,
+        catalogue: Catalogue,
+        follower: PostgreSQLReplica,
+        actor: UUID,
+        eventually: Eventually,
+    ) -> None:
+        follower.promote()
+        await eventually(lambda: _available() == 0)
+        book = await catalogue.add(a_draft(), actor)
+        assert await catalogue.get(book.id) == book
+        assert not await is_by_replica(reads)
+
+    async def test_is_left_when_it_never_was_one(
+        self, database: Database, primary: PostgreSQLServer, name: str, quickly: None, eventually: Eventually
+    ) -> None:
+        with capture_logs() as logs:
+            async with ReplicaReads.open(primary.url_of(name), database) as reads:
+                await eventually(lambda: logs)
+                assert not await is_by_replica(reads)
+        assert [entry["reason"] for entry in logs] == ["it is no replica"]
+
+
+class TestAReader:
+    async def test_that_gives_up_leaves_no_statement_behind(
+        self, reads: ReplicaReads, follower: PostgreSQLReplica, name: str, eventually: Eventually
+    ) -> None:
+        def sleeping() -> int:
+            with psycopg.connect(follower.url_of(name)) as connection:
+                row = connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)'"
+                ).fetchone()
+            assert row
+            return int(row[0])
+
+        reading = asyncio.create_task(reads.fetch("SELECT pg_sleep(60)", {}))
+        await eventually(lambda: sleeping() == 1)
+        reading.cancel()
+        await eventually(lambda: sleeping() == 0)
+        assert await is_by_replica(reads)
+
+    async def test_is_told_of_a_statement_that_takes_too_long_and_the_primary_is_spared_it(
+        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+    ) -> None:
+        async with ReplicaReads.open(follower.url_of(name), database, statement_timeout=0.3) as reads:
+            await eventually(lambda: _available() == 1)
+            with pytest.raises(DatabaseOverloaded):
+                await reads.fetch("SELECT pg_sleep(60)", {})
+            assert _available() == 1
+
+    async def test_is_told_that_the_primary_is_away(
+        self, workspace: Workspace, quickly: None, eventually: Eventually
+    ) -> None:
+        """Nobody knows then what was written last."""
+        with PostgreSQLServer(workspace, settings=()) as alone, alone.replica() as follower:
+            database = Database.open(alone.url)
+            async with ReplicaReads.open(follower.url, database) as reads:
+                await eventually(lambda: _available() == 1)
+                assert await is_by_replica(reads)
+                alone.kill()
+                with pytest.raises(DatabaseUnavailable):
+                    await reads.fetch(IS_REPLICA, {})
+                alone.start()
+                async with asyncio.timeout(15):
+                    # Until the replica has found the primary again, it is behind.
+                    while not await is_by_replica(reads):
+                        await asyncio.sleep(0.05)
+            await database.close()
+
+    async def test_that_takes_all_connections_does_not_make_the_replica_look_dead(
+        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+    ) -> None:
+        async with ReplicaReads.open(follower.url_of(name), database, pool_size=1) as reads:
+            await eventually(lambda: _available() == 1)
+            [[is_replica, _]] = await reads.fetch("SELECT pg_is_in_recovery(), pg_sleep(0.5)", {})
+            assert is_replica
+            assert _available() == 1
