@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, LiteralString, NamedTuple
 
@@ -22,7 +22,9 @@ _BACKLOG: Final = """
         'Author ' || number %% 997, DATE '1800-01-01' + number %% 80000, 1, now(), now()
     FROM generate_series(1, %s) AS number
 """
-_SO_FAR: Final = "SELECT count(*) FROM event_log WHERE position > %s"
+# To count them each time would be work that the events then wait for.
+_SO_FAR: Final = "SELECT coalesce(max(position), 0) - %s FROM event_log"
+_LOGGED: Final = "SELECT count(*) FROM event_log WHERE position > %s"
 _WHERE: Final = "SELECT coalesce(max(position), 0) FROM event_log"
 _TAKEN: Final = """
     SELECT extract(epoch FROM max(recorded_at) - min(recorded_at)) FROM event_log WHERE position > %s
@@ -89,21 +91,20 @@ def _drain(catalogue: Catalogue, database: psycopg.Connection, log: GrpcApi, bac
     before = int(_value(database, _WHERE))
     database.execute(_BACKLOG, [backlog])
     with OutboxRelay(catalogue.workspace, catalogue.environment) as relay:
-        _wait_for(database, before, backlog // _SETTLED)
+        _wait_until(lambda: _value(database, _SO_FAR, before) >= backlog // _SETTLED)
         at_first = megabytes(relay), megabytes(log)
-        _wait_for(database, before, backlog)
-        while _value(database, _LEFT):
-            time.sleep(_LOOK_EVERY)
+        _wait_until(lambda: _value(database, _SO_FAR, before) >= backlog)
+        _wait_until(lambda: _value(database, _LOGGED, before) == backlog and _value(database, _LEFT) == 0)
         in_the_end = megabytes(relay), megabytes(log)
     growths = [end - first for first, end in zip(at_first, in_the_end, strict=True)]
     return _Drained(_value(database, _TAKEN, before), *growths)
 
 
-def _wait_for(database: psycopg.Connection, before: int, events: int) -> None:
+def _wait_until(so_many_are_logged: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while _value(database, _SO_FAR, before) < events:
+    while not so_many_are_logged():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{events} events were not logged within {_PATIENCE} s")
+            raise TimeoutError(f"the events were not logged within {_PATIENCE} s")
         time.sleep(_LOOK_EVERY)
 
 

@@ -21,17 +21,19 @@ def message_of(event: Event) -> Message:
     Raises ValueError when the contract has no place for the event.
     """
     type_, kind = _kind_of(event)
-    body = book_event_pb2.BookEvent(id=str(event.id), kind=kind, actor=str(event.actor))
+    event_id = str(event.id)
+    body = book_event_pb2.BookEvent(id=event_id, kind=kind, actor=str(event.actor))
     write_time(event.occurred_at, body.time)
     write_book(event.book, body.book)
     return Message(
-        id=str(event.id),
+        id=event_id,
         type=type_,
         routing_key=type_,
         body=body.SerializeToString(),
         content_type=events.CONTENT_TYPE,
         timestamp=event.occurred_at,
-        headers=_cloud_event(event, type_) | ({"traceparent": event.traceparent} if event.traceparent else {}),
+        headers=_cloud_event(event, event_id, type_)
+        | ({"traceparent": event.traceparent} if event.traceparent else {}),
     )
 
 
@@ -42,11 +44,11 @@ def _kind_of(event: Event) -> tuple[str, book_event_pb2.BookEventKind]:
         raise ValueError(f"this release knows no event of the kind {event.kind!r}") from None
 
 
-def _cloud_event(event: Event, type_: str) -> dict[str, str]:
+def _cloud_event(event: Event, event_id: str, type_: str) -> dict[str, str]:
     """The attributes, under the prefix that the AMQP binding of CloudEvents gives them."""
     attributes = {
         "specversion": events.SPEC_VERSION,
-        "id": str(event.id),
+        "id": event_id,
         "source": events.SOURCE,
         "type": type_,
         "subject": str(event.book.id),
