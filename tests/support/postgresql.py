@@ -235,9 +235,11 @@ class PostgreSQLReplica(PostgreSQLServer):
             connection.execute("SELECT pg_wal_replay_pause()")
             while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != ("paused",):
                 time.sleep(0.01)
-        yield
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("SELECT pg_wal_replay_resume()")
+        try:
+            yield
+        finally:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute("SELECT pg_wal_replay_resume()")
 
     def _initialise(self) -> None:
         run(

@@ -43,7 +43,7 @@ def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:
 
 
 def _quoted(text: str) -> str:
-    if text.isprintable() and '"' not in text and "\\" not in text:
+    if text.isprintable() and _ESCAPED.keys().isdisjoint(text):
         return f'"{text}"'
     return f'"{"".join(map(_shown, text))}"'
 

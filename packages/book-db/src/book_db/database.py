@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any, Final, LiteralString, Self
+from typing import Any, Final, LiteralString, Protocol, Self, TypeAlias
 
 import psycopg
 from book_runtime.retry import retry
@@ -18,6 +18,8 @@ from book_db.cancelling import Connection
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
 from book_db.lending import Lender, Lent, keep_what_is_whole, was_left_by_the_server
 from book_db.notices import Notices
+
+Rows: TypeAlias = list[tuple[Any, ...]]
 
 # PostgreSQL reports these before a commit and never after: the statement had no effect.
 _GAVE_UP_BEFORE_COMMIT: Final = frozenset(
@@ -41,6 +43,13 @@ _PING: Final = text("SELECT 1")
 repeat_read: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=(NotCommitted, ConnectionLost))
 repeat_write: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=NotCommitted)
 """A read may always be repeated, a write only where it is certain that nothing was committed."""
+
+
+class Reader(Protocol):
+    """Where books are read: a database, or a replica with the database behind it."""
+
+    async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
+        """As ``Database.fetch``."""
 
 
 class Database:
@@ -97,9 +106,7 @@ class Database:
                 await stack.enter_async_context(lent.connection.begin())
             yield lent.connection
 
-    async def fetch(
-        self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True
-    ) -> list[tuple[Any, ...]]:
+    async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
         """The rows that one statement gives, a transaction of its own, straight from the driver.
 
         For what is asked all the time: through SQLAlchemy it is two and a half times as much work
@@ -131,7 +138,7 @@ class Database:
 
 async def rows_of(
     driver: psycopg.AsyncConnection, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True
-) -> list[tuple[Any, ...]]:
+) -> Rows:
     """As ``Database.fetch``, on a connection that one has."""
     async with driver.cursor(binary=True) as cursor:
         await cursor.execute(query, values, prepare=None if prepared else False)

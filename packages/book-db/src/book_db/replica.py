@@ -8,59 +8,76 @@ Where the replica does not come in time, or is away, the primary is read. docs/d
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Final, LiteralString, Protocol
+from typing import Any, Final, LiteralString, NamedTuple
 from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import DBAPIError
 
 from book_db.books.coalescing import Coalescer
-from book_db.database import Database, rows_of
+from book_db.database import Database, Rows, rows_of
 from book_db.errors import DatabaseOverloaded, DatabaseUnavailable
 
 _log = structlog.get_logger(__name__)
 
-_READS = Counter("colophon_replica_reads", "Reads that a replica was there for, by who answered", ["answered_by"])
+_READS = Counter("colophon_replica_reads", "Statements that read books, by the server that answered", ["answered_by"])
 _BY_REPLICA, _BY_PRIMARY = (_READS.labels(server) for server in ("replica", "primary"))
 # With a label, so that it is not there at all where no replica is configured.
 _AVAILABLE = Gauge("colophon_replica_available", "1 while a replica is read, 0 while the primary is", ["replica"])
 
 _PATIENCE: Final = 0.02
 """Seconds that a read waits for the replica to come as far as the primary."""
-_LOOK_EVERY: Final = 0.001
-_PULSE: Final = 1.0
-"""Seconds between two looks at the replica, and how long it may take to answer one."""
+_ASK_EVERY: Final = 0.001
+_LOOK_EVERY: Final = 1.0
+_LOOK_TIMEOUT: Final = 1.0
+"""Seconds in which the replica must answer a look."""
 
-# Positions in the write-ahead log, in bytes. What writers were told is committed has been flushed.
-_WRITTEN: Final = "SELECT CAST(pg_current_wal_flush_lsn() - '0/0' AS bigint)"
-# NULL of what is no replica, or not any more: a promoted one goes its own way.
-_REPLAYED: Final = "SELECT CASE WHEN pg_is_in_recovery() THEN CAST(pg_last_wal_replay_lsn() - '0/0' AS bigint) END"
+# What writers were told is committed has been flushed. A history is a cluster and its timeline: positions of two that
+# are not the same mean nothing to each other.
+_WRITTEN: Final = """
+    SELECT (pg_control_system()).system_identifier || '/'
+            || CAST(CAST('x' || substr(pg_walfile_name(position), 1, 8) AS bit(32)) AS integer),
+        CAST(position - '0/0' AS bigint)
+    FROM pg_current_wal_flush_lsn() AS position
+"""
+# No row of what is no replica, or not any more. After a promotion elsewhere the timeline follows late, not early.
+_REPLAYED: Final = """
+    SELECT (pg_control_system()).system_identifier || '/' || (pg_control_checkpoint()).timeline_id,
+        CAST(pg_last_wal_replay_lsn() - '0/0' AS bigint)
+    WHERE pg_is_in_recovery()
+"""
+_MAY_BE_READ: Final = "SELECT id FROM books LIMIT 0"
 
-_NOT_ASKED: Final = "it was not asked yet"
 
-Rows = list[tuple[Any, ...]]
+class _Position(NamedTuple):
+    """A place in what was ever written to a database."""
 
+    history: str
+    byte: int
 
-class Reader(Protocol):
-    """Where books are read: a database, or a replica with the database behind it."""
-
-    async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
-        """As ``Database.fetch``."""
+    def includes(self, other: "_Position") -> bool:
+        return self.history == other.history and self.byte >= other.byte
 
 
 class ReplicaReads:
-    """A reader that spares the primary, which is asked for no more than its position."""
+    """A reader that spares the primary, which is asked for no more than its position.
+
+    Whether the replica is read, a look decides that is taken every second: what one read meets with there sends that
+    read to the primary, and nobody else.
+    """
 
     def __init__(self, primary: Database, replica: Database, lookout: Database) -> None:
-        """``lookout`` is the replica once more, for it must not wait for those who read."""
+        """``lookout`` is the replica once more: a look must not wait for those who read."""
         self._primary = primary
         self._replica = replica
         self._lookout = lookout
-        self._positions: Coalescer[None, int] = Coalescer(self._ask_position, at_once=2)
-        # By connection, for behind one address there may be several replicas.
-        self._replayed: WeakKeyDictionary[psycopg.AsyncConnection, int] = WeakKeyDictionary()
-        self._away: str | None = _NOT_ASKED
+        self._positions: Coalescer[None, _Position] = Coalescer(self._ask_position, at_once=2)
+        # By connection, which leads to one server as long as it lives.
+        self._replayed: WeakKeyDictionary[psycopg.AsyncConnection, _Position] = WeakKeyDictionary()
+        self._is_there = False
+        self._has_complained = False
         self._leaving = asyncio.get_running_loop().create_future()
         self._reading: set[asyncio.Task[Any]] = set()
         _AVAILABLE.labels("postgresql").set(0)
@@ -89,10 +106,12 @@ class ReplicaReads:
                 await asyncio.wait([watching, *reads._reading])
 
     async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
-        """As ``Database.fetch``, with all that was committed before the call. What goes wrong with the replica, the
-        caller does not notice, but for a statement that takes too long: on the primary it would do so too.
+        """As ``Database.fetch``, with all that was committed before the call.
+
+        Raises DatabaseOverloaded also where the replica is, for the primary would be too if it had to do the same.
+        What else goes wrong with the replica, the caller does not notice.
         """
-        if self._away is None:
+        if self._is_there:
             position = await self._positions.load(None)
             rows = await self._ask_replica(position, query, values, prepared=prepared)
             if rows is not None:
@@ -101,14 +120,16 @@ class ReplicaReads:
         _BY_PRIMARY.inc()
         return await self._primary.fetch(query, values, prepared=prepared)
 
-    async def _ask_position(self, keys: Collection[None]) -> Mapping[None, int]:
-        [[position]] = await self._primary.fetch(_WRITTEN, {})
-        return dict.fromkeys(keys, position)
+    async def _ask_position(self, keys: Collection[None]) -> Mapping[None, _Position]:
+        [written] = await self._primary.fetch(_WRITTEN, {})
+        return dict.fromkeys(keys, _Position(*written))
 
     async def _ask_replica(
-        self, position: int, query: LiteralString, values: Mapping[str, object], *, prepared: bool
+        self, position: _Position, query: LiteralString, values: Mapping[str, object], *, prepared: bool
     ) -> Rows | None:
-        """None if it does not come that far in time, or is left meanwhile."""
+        """None if it cannot say, or is left meanwhile."""
+        if not self._is_there:
+            return None
         # A task of its own, for one that hangs cannot be waited for, not even until it has been cancelled.
         reading = asyncio.create_task(self._read(position, query, values, prepared=prepared))
         self._reading.add(reading)
@@ -119,8 +140,13 @@ class ReplicaReads:
         finally:
             reading.cancel()
 
+    def _end(self, reading: asyncio.Task[Any]) -> None:
+        self._reading.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # seen, should the caller have gone on without it
+
     async def _read(
-        self, position: int, query: LiteralString, values: Mapping[str, object], *, prepared: bool
+        self, position: _Position, query: LiteralString, values: Mapping[str, object], *, prepared: bool
     ) -> Rows | None:
         try:
             async with self._replica.driver() as connection:
@@ -128,31 +154,33 @@ class ReplicaReads:
                 return await rows_of(connection, query, values, prepared=prepared)
         except DatabaseOverloaded:
             raise
-        except (DatabaseUnavailable, _Unfit) as error:
-            self._leave(error)
+        except (DatabaseUnavailable, psycopg.Error, DBAPIError, _Unfit):
+            # If it is the statement that is wrong, the primary says so.
             return None
 
-    async def _come_as_far(self, connection: psycopg.AsyncConnection, position: int) -> None:
+    async def _come_as_far(self, connection: psycopg.AsyncConnection, position: _Position) -> None:
+        known = self._replayed.get(connection)
+        if known is not None and known.includes(position):
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + _PATIENCE
-        while self._replayed.get(connection, -1) < position:
+        while not (replayed := await _replayed_by(connection, position.history)).includes(position):
             if loop.time() > until:
                 raise _Unfit("it is behind")
-            [[replayed]] = await rows_of(connection, _REPLAYED, {})
-            if replayed is None:
-                raise _Unfit("it is no replica")
-            self._replayed[connection] = replayed
-            if replayed < position:
-                await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_ASK_EVERY)
+        self._replayed[connection] = replayed
 
     async def _watch(self) -> None:
         while True:
-            # A primary that is away is no fault of the replica, and without it nothing is read.
-            with suppress(DatabaseUnavailable):
-                await self._look_for(_PULSE, await self._positions.load(None))
-            await asyncio.sleep(_PULSE)
+            try:
+                # A primary that is away is no fault of the replica, and without it nothing is read.
+                with suppress(DatabaseUnavailable):
+                    await self._look_within(_LOOK_TIMEOUT, await self._positions.load(None))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the primary can be read
+                self._leave(error)
+            await asyncio.sleep(_LOOK_EVERY)
 
-    async def _look_for(self, seconds: float, position: int) -> None:
+    async def _look_within(self, seconds: float, position: _Position) -> None:
         looking = asyncio.create_task(self._look(position))
         try:
             await asyncio.wait([looking], timeout=seconds)
@@ -162,39 +190,47 @@ class ReplicaReads:
             looking.cancel()
             await asyncio.wait([looking])
 
-    def _end(self, reading: asyncio.Task[Any]) -> None:
-        self._reading.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # seen, should the caller have gone on without it
-
-    async def _look(self, position: int) -> None:
+    async def _look(self, position: _Position) -> None:
         try:
             async with self._lookout.driver() as connection:
                 self._replayed.pop(connection, None)  # it must answer, though nothing was written meanwhile
                 await self._come_as_far(connection, position)
-        except (DatabaseUnavailable, _Unfit) as error:
+                await rows_of(connection, _MAY_BE_READ, {})
+        except Exception as error:  # noqa: BLE001 - as above
             self._leave(error)
         else:
             self._come()
 
     def _come(self) -> None:
-        if self._away is not None:
+        if not self._is_there:
             _log.info("the replica is read")
             _AVAILABLE.labels("postgresql").set(1)
+            self._is_there = True
             self._leaving = asyncio.get_running_loop().create_future()
-        self._away = None
 
     def _leave(self, error: Exception) -> None:
-        reason = str(error) if isinstance(error, _Unfit) else repr(error.__cause__ or error)
-        if self._away in {None, _NOT_ASKED}:
+        if self._is_there or not self._has_complained:
+            reason = str(error) if isinstance(error, _Unfit) else repr(error.__cause__ or error)
             _log.warning("the primary is read in place of the replica", reason=reason)
             _AVAILABLE.labels("postgresql").set(0)
-        self._away = reason
+            self._has_complained = True
         self._give_up()
 
     def _give_up(self) -> None:
+        self._is_there = False
         if not self._leaving.done():
             self._leaving.set_result(None)
+
+
+async def _replayed_by(connection: psycopg.AsyncConnection, history: str) -> _Position:
+    """What the server at the other end has replayed. Raises _Unfit."""
+    rows = await rows_of(connection, _REPLAYED, {})
+    if not rows:
+        raise _Unfit("it is no replica")
+    replayed = _Position(*rows[0])
+    if replayed.history != history:
+        raise _Unfit("it follows another database, or not yet the one that was promoted")
+    return replayed
 
 
 class _Unfit(Exception):

@@ -20,7 +20,7 @@ class StoreSettings(DatabaseSettings):
     """A replica of the database that books are read from, as fresh as from the database itself, which is spared."""
 
     database_pool_size: Annotated[int, Field(ge=1, le=500)] = 10
-    """How many connections to the database one process opens at most, and as many to the replica."""
+    """How many connections to the database one process opens at most; to the replica, as many and one more."""
 
     redis_url: RedisUrl | None = None
     """The cache; without it every read asks the database."""

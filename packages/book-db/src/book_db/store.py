@@ -12,10 +12,10 @@ from book_db.api_tokens import ApiTokens
 from book_db.books.catalogue import Catalogue
 from book_db.cache import Cache, open_cache
 from book_db.callers import Callers
-from book_db.database import Database
+from book_db.database import Database, Reader
 from book_db.event_log import EventLog
 from book_db.outbox import OutboxBell
-from book_db.replica import Reader, ReplicaReads
+from book_db.replica import ReplicaReads
 from book_db.sessions import Sessions
 from book_db.settings import StoreSettings
 from book_db.users import Users

@@ -125,7 +125,9 @@ def _messages_of(events: Sequence[Event]) -> tuple[list[Message], dict[str, str]
 
 
 async def _park(lead: OutboxLead, events: Sequence[Event], hopeless: Mapping[str, str]) -> None:
-    for event in events if hopeless else ():
+    if not hopeless:
+        return
+    for event in events:
         reason = hopeless.get(str(event.id))
         if reason is not None:
             await lead.park(event, reason)

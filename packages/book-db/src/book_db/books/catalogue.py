@@ -23,10 +23,9 @@ from book_db.books.model import ANY_VERSION, Added, Book, Change, Draft, Page, P
 from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
 from book_db.books.words import words_of
 from book_db.cache import Cache, Found, Missed
-from book_db.database import Database, repeat_read, repeat_write
+from book_db.database import Database, Reader, repeat_read, repeat_write
 from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
 from book_db.outbox import OutboxBell
-from book_db.replica import Reader
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1_000

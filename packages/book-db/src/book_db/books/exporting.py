@@ -43,6 +43,7 @@ _JSON: Final = f"""
 """
 _FIELDS: Final = f"id, title, author, publication_date, version, created AS created_at, {_UPDATED} AS updated_at"
 
+# JSON holds neither of these two characters, so nothing in a line is quoted or escaped.
 _FORMS: Final[dict[Form, tuple[str, str]]] = {
     "ndjson": (_JSON, r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'"),
     "csv": (_FIELDS, "FORMAT csv, HEADER"),
