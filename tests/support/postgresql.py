@@ -70,7 +70,7 @@ class PostgreSQLServer(Server):
     ending: ClassVar[signal.Signals] = signal.SIGQUIT
 
     def __init__(self, workspace: Workspace, settings: Sequence[str] = FASTER, *, password: str | None = None) -> None:
-        """The `settings` are in the form of ``fsync=off``. With none, files are written so that a crash loses none."""
+        """The `settings` are in the form of ``fsync=off``. Without any, a crash loses nothing."""
         super().__init__(workspace)
         self._settings = settings
         self._password = password or secrets.token_hex(8)
