@@ -70,8 +70,8 @@ class Catalogue:
 def a_catalogue(books: int) -> Iterator[Catalogue]:
     """With so many books of which nobody has been told. What it has started is gone at the end.
 
-    All is on a disk and written as by servers with the defaults: a durable write is what is measured. PostgreSQL alone
-    has another default for its memory, which is meant for the smallest of machines.
+    All is on a disk and written as by servers with the defaults: a durable write is what is measured. The
+    memory of PostgreSQL alone is set, since its default is meant for the smallest of machines.
     """
     workspace = Workspace(on_disk=True)
     with ExitStack() as stack:

@@ -261,12 +261,19 @@ class TestAServerOfAnotherHistory:
     """Its position may be as far, and says nothing."""
 
     async def test_a_replica_of_another_database_is_not_read(
-        self, workspace: Workspace, database: Database, quickly: None, actor: UUID, eventually: Eventually
+        self,
+        workspace: Workspace,
+        primary: PostgreSQLServer,
+        database: Database,
+        quickly: None,
+        actor: UUID,
+        eventually: Eventually,
     ) -> None:
         with PostgreSQLServer(workspace, settings=()) as another:
             upgrade(another.url)
-            with psycopg.connect(another.url, autocommit=True) as connection:
-                connection.execute("SELECT pg_switch_wal() FROM generate_series(1, 20)")
+            with psycopg.connect(another.url, autocommit=True) as ahead, psycopg.connect(primary.url) as ours:
+                while _flushed(ahead) < 2 * _flushed(ours):
+                    ahead.execute("SELECT pg_logical_emit_message(false, 'more', repeat('x', 10000000))")
             with another.replica() as follower, capture_logs() as logs:
                 async with ReplicaReads.open(follower.url, database) as reads, a_catalogue(database, reads) as books:
                     await eventually(lambda: logs)
@@ -281,11 +288,11 @@ class TestAServerOfAnotherHistory:
         with PostgreSQLServer(workspace, settings=()) as first, first.replica() as heir, first.replica() as left:
             upgrade(first.url)
             with psycopg.connect(first.url, autocommit=True) as old, psycopg.connect(heir.url) as new:
-                await eventually(lambda: _received(new) >= _flushed(old))
+                await eventually(lambda: _replayed(new) >= _flushed(old))
             heir.stop()
             with psycopg.connect(first.url, autocommit=True) as old, psycopg.connect(left.url) as new:
                 old.execute("SELECT pg_logical_emit_message(false, 'lost', repeat('x', 1000000))")
-                await eventually(lambda: _received(new) >= _flushed(old))
+                await eventually(lambda: _replayed(new) >= _flushed(old))
             first.kill()
             heir.start()
             heir.promote()
@@ -303,14 +310,14 @@ class TestAServerOfAnotherHistory:
 
 
 def _flushed(connection: psycopg.Connection) -> int:
-    return _bytes(connection, "SELECT pg_current_wal_flush_lsn() - '0/0'")
+    return _number(connection, "SELECT pg_current_wal_flush_lsn() - '0/0'")
 
 
-def _received(connection: psycopg.Connection) -> int:
-    return _bytes(connection, "SELECT pg_last_wal_replay_lsn() - '0/0'")
+def _replayed(connection: psycopg.Connection) -> int:
+    return _number(connection, "SELECT pg_last_wal_replay_lsn() - '0/0'")
 
 
-def _bytes(connection: psycopg.Connection, query: LiteralString) -> int:
+def _number(connection: psycopg.Connection, query: LiteralString) -> int:
     row = connection.execute(query).fetchone()
     assert row
     return int(row[0])
@@ -368,11 +375,10 @@ class TestAReader:
     ) -> None:
         def sleeping() -> int:
             with psycopg.connect(follower.url_of(name)) as connection:
-                row = connection.execute(
-                    "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)'"
-                ).fetchone()
-            assert row
-            return int(row[0])
+                return _number(
+                    connection,
+                    "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)'",
+                )
 
         reading = asyncio.create_task(reads.fetch("SELECT pg_sleep(60)", {}))
         await eventually(lambda: sleeping() == 1)

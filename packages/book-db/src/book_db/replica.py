@@ -42,7 +42,7 @@ _WRITTEN: Final = """
         CAST(position - '0/0' AS bigint)
     FROM pg_current_wal_flush_lsn() AS position
 """
-# No row of what is no replica, or not any more. After a promotion elsewhere the timeline follows late, not early.
+# No row of what is no replica, or not any more. The timeline is that of its last checkpoint: it changes late.
 _REPLAYED: Final = """
     SELECT (pg_control_system()).system_identifier || '/' || (pg_control_checkpoint()).timeline_id,
         CAST(pg_last_wal_replay_lsn() - '0/0' AS bigint)
