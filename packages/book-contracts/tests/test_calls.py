@@ -5,7 +5,7 @@ The service is a real grpc.aio server that holds them.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import grpc
 import pytest
 import trustme
 from book_contracts.client import BookCatalogue, CatalogueClosed
+from book_contracts.client.listing import books_of
 from book_contracts.errors import DeadlineExceeded, Unavailable
 from books.v1.book_pb2 import Book
 from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse, ListBooksRequest, ListBooksResponse
@@ -162,6 +163,27 @@ class TestLists:
             await until(lambda: len(service.pages_asked) == 2)
             await books.aclose()
             await asyncio.wait_for(service.left.wait(), 20)
+
+    @pytest.mark.parametrize("turns", range(16))
+    async def test_a_task_that_is_cancelled_while_it_leaves_early_ends(self, turns: int) -> None:
+        async def page_after(token: str) -> ListBooksResponse:
+            if token:
+                await asyncio.Event().wait()
+            return ListBooksResponse(books=[Book(id=1)], next_page_token="2")
+
+        async def look_at_one_and_go_on() -> None:
+            async with aclosing(books_of(page_after)) as books:
+                await anext(books)
+                await asyncio.sleep(0)
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(look_at_one_and_go_on())
+        # After so many turns of the loop it is somewhere else each time, once where it leaves.
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TextIO
 
 import grpc
@@ -12,6 +12,7 @@ from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
 from book_runtime.broker.seam import Consumer
 from book_runtime.process import spare_what_is_built, stopping
+from book_runtime.tasks import beside
 from book_runtime.tokens import TokenVerifier
 
 from grpc_api.consumer import BOOK_LOG, BookLog
@@ -68,7 +69,7 @@ async def serving(
         _watching(health, store),
         _telling_health(health, host, health_port),
         tail.following(),
-        _reviewing(streams),
+        beside(streams.review()),
         _answering(server, health, streams, notice_seconds, drain_seconds),
     ):
         yield port
@@ -133,17 +134,6 @@ async def _telling_health(health: Health, host: str, port: int | None) -> AsyncI
         yield
     finally:
         await server.stop(None)
-
-
-@asynccontextmanager
-async def _reviewing(streams: Streams) -> AsyncIterator[None]:
-    reviewing = asyncio.create_task(streams.review())
-    try:
-        yield
-    finally:
-        reviewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await reviewing
 
 
 @asynccontextmanager

@@ -4,12 +4,12 @@ import asyncio
 import math
 import sys
 import time
-from contextlib import suppress
 from typing import Final, NamedTuple, Self
 
 import structlog
 from book_db.redis_connections import open_redis
 from book_runtime.retry import retry
+from book_runtime.tasks import end
 from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -100,9 +100,7 @@ class Counts:
 
     async def __aexit__(self, *_: object) -> None:
         if self._returning is not None:
-            self._returning.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._returning
+            await end(self._returning)
         if self._redis is not None:
             await self._redis.aclose()
 

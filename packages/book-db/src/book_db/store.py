@@ -1,11 +1,11 @@
 """Everything that a process needs to work on the catalogue, opened together and closed together."""
 
-import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from book_runtime.tasks import beside
 from book_runtime.tokens import TokenVerifier
 
 from book_db.api_tokens import ApiTokens
@@ -58,8 +58,7 @@ async def open_store(
         sessions, api_tokens = Sessions(database), ApiTokens(database)
         callers = Callers(verifier, sessions, api_tokens)
         heard = {channel: partial(database.notices.give, channel) for channel in hears}
-        hearing = asyncio.create_task(callers.listener(settings.database_url, heard).run())
-        closing.push_async_callback(_cancel, hearing)
+        await closing.enter_async_context(beside(callers.listener(settings.database_url, heard).run()))
         yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, callers)
 
 
@@ -71,9 +70,3 @@ async def _open_reads(settings: StoreSettings, database: Database, name: str) ->
     url, pool_size = settings.database_replica_url, settings.database_pool_size
     async with ReplicaReads.open(url, database, pool_size=pool_size, name=name) as reads:
         yield reads
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -5,10 +5,12 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
 from prometheus_client import start_http_server
+
+from book_runtime.tasks import end
 
 R = TypeVar("R")
 
@@ -53,9 +55,7 @@ async def run_until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
         await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-        working.cancel()
-        with suppress(asyncio.CancelledError):
-            await working
+        await end(working)
 
 
 @contextmanager

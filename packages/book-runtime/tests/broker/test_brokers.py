@@ -1,12 +1,14 @@
-"""Several brokers behind one name, some of which do not answer."""
+"""Connecting: to several brokers behind one name, some of which do not answer, and until one is told to stop."""
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiormq
 import pytest
 from book_runtime.broker.amqp import AmqpPublisher
+from book_runtime.broker.amqp.link import connect
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from support.ports import free_port
@@ -68,3 +70,20 @@ class TestSeveralBrokers:
             await asyncio.wait_for(publisher.ready(), 8)
             assert (frozen.connections, other.connections) == (1, 1)
             frozen.resume()
+
+
+class TestCancellation:
+    async def test_one_that_comes_just_as_the_broker_answers_is_not_lost(
+        self, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answered = aiormq.connect
+
+        async def answered_and_cancelled(*arguments: Any, **options: Any) -> Any:
+            connection = await answered(*arguments, **options)
+            connecting.cancel()
+            return connection
+
+        monkeypatch.setattr(aiormq, "connect", answered_and_cancelled)
+        connecting = asyncio.create_task(connect(amqp_url, "tests"))
+        await asyncio.wait([connecting], timeout=20)
+        assert connecting.cancelled()

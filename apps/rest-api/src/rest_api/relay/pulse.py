@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
+from book_runtime.tasks import beside
 from prometheus_client import Gauge
 
 from rest_api.probe import HEARTBEAT
@@ -21,13 +22,8 @@ def beat() -> None:
 async def beating(every: float = 1) -> AsyncIterator[None]:
     """Beats for the length of the block, in which it is right to wait for as long as it takes."""
     beat()
-    task = asyncio.create_task(_beat_on(every))
-    try:
+    async with beside(_beat_on(every)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _beat_on(every: float) -> None:

@@ -27,5 +27,7 @@ async def books_of(page_after: Callable[[str], Awaitable[Page]]) -> AsyncGenerat
     finally:
         if upcoming is not None:
             upcoming.cancel()
+            # Not awaited itself: to suppress its cancellation would be to suppress one of the caller as well.
+            await asyncio.wait([upcoming])
             with suppress(asyncio.CancelledError, CatalogueError):
-                await upcoming
+                upcoming.result()

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from book_runtime.tasks import beside
 from psycopg.errors import UniqueViolation
 from sqlalchemy import text
 
@@ -110,12 +111,8 @@ class IdempotencyKeys:
 
         An expired key counts for nothing long before, so there is no hurry.
         """
-        sweeping = asyncio.create_task(self._sweep_again_and_again(pause))
-        try:
+        async with beside(self._sweep_again_and_again(pause)):
             yield
-        finally:
-            sweeping.cancel()
-            await asyncio.wait([sweeping])
 
     async def _sweep_again_and_again(self, pause: float) -> None:
         while True:

@@ -61,7 +61,9 @@ class Connection(aio_pika.Connection):
         """As `connect`, which has no place for the brokers."""
         self.kwargs["transport_factory"] = brokers
         try:
-            await self.connect(timeout)
+            # aio-pika would time it with wait_for, which until Python 3.12 loses a cancellation that comes as it ends.
+            async with asyncio.timeout(timeout):
+                await self.connect()
         except BaseException:
             # One that never opened closes itself when it is collected: in a task, wherever that happens to be.
             await self.close()

@@ -1,0 +1,88 @@
+"""Tasks that run beside others, and their end."""
+
+import asyncio
+
+import pytest
+from book_runtime.tasks import beside, end
+
+
+async def wait_for_good() -> None:
+    await asyncio.Event().wait()
+
+
+async def end_slowly() -> None:
+    try:
+        await wait_for_good()
+    finally:
+        await asyncio.sleep(60)
+
+
+async def fail() -> None:
+    raise ZeroDivisionError
+
+
+class TestBeside:
+    async def test_the_work_ends_with_the_block(self) -> None:
+        steps: list[str] = []
+
+        async def work() -> None:
+            steps.append("begins")
+            try:
+                await wait_for_good()
+            finally:
+                steps.append("ends")
+
+        async with beside(work()):
+            await asyncio.sleep(0.01)
+            steps.append("block")
+        assert steps == ["begins", "block", "ends"]
+
+    async def test_what_the_work_raises_is_raised_at_the_end_of_the_block(self) -> None:
+        steps: list[str] = []
+
+        async def go_on_beside_it() -> None:
+            async with beside(fail()):
+                await asyncio.sleep(0.01)
+                steps.append("block")
+
+        with pytest.raises(ZeroDivisionError):
+            await go_on_beside_it()
+        assert steps == ["block"]
+
+    async def test_what_the_block_raises_is_raised(self) -> None:
+        with pytest.raises(KeyError):
+            async with beside(wait_for_good()):
+                raise KeyError
+
+    @pytest.mark.parametrize("turns", range(8))
+    async def test_a_cancellation_is_never_taken_for_that_of_the_work(self, turns: int) -> None:
+        async def go_on_after_it() -> None:
+            async with beside(wait_for_good()):
+                await asyncio.sleep(0)
+            await wait_for_good()
+
+        task = asyncio.create_task(go_on_after_it())
+        # After so many turns of the loop it is somewhere else each time, once at the end of the block.
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled()
+
+
+class TestEnd:
+    async def test_one_that_has_ended_well_is_left_alone(self) -> None:
+        task = asyncio.create_task(asyncio.sleep(0))
+        await task
+        await end(task)
+        assert not task.cancelled()
+
+    async def test_does_not_hold_up_a_caller_that_is_cancelled(self) -> None:
+        task = asyncio.create_task(end_slowly())
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await end(task)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        assert task.cancelled()
