@@ -105,7 +105,7 @@ class DeadLetters:
         self._queue = queue
         self._outgoing = outgoing
         self._origin = origin
-        self._inbox: Inbox[AbstractIncomingMessage] = Inbox()
+        self._inbox: Inbox[AbstractIncomingMessage] = Inbox(_AT_ONCE)
         queue.channel.close_callbacks.add(lambda _, cause: self._inbox.close(BrokerLost(cause)))
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
