@@ -8,7 +8,7 @@ from typing import Any
 import aiormq
 import pytest
 from book_runtime.broker.amqp import AmqpPublisher
-from book_runtime.broker.amqp.link import connect
+from book_runtime.broker.amqp.link import close, connect
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from support.ports import free_port
@@ -83,7 +83,14 @@ class TestCancellation:
             connecting.cancel()
             return connection
 
+        async def connect_and_hold() -> None:
+            connection = await connect(amqp_url, "tests")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await close(connection)
+
         monkeypatch.setattr(aiormq, "connect", answered_and_cancelled)
-        connecting = asyncio.create_task(connect(amqp_url, "tests"))
+        connecting = asyncio.create_task(connect_and_hold())
         await asyncio.wait([connecting], timeout=20)
         assert connecting.cancelled()
