@@ -26,9 +26,10 @@ class Inbox(Generic[D]):
     aiormq runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a
     disorder: acknowledging a batch acknowledges all tags below, also those that have not been seen.
 
-    Under load a batch begins 10 ms after the one before at the soonest: what a batch costs is then shared by more.
-    A slow machine, whose batches have 20 events otherwise, logs 8 of 100 more a second (in the median of six pairs of
-    `make bench BENCH='--only relay'`); a fast one, whose batches have 60, as many as before.
+    Under load a batch begins 10 ms after the one before at the soonest, but for one that no more can join: what a batch
+    costs is then shared by more. A slow machine, whose batches have 20 events otherwise, logs 8 of 100 more a second
+    (in the median of six pairs of `make bench BENCH='--only relay'`); a fast one, whose batches have 60, as many as
+    before.
     """
 
     def __init__(self, at_most: int) -> None:
