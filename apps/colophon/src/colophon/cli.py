@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from book_runtime.broker.seam import BrokerError
-from book_runtime.process import PortTaken, loading
+from book_runtime.process import PortTaken, hear_orders_to_stop, loading
 from book_runtime.settings import SettingsError
 from grpc_api.dead_letters.commands import commands as dead_letters
 from rest_api.users.keys import UnusableKeys
@@ -75,6 +75,7 @@ def create_superuser(
 
 def main() -> None:
     """Runs the command; what its user can mend is told in a sentence, without a traceback."""
+    hear_orders_to_stop()
     try:
         app()
     except (SettingsError, EmbeddedPostgresError, NoWayToRunUnprivileged, PortTaken, UnusableKeys) as error:

@@ -42,6 +42,7 @@ def healthcheck() -> None:
 
 def main() -> None:
     """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
+    process.hear_orders_to_stop()
     try:
         app()
     except (SettingsError, process.PortTaken) as error:

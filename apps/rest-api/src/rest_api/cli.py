@@ -98,6 +98,7 @@ def healthcheck_relay() -> None:
 
 def main() -> None:
     """Runs the command; what an operator can mend is told in a sentence, without a traceback."""
+    process.hear_orders_to_stop()
     try:
         app()
     except (SettingsError, process.PortTaken) as error:

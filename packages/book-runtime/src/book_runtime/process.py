@@ -27,6 +27,21 @@ class PortTaken(Exception):
         super().__init__((PortTaken.__doc__ or "").format(host=host, port=port, variable=variable))
 
 
+def hear_orders_to_stop() -> None:
+    """Lets SIGINT and SIGTERM end the process, however it was started. The first thing that a command does.
+
+    What the parent ignores or blocks a new process ignores and blocks too, and Python leaves it at that. Shells ignore
+    SIGINT for what ends in `&` (POSIX, Shell Command Language, 2.11). SIGHUP stays as it is: that is what `nohup` is
+    for.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS_TO_STOP)
+
+
 def run(main: Coroutine[Any, Any, R]) -> R:
     """Runs a coroutine on an event loop of its own, uvloop's where there is one."""
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
