@@ -9,6 +9,9 @@ export POETRY PYTHON
 # Today's Docker, or the docker-compose of before.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
+# A file is run by one process, which takes the longest first: tests/durations.json.
+IN_PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+
 .PHONY: help
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do \
@@ -19,13 +22,25 @@ run: environment ## Start the whole catalogue on this machine, database included
 	@.venv/bin/colophon run
 
 .PHONY: test
-test: test-environment ## Run all tests against private PostgreSQL, Redis and RabbitMQ
+test: test-environment ## Run the tests against private PostgreSQL, Redis and RabbitMQ; what is long by nature in a short form
 	@tools/ensure-test-servers
-	@.venv/bin/pytest -n 2 --dist loadfile
+	@.venv/bin/pytest -m 'not slow' $(IN_PARALLEL)
+
+.PHONY: test-slow
+test-slow: test-environment ## Run the long forms of what is long by nature
+	@tools/ensure-test-servers
+	@.venv/bin/pytest -m slow $(IN_PARALLEL)
+
+.PHONY: test-all
+test-all: test test-slow ## Run all tests, the long ones too
+
+.PHONY: test-budget
+test-budget: test-environment ## Hold the tests of the last run to five seconds each, but for those that are long by nature
+	@PYTHONPATH=tests .venv/bin/python tools/check_durations.py
 
 .PHONY: test-unit
 test-unit: test-environment ## Run the tests that need no server
-	@.venv/bin/pytest -m 'not server'
+	@.venv/bin/pytest -m 'not server and not slow'
 
 .PHONY: test-compose
 test-compose: test-environment ## Build the images, test the whole system in containers and take it down again (needs Docker)

@@ -44,6 +44,7 @@ from rest_api.settings import RestSettings
 from support.node import NodeProject
 from support.people import PASSWORD
 from support.services import Colophon
+from support.waiting import PATIENCE, patience, patiently, until
 from support.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -191,7 +192,7 @@ def token(colophon: Colophon) -> str:
 
 
 def _token_after_adding_books(url: str) -> str:
-    with httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"{url}/api/v1", timeout=PATIENCE) as client:
         client.post("/auth/register", json={"email": "ann@example.org", "password": PASSWORD}).raise_for_status()
         login = client.post("/auth/login", data={"username": "ann@example.org", "password": PASSWORD})
         token = str(login.json()["access_token"])
@@ -214,7 +215,7 @@ class TestTheExamplesOfGrpc:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE,
                 check=False,
             )
             assert (done.stdout, done.stderr, done.returncode) == (said, "", 0)
@@ -262,11 +263,9 @@ class TestTheExamplesOfEvents:
         async with _program(consumer, amqp_url) as process, AmqpPublisher(amqp_url, EXCHANGE) as publisher:
             assert process.stdout
             await publisher.ready()
-            # Refused until the consumer has bound its queue.
-            async with asyncio.timeout(20):
-                while not await _is_taken(publisher, created):
-                    await asyncio.sleep(0.1)
-                await publisher.publish([broken, updated])
+            await until(lambda: _is_taken(publisher, created), "the consumer has bound its queue")
+            await publisher.publish([broken, updated])
+            async with patience("the consumer has printed all"):
                 lines = [await process.stdout.readline() for _ in range(said.count("\n"))]
             assert b"".join(lines).decode() == said
             assert await _first_dead_letter(amqp_url, _SHOP) == "broken"
@@ -279,13 +278,11 @@ class TestTheExamplesOfEvents:
         no_event = replace(_message("created", "Romola", 1), id="made-by-hand", body=b"\xff\xff")
         async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, AmqpConsumer(amqp_url, BOOK_LOG).consuming(log):
             await publisher.ready()
-            async with asyncio.timeout(20):
-                while not await _is_taken(publisher, no_event):
-                    await asyncio.sleep(0.1)
+            await until(lambda: _is_taken(publisher, no_event), "the queue of the log is bound")
             assert await _first_dead_letter(amqp_url, BOOK_LOG) == "made-by-hand"
         for command, said in re.findall(r"^\$ colophon (.*)\n((?:[^$].*\n)*)", session, re.MULTILINE):
             async with _program("from colophon.cli import main; main()", amqp_url, *command.split()) as process:
-                printed, _ = await asyncio.wait_for(process.communicate(), 30)
+                printed, _ = await patiently(process.communicate(), "the command ends")
             assert _without_times(printed.decode()) == _without_times(said)
 
 
@@ -301,12 +298,14 @@ _SHOP: Final = Topology(
 
 async def _first_dead_letter(amqp_url: str, topology: Topology) -> str:
     """What it is called; waited for."""
-    async with asyncio.timeout(20):
-        while True:
-            async with DeadLetters.in_hand(amqp_url, topology) as letters:
-                async for letter in letters:
-                    return letter.key
-            await asyncio.sleep(0.1)
+
+    async def first() -> str:
+        async with DeadLetters.in_hand(amqp_url, topology) as letters:
+            async for letter in letters:
+                return letter.key
+        return ""
+
+    return await until(first, "there is a dead letter")
 
 
 def _without_times(printed: str) -> str:
@@ -331,4 +330,4 @@ async def _program(code: str, amqp_url: str, *arguments: str) -> AsyncIterator[a
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await process.communicate()

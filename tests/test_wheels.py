@@ -3,9 +3,11 @@
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
@@ -26,21 +28,27 @@ for name in {packages}:
 """
 
 
-def python(*arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+# What `python -m build` does for each, without a program and a folder of its own for each.
+BUILD = """
+import os, sys
+from poetry.core.masonry import api
+for folder in sys.argv[2:]:
+    os.chdir(folder)
+    api.build_wheel(sys.argv[1])
+"""
 
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel of each member, unpacked into a folder of its own."""
     built = tmp_path_factory.mktemp("wheels")
-    for folder in MEMBERS.values():
-        python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(folder))
+    subprocess.run([sys.executable, "-c", BUILD, built, *MEMBERS.values()], check=True, capture_output=True)
     unpacked: dict[str, Path] = {}
     for wheel in built.glob("*.whl"):
         name = canonicalize_name(wheel.name.split("-")[0])
         unpacked[name] = tmp_path_factory.mktemp(name)
-        python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(unpacked[name]), str(wheel))
+        with ZipFile(wheel) as archive:
+            archive.extractall(unpacked[name])
     return unpacked
 
 
@@ -121,11 +129,21 @@ def applying(lines: list[str], extras: set[str]) -> Iterator[Requirement]:
 
 
 def link(dependency: Distribution, folder: Path) -> None:
-    """Puts what was installed for a distribution into the folder, as links."""
-    for file in dependency.files or ():
-        if file.parts[0] == "..":
-            continue
-        place = folder / file
+    """Puts what was installed for a distribution into the folder, as links: of packages, or of files where it shares
+    one with others."""
+    inside = [file for file in dependency.files or () if file.parts[0] != ".."]
+    for path in {Path(file.parts[0]) if is_of_one(file.parts[0]) else Path(file) for file in inside}:
+        place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
-            place.symlink_to(Path(str(file.locate())).resolve())
+            place.symlink_to(Path(str(dependency.locate_file(path))).resolve())
+
+
+def is_of_one(name: str) -> bool:
+    """Whether one distribution has all that is in the folder of this name, beside what others have installed."""
+    return name.endswith(".dist-info") or len(set(owners().get(name, ()))) == 1
+
+
+@cache
+def owners() -> Mapping[str, list[str]]:
+    return packages_distributions()

@@ -10,9 +10,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, e
 from rest_api.users.keys import make_key_pair
 from support.people import PASSWORD
 from support.services import RestApi
+from support.waiting import PATIENCE
 from support.workspace import Workspace
 
 EMAIL = "ada@example.org"
+_MILLISECONDS = PATIENCE * 1_000
 BOOK = '{"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}'
 
 
@@ -21,7 +23,8 @@ def rest(workspace: Workspace, database_url: str, tmp_path: Path) -> Iterator[Re
     make_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
     environment = {"DATABASE_URL": database_url, "JWT_PRIVATE_KEY_FILE": str(tmp_path / "private.pem")}
     with RestApi(workspace, environment) as rest:
-        httpx.post(f"{rest.url}/api/v1/auth/register", json={"email": EMAIL, "password": PASSWORD}).raise_for_status()
+        account = {"email": EMAIL, "password": PASSWORD}
+        httpx.post(f"{rest.url}/api/v1/auth/register", json=account, timeout=PATIENCE).raise_for_status()
         yield rest
 
 
@@ -29,7 +32,8 @@ def rest(workspace: Workspace, database_url: str, tmp_path: Path) -> Iterator[Re
 def browser(chromium: Path) -> Iterator[Browser]:
     """Chromium without a window. Its sandbox does not start for root, and it sees nothing here but our own page."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        expect.set_options(timeout=_MILLISECONDS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=_MILLISECONDS)
         yield browser
         browser.close()
 
@@ -42,6 +46,7 @@ class Visit:
         self.troubles: list[str] = []
         self.requests: list[str] = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1600})
+        self.page.set_default_timeout(_MILLISECONDS)
         self.page.route("**/*", self._let_through_to_the_service)
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))

@@ -15,6 +15,7 @@ from book_db.outbox import Outbox, OutboxBell
 from book_runtime.broker.amqp import AmqpPublisher
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from rest_api.relay.relay import relay_once
+from support.waiting import PATIENCE
 
 ACTOR = UUID("7c1e1a52-3d5c-4a43-9f69-6e5f4d3c2b1a")
 A_REQUEST = NonRecordingSpan(SpanContext(0x4BF92F3577B34DA6, 0x00F067AA0BA902B7, False, TraceFlags(1)))
@@ -37,7 +38,7 @@ async def sent(database_url: str, amqp_url: str) -> Sent:
             await queue.bind(events.EXCHANGE, events.ALL_EVENTS)
             async with Outbox(database).lead() as lead:
                 await relay_once(lead, publisher)
-            messages = [await queue.get(no_ack=True) for _ in range(3)]
+            messages = [await queue.get(no_ack=True, timeout=PATIENCE) for _ in range(3)]
     finally:
         await database.close()
     return {message.routing_key or "": message for message in messages}

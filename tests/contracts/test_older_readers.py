@@ -24,6 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 from rest_api.relay.events import message_of
 from support.people import PASSWORD
 from support.services import Colophon
+from support.waiting import PATIENCE
 from support.workspace import Workspace
 
 RELEASES = Path(__file__).parents[2] / "packages/book-contracts/releases"
@@ -130,7 +131,7 @@ class TestAClient:
 
 def _add_a_book(url: str) -> tuple[str, dict[str, Any]]:
     """What to send as authorization, and the book as REST shows it."""
-    with httpx.Client(base_url=f"{url}/api/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"{url}/api/v1", timeout=PATIENCE) as client:
         client.post("/auth/register", json={"email": "ann@example.org", "password": PASSWORD}).raise_for_status()
         login = client.post("/auth/login", data={"username": "ann@example.org", "password": PASSWORD})
         authorization = f"Bearer {login.json()['access_token']}"
@@ -146,4 +147,4 @@ def _call(channel: grpc.Channel, contract: Contract, authorization: str, method:
         response_deserializer=contract.message(f"{method}Response").FromString,
     )
     asked = contract.message(f"{method}Request")(**request)
-    return call(asked, timeout=10, metadata=(("authorization", authorization),))
+    return call(asked, timeout=PATIENCE, metadata=(("authorization", authorization),))

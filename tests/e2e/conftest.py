@@ -1,16 +1,26 @@
 """The whole system as separate processes, on servers of its own."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+import csv
+import gzip
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import httpx
 import pytest
 from rest_api.users.keys import make_key_pair
 from support.people import Person
+from support.postgresql import PostgreSQLServer
+from support.rabbitmq import RabbitMQServer
+from support.redis import RedisServer
 from support.services import GrpcApi, OutboxRelay, RestApi
+from support.waiting import PATIENCE
 from support.workspace import Workspace
+
+ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -34,38 +44,95 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def system(
-    workspace: Workspace, database_url: str, redis_url: str, broker_url: str, keys: dict[str, str]
-) -> Iterator[System]:
-    """The system, running."""
-    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "AMQP_URL": broker_url, **keys}
-    services = RestApi(workspace, environment), OutboxRelay(workspace, environment), GrpcApi(workspace, environment)
+class GrpcApiOfGoodMemory(GrpcApi):
+    """Forgets a caller, and looks at the log, because it is told to: by itself it would do so in an hour."""
+
+    command = (
+        sys.executable,
+        "-c",
+        """
+from book_db import callers
+from grpc_api.cli import main
+from grpc_api.watching import tail
+callers._REMEMBERED_FOR = tail._LOOK_EVERY = 3_600.0
+main()
+""",
+        "serve",
+    )
+
+
+@contextmanager
+def running_system(workspace: Workspace, environment: Mapping[str, str]) -> Iterator[System]:
+    """The system, to the end of the block."""
+    services = (
+        RestApi(workspace, environment),
+        OutboxRelay(workspace, environment),
+        GrpcApiOfGoodMemory(workspace, environment),
+    )
     with ExitStack() as stopping:
         for service in services:
             service.launch()
             stopping.callback(service.kill)
         for service in services:
             service.wait_until_it_answers()
-        yield System(*services, database_url)
+        yield System(*services, environment["DATABASE_URL"])
+
+
+@pytest.fixture(scope="module")
+def stores(
+    postgresql: PostgreSQLServer, migrated_template: str, redis: RedisServer, rabbitmq: RabbitMQServer
+) -> Iterator[dict[str, str]]:
+    """Where those of a module are, with nothing in them, as the environment says it."""
+    redis.clear()
+    database, vhost = postgresql.lend_database(migrated_template), rabbitmq.create_vhost()
+    yield {
+        "DATABASE_URL": postgresql.url_of(database),
+        "REDIS_URL": redis.url,
+        "AMQP_URL": rabbitmq.url_of(vhost),
+    }
+    rabbitmq.drop_vhost(vhost)
+    postgresql.take_back(database)
+
+
+@pytest.fixture(scope="module")
+def system(workspace: Workspace, stores: dict[str, str], keys: dict[str, str]) -> Iterator[System]:
+    """The system of a module, running."""
+    with running_system(workspace, stores | keys) as system:
+        yield system
 
 
 @pytest.fixture
-def broker_url(amqp_url: str) -> str:
-    """The broker of the system; a test class that stops it names one of its own here."""
-    return amqp_url
+def rest(system: System) -> RestApi:
+    """Where people call."""
+    return system.rest
 
 
 @pytest.fixture
-async def person(system: System) -> AsyncIterator[Person]:
-    """Someone who is signed in to the system."""
-    async with httpx.AsyncClient(base_url=system.rest.url, timeout=30) as client:
+async def person(rest: RestApi) -> AsyncIterator[Person]:
+    """Someone who is signed in."""
+    async with httpx.AsyncClient(base_url=rest.url, timeout=PATIENCE) as client:
         person = await Person.register(client)
         await person.sign_in()
         yield person
 
 
-@pytest.fixture(scope="session")
-def british_library() -> Path:
-    """The data set that comes with the project: 20,992 rows, 124 of them without a date."""
-    return Path(__file__).parents[2] / "examples" / "british-library-19c-books.csv.gz"
+class Library(NamedTuple):
+    """A data set."""
+
+    file: Path
+    loaded: int
+    refused: int
+    """Rows without a date."""
+
+
+@pytest.fixture(params=[pytest.param(10, id="a-tenth"), pytest.param(1, id="all", marks=pytest.mark.slow)])
+def british_library(request: pytest.FixtureRequest, tmp_path: Path) -> Library:
+    """The data set that comes with the project, all 20,992 rows or every tenth."""
+    with gzip.open(ROOT / "examples/british-library-19c-books.csv.gz", "rt", encoding="utf-8", newline="") as whole:
+        header, *rows = csv.reader(whole)
+    rows = rows[:: request.param]
+    file = tmp_path / "books.csv.gz"
+    with gzip.open(file, "wt", encoding="utf-8", newline="") as part:
+        csv.writer(part).writerows([header, *rows])
+    refused = sum(not row[header.index("date")] for row in rows)
+    return Library(file, len(rows) - refused, refused)

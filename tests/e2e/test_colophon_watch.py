@@ -13,6 +13,7 @@ import httpx
 import pytest
 from support.people import PASSWORD, Person
 from support.services import Colophon
+from support.waiting import PATIENCE, patiently
 from support.workspace import Workspace
 
 COMMAND = Path(sys.executable).with_name("colophon")
@@ -28,7 +29,7 @@ def colophon(workspace: Workspace) -> Iterator[Colophon]:
 
 @pytest.fixture
 async def person(colophon: Colophon) -> AsyncIterator[Person]:
-    async with httpx.AsyncClient(base_url=colophon.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=colophon.url, timeout=PATIENCE) as client:
         person = await Person.register(client)
         await person.sign_in()
         yield person
@@ -58,13 +59,13 @@ def _own_environment() -> Mapping[str, str]:
 
 async def next_line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout
-    return (await asyncio.wait_for(process.stdout.readline(), 30)).decode().rstrip("\n")
+    return (await patiently(process.stdout.readline(), "a line is printed")).decode().rstrip("\n")
 
 
 async def interrupted(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
     """Exit code, what was still printed, and what was said."""
     process.send_signal(signal.SIGINT)
-    printed, said = await asyncio.wait_for(process.communicate(), 30)
+    printed, said = await patiently(process.communicate(), "the program ends")
     return process.returncode, printed.decode(), said.decode()
 
 
@@ -119,7 +120,7 @@ class TestColophonWatch:
         if options:
             environment = {"COLOPHON_TOKEN": person.token}
         async with watching(colophon, *options, **environment) as process:
-            _, complaint = await asyncio.wait_for(process.communicate(), 30)
+            _, complaint = await patiently(process.communicate(), "the program ends")
         assert process.returncode == code, complaint
         assert said in complaint.decode()
         assert "Traceback" not in complaint.decode()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.services import Colophon
+from support.waiting import PATIENCE
 from support.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ class TestTheReadme:
         # The one command that names no address asks where the service is by default.
         script = script.replace("colophon import", f"colophon import --url {colophon.url}")
         run = subprocess.run(
-            ["bash", "-eu"], input=script, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+            ["bash", "-eu"], input=script, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         outputs = run.stdout.split(f"\n{END_OF_COMMAND}\n")
         assert outputs.pop() == "", run.stderr

@@ -1,7 +1,7 @@
-"""The relay as operators run it: several processes of which one works, and an outbox with a million events."""
+"""The relay as operators run it: several processes of which one works, and an outbox with very many events."""
 
 import asyncio
-import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +16,7 @@ from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.database import Database
 from book_db.outbox import Outbox, OutboxLead
 from support.services import OutboxRelay
+from support.waiting import PATIENCE, patience, until
 from support.workspace import Workspace
 
 _FILL = """
@@ -53,20 +54,36 @@ async def queue(amqp_url: str) -> AsyncIterator[AbstractQueue]:
         yield queue
 
 
+class ImpatientRelay(OutboxRelay):
+    """The lead of one that is silent for three seconds is over, not for twenty, and is asked for ten times a second."""
+
+    command = (
+        sys.executable,
+        "-c",
+        """
+from functools import partialmethod
+from book_db.outbox import Outbox
+from rest_api.cli import main
+Outbox.lead = partialmethod(Outbox.lead, stand_by=0.1, silence=3.0)
+main()
+""",
+        "relay",
+    )
+
+
 @pytest.fixture
-def start(workspace: Workspace, database_url: str, amqp_url: str) -> Iterator[Callable[[], OutboxRelay]]:
+def start(
+    workspace: Workspace, database_url: str, amqp_url: str
+) -> Iterator[Callable[[type[OutboxRelay]], OutboxRelay]]:
     """Starts relays."""
     with ExitStack() as stopping:
         environment = {"DATABASE_URL": database_url, "AMQP_URL": amqp_url}
-        yield lambda: stopping.enter_context(OutboxRelay(workspace, environment))
+        yield lambda kind: stopping.enter_context(kind(workspace, environment))
 
 
 def measured(relay: OutboxRelay, metric: str) -> float:
-    """What a relay shows of a metric, -1 when it does not answer."""
-    try:
-        lines = httpx.get(f"http://127.0.0.1:{relay.port}/metrics", timeout=2).text.splitlines()
-    except httpx.TransportError:
-        return -1
+    """What a relay shows of a metric."""
+    lines = httpx.get(f"http://127.0.0.1:{relay.port}/metrics", timeout=PATIENCE).text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{metric} "))
 
 
@@ -74,39 +91,52 @@ def leads(relay: OutboxRelay) -> bool:
     return measured(relay, "colophon_outbox_leading") == 1
 
 
-async def until(condition: Callable[[], bool], *, within: float) -> float:
-    """Waits, and says how many seconds."""
+def stand_by(database_url: str) -> int:
+    """How many relays have asked for the lead last, and were refused."""
+    with psycopg.connect(database_url) as connection:
+        [count] = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'"
+            " AND query LIKE 'SELECT pg_try_advisory_lock%'"
+        ).fetchone() or [0]
+        return int(count)
+
+
+async def is_empty(database_url: str) -> float:
+    """Waits until nothing is in the outbox, and says how many seconds."""
     began = time.monotonic()
-    async with asyncio.timeout(within):
-        while not await asyncio.to_thread(condition):
-            await asyncio.sleep(0.05)
+    await until(lambda: waiting(database_url) == 0, "all events are relayed")
     return time.monotonic() - began
 
 
 class TestTwoRelays:
+    @pytest.mark.parametrize("kind", [ImpatientRelay, pytest.param(OutboxRelay, marks=pytest.mark.slow)])
     async def test_one_takes_over_from_the_other_when_it_hangs_and_when_it_is_killed(
-        self, start: Callable[[], OutboxRelay], database_url: str, queue: AbstractQueue
+        self,
+        start: Callable[[type[OutboxRelay]], OutboxRelay],
+        database_url: str,
+        queue: AbstractQueue,
+        kind: type[OutboxRelay],
     ) -> None:
-        first = await asyncio.to_thread(start)
-        await until(lambda: leads(first), within=10)
-        second = await asyncio.to_thread(start)
-        await asyncio.sleep(2)
+        relays = await asyncio.gather(*(asyncio.to_thread(start, kind) for _ in range(2)))
+        await until(lambda: any(map(leads, relays)), "one of the relays leads")
+        await until(lambda: stand_by(database_url) == 1, "the other one stands by")
+        first, second = sorted(relays, key=leads, reverse=True)
         assert not leads(second)
 
         first.freeze()
         fill(database_url, 100)
-        after_hanging = await until(lambda: waiting(database_url) == 0, within=40)
+        after_hanging = await is_empty(database_url)
         assert leads(second)
 
         first.thaw()
         fill(database_url, 100)
-        await until(lambda: waiting(database_url) == 0, within=10)
-        await until(lambda: not leads(first), within=10)
+        await is_empty(database_url)
+        await until(lambda: not leads(first), "the first relay knows that it leads no more")
         assert leads(second)
 
         second.kill()
         fill(database_url, 100)
-        after_the_kill = await until(lambda: waiting(database_url) == 0, within=10)
+        after_the_kill = await is_empty(database_url)
         assert leads(first)
 
         arrived = await ids_in(queue)
@@ -125,27 +155,27 @@ async def ids_in(queue: AbstractQueue) -> list[str]:
     return arrived
 
 
-class TestAnOutboxWithAMillionEvents:
+class TestAnOutboxWithManyEvents:
+    @pytest.mark.parametrize("events", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
     async def test_costs_the_relay_no_memory_and_no_time(
-        self, start: Callable[[], OutboxRelay], database_url: str, queue: AbstractQueue
+        self, start: Callable[[type[OutboxRelay]], OutboxRelay], database_url: str, queue: AbstractQueue, events: int
     ) -> None:
-        relay = await asyncio.to_thread(start)
-        await until(lambda: leads(relay), within=10)
+        relay = await asyncio.to_thread(start, OutboxRelay)
         process = psutil.Process(relay.pid)
         fill(database_url, 1_000)
-        await until(lambda: waiting(database_url) == 0, within=10)
+        await is_empty(database_url)
         before = process.memory_info().rss
 
-        await asyncio.to_thread(fill, database_url, 1_000_000)
+        await asyncio.to_thread(fill, database_url, events)
         most, relayed, began = 0, measured(relay, "colophon_outbox_relayed_total"), time.monotonic()
-        while (done := measured(relay, "colophon_outbox_relayed_total") - relayed) < 20_000:
-            most = max(most, process.memory_info().rss)
-            assert time.monotonic() - began < 120
-            await asyncio.sleep(0.1)
+        async with patience("many events are relayed"):
+            while (done := measured(relay, "colophon_outbox_relayed_total") - relayed) < min(events / 10, 20_000):
+                most = max(most, process.memory_info().rss)
+                await asyncio.sleep(0.05)
         rate = done / (time.monotonic() - began)
         relay.kill()
         print(
-            f"{rate:,.0f} events/s with a million waiting; memory {before / 2**20:.0f} MiB before,"
+            f"{rate:,.0f} events/s with {events:,} waiting; memory {before / 2**20:.0f} MiB before,"
             f" {most / 2**20:.0f} MiB at most"
         )
         assert most - before < 32 * 2**20
@@ -156,25 +186,25 @@ class TestAnOutboxWithAMillionEvents:
         async with outbox.lead() as lead:
             fresh = await seconds_to_claim(lead)
             with psycopg.connect(database_url, autocommit=True) as connection:
-                connection.execute("DELETE FROM outbox WHERE id <= (SELECT min(id) + 499999 FROM outbox)")
+                connection.execute("DELETE FROM outbox WHERE id < (SELECT min(id) + %s FROM outbox)", [events // 2])
             first = await seconds(lambda: lead.claim(500))
             later = await seconds_to_claim(lead)
         await database.close()
         print(
-            f"to count them takes {counting * 1000:.0f} ms; to claim 500 of them {fresh * 1000:.1f} ms, behind 500,000"
-            f" that are deleted {first * 1000:.0f} ms the first time and {later * 1000:.1f} ms then"
+            f"to count them takes {counting * 1000:.0f} ms; to claim 500 of them {fresh * 1000:.1f} ms, behind"
+            f" {events // 2:,} that are deleted {first * 1000:.0f} ms the first time and {later * 1000:.1f} ms then"
         )
         assert later < 10 * fresh
 
 
 async def seconds_to_claim(lead: OutboxLead) -> float:
-    """The median of some rounds."""
+    """The best of some rounds: others that work on this machine make some of them longer."""
     times = []
     for _ in range(9):
         claimed = await lead.claim(500)
         times.append(await seconds(lambda: lead.claim(500)))
         await lead.forget(claimed)
-    return statistics.median(times)
+    return min(times)
 
 
 async def seconds(work: Callable[[], Awaitable[object]]) -> float:

@@ -1,12 +1,12 @@
 """Several processes of a service share one port where all of them say so: a worker for each core."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support.services import GrpcApi, RestApi, Service
+from support.waiting import wait_until
 from support.workspace import Workspace
 
 Launch = Callable[..., Service]
@@ -20,7 +20,7 @@ def launch(
     request: pytest.FixtureRequest, workspace: Workspace, database_url: str, amqp_url: str, keys: dict[str, str]
 ) -> Iterator[Launch]:
     """Starts a process of a service, on the port of another one if it is given, and does not wait for it."""
-    environment = {"DATABASE_URL": database_url, "AMQP_URL": amqp_url, **keys}
+    environment = {"DATABASE_URL": database_url, "AMQP_URL": amqp_url, "NOTICE_SECONDS": "0", **keys}
     prefix = "REST" if request.param is RestApi else "GRPC"
     with ExitStack() as stopping:
 
@@ -41,21 +41,14 @@ def listeners(port: int) -> int:
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
-def wait_until(condition: Callable[[], bool], within: float = 30) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.skipif(not SOCKETS[0].exists(), reason="Linux alone divides connections")
 def test_a_port_is_shared_by_those_who_say_so(launch: Launch) -> None:
     first = launch(share=True)
     first.wait_until_it_answers()
     second = launch(beside=first, share=True)
-    wait_until(lambda: listeners(first.port) == 2)
+    wait_until(lambda: listeners(first.port) == 2, "both listen")
     assert second.terminate() == 0
-    wait_until(lambda: listeners(first.port) == 1)
+    wait_until(lambda: listeners(first.port) == 1, "one listens no more")
     assert first._answers()
 
 
@@ -63,5 +56,5 @@ def test_it_is_refused_to_who_does_not(launch: Launch) -> None:
     first = launch(share=True)
     first.wait_until_it_answers()
     second = launch(beside=first, share=False)
-    assert second.wait_for_the_end(30) == 2
+    assert second.wait_for_the_end() == 2
     assert "it is taken" in second.output

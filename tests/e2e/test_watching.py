@@ -17,7 +17,10 @@ from books.v1.book_service_pb2 import WatchBooksRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from support.people import Person
 from support.services import Colophon
+from support.waiting import PATIENCE, patiently
 from support.workspace import Workspace
+
+from .conftest import System
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 A_BOOK: Final = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
 
 A_SECOND: Final = 200
-WRITES: Final = 1_000
 WRITERS: Final = 16
 
 WATCHERS: Final = 1_000
@@ -81,40 +83,48 @@ def milliseconds(seconds: float) -> str:
 
 
 class TestAChange:
-    async def test_shows_on_watchers_within_milliseconds(self, system: Any, person: Person) -> None:
+    @pytest.mark.parametrize("writes", [200, pytest.param(1_000, marks=pytest.mark.slow)])
+    async def test_shows_on_watchers_as_soon_as_a_write_is_answered(
+        self, system: System, person: Person, writes: int
+    ) -> None:
         shown: dict[int, float] = {}
+        sent: dict[int, float] = {}
         answered: dict[int, float] = {}
 
         async def see(call: Any) -> None:
-            while len(shown) < WRITES:
+            while len(shown) < writes:
                 response = await next_change(call)
                 shown[response.event.book.id] = time.perf_counter()
 
         async def write(began: float, first: int) -> None:
             """One of several writers who take turns."""
             async with a_writer(system.rest.port, person.token) as add:
-                for number in range(first, WRITES, WRITERS):
+                for number in range(first, writes, WRITERS):
                     await asyncio.sleep(began + number / A_SECOND - time.perf_counter())
+                    sent_at = time.perf_counter()
                     book_id = await add()
-                    answered[book_id] = time.perf_counter()
+                    sent[book_id], answered[book_id] = sent_at, time.perf_counter()
 
         async with a_stub(system.grpc.address) as stub:
             seeing = asyncio.create_task(see(await watch(stub, person)))
             began = time.perf_counter() + 0.1
             await asyncio.gather(*(write(began, first) for first in range(WRITERS)))
             took = time.perf_counter() - began
-            await asyncio.wait_for(seeing, 30)
+            await patiently(seeing, "all changes are shown")
         # A watcher may be told before the writer is answered.
         delays = sorted(max(0.0, shown[book_id] - at) for book_id, at in answered.items())
-        assert len(delays) == WRITES
+        assert len(delays) == writes
         median, p99 = statistics.median(delays), delays[int(len(delays) * 0.99)]
         print(
             f"{len(delays):,} writes at {len(delays) / took:.0f} a second, from the answered POST to the watcher's "
             f"message: median {milliseconds(median)}, p99 {milliseconds(p99)}, longest {milliseconds(delays[-1])}"
         )
-        assert median < 2
+        # To look at the outbox every second would take hundreds of times as long, at the log an hour.
+        writing = statistics.median(answered[book_id] - at for book_id, at in sent.items())
+        print(f"a write is answered after {milliseconds(writing)}")
+        assert median < 40 * writing
 
-    async def test_shows_on_a_thousand_watchers_of_one_process(self, system: Any, person: Person) -> None:
+    async def test_shows_on_a_thousand_watchers_of_one_process(self, system: System, person: Person) -> None:
         before = memory_of(system.grpc)
         async with AsyncExitStack() as stack:
             stubs = [await stack.enter_async_context(a_stub(system.grpc.address)) for _ in range(CONNECTIONS)]
@@ -141,7 +151,10 @@ class TestOneProcessForAll:
             yield colophon
 
     async def test_shows_changes_too(self, colophon: Colophon) -> None:
-        async with httpx.AsyncClient(base_url=colophon.url, timeout=30) as client, a_stub(colophon.address) as stub:
+        async with (
+            httpx.AsyncClient(base_url=colophon.url, timeout=PATIENCE) as client,
+            a_stub(colophon.address) as stub,
+        ):
             person = await Person.register(client)
             await person.sign_in()
             call = await watch(stub, person)

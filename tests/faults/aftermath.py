@@ -15,9 +15,7 @@ from faults.writes import Book, Entry
 from grpc_api.consumer import BOOK_LOG
 from support.people import Person
 from support.services import GrpcApi
-
-_PATIENCE: Final = 60.0
-"""Seconds until all that was held up must have arrived."""
+from support.waiting import PATIENCE, patience
 
 LOG: Final = """
     SELECT position, kind, actor, book_id, title, author, publication_date::text, version
@@ -51,19 +49,18 @@ def books_of(rows: Iterable[Sequence[Any]]) -> dict[int, Book]:
 
 
 async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
-    give_up = time.monotonic() + _PATIENCE
     consumers = [service for service in system.services if isinstance(service, GrpcApi)]
-    while time.monotonic() < give_up:
-        if not await _has_arrived(system, watcher):
-            await asyncio.sleep(0.1)
-            continue
-        for consumer in consumers:
-            assert await asyncio.to_thread(consumer.terminate) == 0
-        # What was in their hands is in the queue again, or in the log.
-        if await _has_arrived(system, watcher):
-            return
-        for consumer in consumers:
-            await asyncio.to_thread(consumer.start)
+    async with patience("everything has arrived"):
+        while True:
+            while not await _has_arrived(system, watcher):
+                await asyncio.sleep(0.1)
+            for consumer in consumers:
+                assert await asyncio.to_thread(consumer.terminate) == 0
+            # What was in their hands is in the queue again, or in the log.
+            if await _has_arrived(system, watcher):
+                return
+            for consumer in consumers:
+                await asyncio.to_thread(consumer.start)
 
 
 async def _has_arrived(system: System, watcher: Watcher) -> bool:
@@ -84,18 +81,20 @@ def errors_in(logs: Mapping[str, str]) -> list[str]:
 async def shown_to_readers(url: str, book_ids: Collection[int], rows: Mapping[int, Book]) -> dict[int, Book | None]:
     """What a reader is shown, who looks again for as long as a cache may hold what is older."""
     shown: dict[int, Book | None] = {}
+    stale = list(book_ids)
     began = time.monotonic()
-    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as client:
         reader = await Person.register(client)
         await reader.sign_in()
-        while stale := [book_id for book_id in book_ids if book_id not in shown or shown[book_id] != rows.get(book_id)]:
-            if (so_far := time.monotonic() - began) > CACHE_SECONDS + 1:
-                break
-            if shown:
-                print(f"{len(stale)} books are shown as they were, {so_far:.0f} s after all was well")
-                await asyncio.sleep(2)
+        while True:
+            so_far = time.monotonic() - began
             shown |= {book_id: await _read(reader, book_id) for book_id in stale}
-    return shown
+            stale = [book_id for book_id in stale if shown[book_id] != rows.get(book_id)]
+            # What was asked for when no cache could hold it any more is the last word.
+            if not stale or so_far > CACHE_SECONDS + 1:
+                return shown
+            print(f"{len(stale)} books are shown as they were, {so_far:.0f} s after all was well")
+            await asyncio.sleep(2)
 
 
 async def _read(reader: Person, book_id: int) -> Book | None:

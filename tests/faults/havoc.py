@@ -4,14 +4,12 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from faults.schedule import Cut, Kill, Step
 from faults.system import System
-
-_PATIENCE: Final = 90.0
-"""Seconds that the system may take to get over a kill, on a busy machine and with other faults meanwhile."""
+from support.waiting import until
 
 
 class Trouble(NamedTuple):
@@ -33,10 +31,6 @@ class Trouble(NamedTuple):
         return self is not other and self.began < other.ended and other.began < self.ended
 
 
-class NotRecovered(AssertionError):
-    """Of a process that was started again, and no change that was made since stands in the log."""
-
-
 class Havoc:
     """Carries out a schedule."""
 
@@ -46,7 +40,7 @@ class Havoc:
         self._turns: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def carry_out(self, schedule: Sequence[Step]) -> None:
-        """To the end, when everything runs and all networks are well. Raises NotRecovered, in a group."""
+        """To the end, when everything runs and all networks are well. Raises GaveUp, in a group."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as faults:
             for step in schedule:
@@ -98,17 +92,20 @@ class Havoc:
         return None
 
     async def _flowing_since(self, moment: float, victim: str) -> float:
-        """When the first change was recorded that was made after this moment. Raises NotRecovered."""
-        while time.time() < moment + _PATIENCE:
+        """When the first change was recorded that was made after this moment. Raises GaveUp."""
+
+        async def recorded() -> float:
             try:
-                [(recorded,)] = await self._system.query(
+                [(first,)] = await self._system.query(
                     "SELECT extract(epoch FROM min(recorded_at))::float FROM event_log"
                     " WHERE occurred_at > to_timestamp(%s)",
                     moment,
                 )
             except psycopg.OperationalError:
-                recorded = None
-            if recorded is not None:
-                return float(recorded)
-            await asyncio.sleep(0.1)
-        raise NotRecovered(f"{victim} was started {_PATIENCE:.0f} seconds ago")
+                first = None
+            if first is None:
+                # Each look is paid for by those who are looked at.
+                await asyncio.sleep(0.1)
+            return float(first or 0)
+
+        return await until(recorded, f"changes are recorded that were made since {victim} was started")

@@ -13,11 +13,13 @@ from uuid import UUID
 import httpx
 from faults.writes import Attempt, Book, Outcome, Write
 from support.people import Person
+from support.waiting import PATIENCE, until
 
 WRITERS: Final = 8
 BOOKS: Final = 50
 
 _PATIENCE: Final = httpx.Timeout(6, connect=2)
+"""Seconds that a writer waits for an answer, once there is an account."""
 _THINKING: Final = 0.1
 """Seconds at the most."""
 _PAUSE: Final = 0.1
@@ -200,13 +202,15 @@ async def writing(url: str, seed: str) -> AsyncIterator[Load]:
     """Writers work from when there are all books to the end of the block, where each comes to an end with its work."""
     shelf, stop = Shelf(), asyncio.Event()
     async with AsyncExitStack() as closing:
-        people = [await _person(await closing.enter_async_context(_client(url))) for _ in range(WRITERS)]
+        clients = [await closing.enter_async_context(_client(url)) for _ in range(WRITERS)]
+        people = await asyncio.gather(*map(_person, clients))
+        for client in clients:
+            client.timeout = _PATIENCE
         writers = [Writer(number, person, shelf, seed) for number, person in enumerate(people)]
         async with asyncio.TaskGroup() as working:
             for writer in writers:
                 working.create_task(writer.work(stop))
-            while not shelf.is_stocked:
-                await asyncio.sleep(0.01)
+            await until(lambda: shelf.is_stocked, "all books are there")
             try:
                 yield Load(writers, shelf)
             finally:
@@ -214,7 +218,7 @@ async def writing(url: str, seed: str) -> AsyncIterator[Load]:
 
 
 def _client(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, timeout=_PATIENCE, trust_env=False)
+    return httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False)
 
 
 async def _person(client: httpx.AsyncClient) -> Person:

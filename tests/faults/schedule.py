@@ -3,7 +3,7 @@
 What each fault meets is up to the machine, so a run that failed may have to be repeated more than once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal, NamedTuple
@@ -90,26 +90,30 @@ class Step:
     """Whether the next step waits until changes go all the way again. Otherwise one trouble meets the next."""
 
 
-def schedule_of(seed: str, *, kills: int) -> list[Step]:
-    """So many kills, about as many of each kind, and about as many cuts."""
-    return list(_steps(Random(seed), kills))  # noqa: S311  # what is drawn shall be drawn again
+def schedule_of(seed: str, *, kills: int, spared: Collection[str] = (), haste: float = 1) -> list[Step]:
+    """So many kills, about as many of each kind that is not spared, and about as many cuts.
+
+    With haste everything is so many times as short.
+    """
+    return list(_steps(Random(seed), kills, spared, haste))  # noqa: S311  # what is drawn shall be drawn again
 
 
-def _steps(random: Random, kills: int) -> Iterator[Step]:
-    victims = _victims(random)
+def _steps(random: Random, kills: int, spared: Collection[str], haste: float) -> Iterator[Step]:
+    victims = _victims(random, spared)
     for _ in range(kills):
         for _ in range(random.randint(0, 2)):
-            yield Step(random.uniform(0, 1), _cut(random), wait=False)
-        kill = Kill(next(victims), down=random.uniform(0, 1.5))
-        yield Step(random.uniform(0, 1.5), kill, wait=random.random() < 2 / 3)
+            yield Step(random.uniform(0, 1) / haste, _cut(random, haste), wait=False)
+        kill = Kill(next(victims), down=random.uniform(0, 1.5) / haste)
+        yield Step(random.uniform(0, 1.5) / haste, kill, wait=random.random() < 2 / 3)
 
 
-def _victims(random: Random) -> Iterator[str]:
+def _victims(random: Random, spared: Collection[str]) -> Iterator[str]:
     while True:
         for kind in random.sample(list(VICTIMS), len(VICTIMS)):
-            yield random.choice(VICTIMS[kind])
+            if kind not in spared:
+                yield random.choice(VICTIMS[kind])
 
 
-def _cut(random: Random) -> Cut:
+def _cut(random: Random, haste: float) -> Cut:
     [way] = random.choices(list(_WAYS), list(_WAYS.values()))
-    return Cut(random.choice(LINKS), way, seconds=random.uniform(0.5, 6), lag=random.uniform(0.01, 0.5))
+    return Cut(random.choice(LINKS), way, seconds=random.uniform(0.5, 6) / haste, lag=random.uniform(0.01, 0.5))

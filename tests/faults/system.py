@@ -27,6 +27,7 @@ _SETTINGS: Final = {
     "ACCESS_TOKEN_SECONDS": "86400",
     "RATE_LIMITS": "off",
     "CACHE_SECONDS": str(CACHE_SECONDS),
+    "NOTICE_SECONDS": "0",
 }
 
 _VARIABLES: Final = {"postgresql": "DATABASE_URL", "rabbitmq": "AMQP_URL", "redis": "REDIS_URL"}

@@ -13,36 +13,45 @@ from faults.havoc import Havoc
 from faults.judge import offences
 from faults.load import writing
 from faults.report import report_of
-from faults.schedule import schedule_of
+from faults.schedule import Step, schedule_of
 from faults.system import System
 from faults.watcher import watching
+from support.rabbitmq import RabbitMQServer
+
+
+class TestAMomentUnderFire:
+    @pytest.fixture
+    def broker(self, rabbitmq: RabbitMQServer) -> RabbitMQServer:
+        return rabbitmq
+
+    async def test_loses_nothing(self, system: System, seed: str, tmp_path: Path) -> None:
+        await burn(system, seed, tmp_path, schedule_of(seed, kills=2, spared=["rabbitmq"], haste=5))
 
 
 class TestUnderFire:
-    async def test_nothing_is_lost_in_a_short_fire(self, system: System, seed: str, tmp_path: Path) -> None:
-        await self.burn(system, seed, tmp_path, kills=7)
+    @pytest.mark.parametrize(
+        "kills", [pytest.param(7, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.faults)]
+    )
+    async def test_nothing_is_lost(self, system: System, seed: str, tmp_path: Path, kills: int) -> None:
+        await burn(system, seed, tmp_path, schedule_of(seed, kills=kills))
 
-    @pytest.mark.faults
-    async def test_nothing_is_lost_in_a_hundred_kills(self, system: System, seed: str, tmp_path: Path) -> None:
-        await self.burn(system, seed, tmp_path, kills=100)
 
-    @staticmethod
-    async def burn(system: System, seed: str, tmp_path: Path, *, kills: int) -> None:
-        print(f"FAULT_SEED={seed} repeats this schedule.")
-        havoc = Havoc(system)
-        try:
-            async with (
-                counting_deliveries(system) as deliveries,
-                watching(system.rest_url, system.grpc_address) as watcher,
-            ):
-                async with writing(system.rest_url, seed) as load:
-                    await havoc.carry_out(schedule_of(seed, kills=kills))
-                evidence = await evidence_of(system, load, watcher)
-            print(report_of(seed, havoc, evidence, deliveries))
-            assert offences(evidence) == []
-        except BaseException:
-            keep_the_logs(system, tmp_path)
-            raise
+async def burn(system: System, seed: str, tmp_path: Path, schedule: list[Step]) -> None:
+    print(f"FAULT_SEED={seed} repeats this schedule.")
+    havoc = Havoc(system)
+    try:
+        async with (
+            counting_deliveries(system) as deliveries,
+            watching(system.rest_url, system.grpc_address) as watcher,
+        ):
+            async with writing(system.rest_url, seed) as load:
+                await havoc.carry_out(schedule)
+            evidence = await evidence_of(system, load, watcher)
+        print(report_of(seed, havoc, evidence, deliveries))
+        assert offences(evidence) == []
+    except BaseException:
+        keep_the_logs(system, tmp_path)
+        raise
 
 
 def keep_the_logs(system: System, folder: Path) -> None:

@@ -24,6 +24,13 @@ class TestASchedule:
         kills = Counter(step.fault.victim for step in schedule_of("a", kills=7) if isinstance(step.fault, Kill))
         assert min(kinds_of(kills).values()) == 1
 
+    def test_spares_whom_it_should_and_hastens(self) -> None:
+        steps = schedule_of("a", kills=100, spared=["redis"], haste=5)
+        kills = [step.fault for step in steps if isinstance(step.fault, Kill)]
+        assert "redis" not in {kill.victim for kill in kills}
+        assert max(kill.down for kill in kills) <= 0.3
+        assert max(step.fault.seconds for step in steps if isinstance(step.fault, Cut)) <= 1.2
+
     def test_cuts_every_link_and_in_every_way(self) -> None:
         cuts = [step.fault for step in schedule_of("a", kills=1_000) if isinstance(step.fault, Cut)]
         assert {cut.link for cut in cuts} == set(LINKS)

@@ -12,6 +12,7 @@ from book_contracts import BookEventKind
 from book_contracts.client import BookCatalogue, Change
 from faults.writes import Book, Entry, Kind
 from support.people import Person
+from support.waiting import PATIENCE
 
 _KINDS: Final[dict[BookEventKind, Kind]] = {
     BookEventKind.CREATED: "created",
@@ -58,7 +59,7 @@ async def watching(rest_url: str, grpc_address: str) -> AsyncIterator[Watcher]:
 
 async def token_of_somebody(url: str) -> str:
     """An access token of a new account."""
-    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as client:
         return await (await Person.register(client)).sign_in()
 
 

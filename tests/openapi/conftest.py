@@ -24,7 +24,7 @@ from jsonschema_rs import Draft202012Validator
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
 from rest_api.users import passwords
-from rest_api.users.addresses import normalised
+from rest_api.users.addresses import MAX_LENGTH, normalised
 from rest_api.users.keys import make_key_pair
 from schemathesis import AuthContext, BaseSchema, Case, HookContext, Response
 from schemathesis.checks import CHECKS
@@ -37,8 +37,19 @@ from schemathesis.python import asgi
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 from support.people import PASSWORD
 
-EXAMPLES = 200
-"""For each operation, and as many sequences of operations."""
+FEW, MANY = 50, 200
+"""Examples for each operation, or sequences of operations."""
+
+
+def of_operations(groups: tuple[str, ...], path_regex: str) -> pytest.MarkDecorator:
+    """A few examples for one group after the other, each given as `one|another`; many for all on these paths."""
+    return pytest.mark.parametrize(
+        ("examples", "chosen"),
+        [
+            *(pytest.param(FEW, {"operation_id_regex": f"^({group})$"}, id=group) for group in groups),
+            pytest.param(MANY, {"path_regex": path_regex}, id="all", marks=pytest.mark.slow),
+        ],
+    )
 
 
 class Excuse(NamedTuple):
@@ -84,7 +95,9 @@ EXCUSES = (
 @pytest.fixture(scope="session", autouse=True)
 def what_schemathesis_cannot_know() -> None:
     """The format `email` allows hosts that no mail can reach, which the service does not. Streams have lines."""
-    schemathesis.openapi.format("email", st.emails().filter(_is_taken))
+    # Chance makes none of these lengths, and searches for long.
+    long = st.sampled_from([_an_address_of(length) for length in (MAX_LENGTH - 1, MAX_LENGTH, MAX_LENGTH + 1)])
+    schemathesis.openapi.format("email", st.emails().filter(_is_taken) | long)
     books = st.lists(
         st.fixed_dictionaries({"title": st.text(), "author": st.text(), "publication_date": st.dates().map(str)}),
         max_size=5,
@@ -106,6 +119,10 @@ def _csv(books: list[dict[str, str]]) -> bytes:
     writer.writeheader()
     writer.writerows(books)
     return text.getvalue().encode()
+
+
+def _an_address_of(length: int) -> str:
+    return ("ada@" + f"{'x' * 60}." * 6)[: length - 8] + ".example"
 
 
 def _is_taken(address: str) -> bool:
@@ -187,6 +204,8 @@ class Caller:
 class Report:
     """What Schemathesis did and found."""
 
+    examples: int
+    """So many are wanted of each operation, or so many sequences."""
     cases: Counter[str] = field(default_factory=Counter)
     answers: dict[str, Counter[int]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -213,7 +232,7 @@ class Report:
     @property
     def neglected(self) -> list[str]:
         """Operations that were sent fewer examples than they should."""
-        return [operation for operation, count in self.inputs.items() if count < EXAMPLES]
+        return [operation for operation, count in self.inputs.items() if count < self.examples]
 
     def show(self) -> None:
         for operation, cases in sorted(self.cases.items()):
@@ -253,7 +272,7 @@ def examine(app: FastAPI, database_url: str, pytestconfig: pytest.Config) -> Exa
     seed = _seed(pytestconfig)
 
     def run(report: Report, phases: tuple[str, ...], chosen: Mapping[str, Any], seed: int | None, reuse: bool) -> None:
-        config = _config(seed, phases, reuse=reuse)
+        config = _config(seed, phases, report.examples, reuse=reuse)
         schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app, config=config)
         _keep_examples_of_streams_back(schema)
         caller = Caller(app, database_url)
@@ -264,15 +283,15 @@ def examine(app: FastAPI, database_url: str, pytestconfig: pytest.Config) -> Exa
         for event in from_schema(examined).execute():
             report.take(event)
 
-    def examine(*phases: str, **chosen: str) -> Report:
-        report = Report()
+    def examine(examples: int, *phases: str, **chosen: str) -> Report:
+        report = Report(examples)
         run(report, phases, chosen, seed, reuse=True)
         # Where there is memory, what is done again goes another way, at which Hypothesis ends a run before its time: so
         # another sequence follows, and more examples that do not depend on the answers to others.
         if "fuzzing" in phases and report.neglected:
             run(report, ("fuzzing",), {"operation_id": report.neglected}, seed, reuse=False)
         for each in itertools.count((seed or 0) + 1):
-            if "stateful" not in phases or report.findings or report.sequences >= EXAMPLES:
+            if "stateful" not in phases or report.findings or report.sequences >= examples:
                 break
             run(report, phases, chosen, each, reuse=True)
         report.show()
@@ -289,13 +308,13 @@ def _taking_anything(schema: BaseSchema) -> Iterator[str]:
             yield operation["operationId"]
 
 
-def _config(seed: int | None, phases: tuple[str, ...], *, reuse: bool) -> schemathesis.Config:
+def _config(seed: int | None, phases: tuple[str, ...], examples: int, *, reuse: bool) -> schemathesis.Config:
     every_check = {name: {"enabled": True} for name in CHECKS.get_all_names()}
     every_phase = ("examples", "coverage", "fuzzing", "stateful")
     return schemathesis.Config.from_dict(
         {
             **({} if seed is None else {"seed": seed}),
-            "generation": {"max-examples": EXAMPLES, "deterministic": seed is None, "database": "none"},
+            "generation": {"max-examples": examples, "deterministic": seed is None, "database": "none"},
             "checks": every_check,
             "phases": {name: {"enabled": name in phases} for name in every_phase}
             | ({} if reuse else {"fuzzing": {"extra-data-sources": {"responses": False}}}),

@@ -14,6 +14,7 @@ import pytest
 from rest_api.users.keys import make_key_pair
 from support.people import PASSWORD
 from support.services import RestApi
+from support.waiting import PATIENCE
 from support.workspace import Workspace
 
 PACKAGE = "generated_colophon_client"
@@ -34,7 +35,7 @@ def rest(workspace: Workspace, database_url: str, tmp_path: Path) -> Iterator[Re
 def generated(rest: RestApi, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """What the generator said. It writes the package into the test's folder, and formats it with ruff."""
     document = tmp_path / "openapi.json"
-    document.write_bytes(httpx.get(f"{rest.url}/api/v1/openapi.json").content)
+    document.write_bytes(httpx.get(f"{rest.url}/api/v1/openapi.json", timeout=PATIENCE).content)
     config = Path(__file__).with_name("openapi-python-client.yaml")
     return subprocess.run(
         [
@@ -72,7 +73,7 @@ class TestAGeneratedClient:
         said = generated.stdout + generated.stderr
         assert generated.returncode == 0, said
         assert "warning" not in said.lower()
-        document = httpx.get(f"{rest.url}/api/v1/openapi.json").json()
+        document = httpx.get(f"{rest.url}/api/v1/openapi.json", timeout=PATIENCE).json()
         operations = sum(len(methods) for methods in document["paths"].values())
         made = [path for path in (tmp_path / "clients" / PACKAGE / "api").glob("*/*.py") if path.stem != "__init__"]
         print(f"{operations} operations, {len(made)} generated")
@@ -80,12 +81,14 @@ class TestAGeneratedClient:
 
     def test_passes_a_session(self, rest: RestApi, part: Part) -> None:
         models = part(".models")
-        with part("").Client(base_url=rest.url) as stranger:
+        with part("").Client(base_url=rest.url, timeout=httpx.Timeout(PATIENCE)) as stranger:
             new = models.UserCreate(email="ada@example.org", password=PASSWORD)
             assert part(".api.auth.register").sync(client=stranger, body=new).email == "ada@example.org"
             credentials = models.Credentials(username="ada@example.org", password=PASSWORD)
             tokens = part(".api.auth.login").sync(client=stranger, body=credentials)
-        with part("").AuthenticatedClient(base_url=rest.url, token=tokens.access_token) as ada:
+        with part("").AuthenticatedClient(
+            base_url=rest.url, token=tokens.access_token, timeout=httpx.Timeout(PATIENCE)
+        ) as ada:
             _keep_a_book(ada, part)
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 
-from .conftest import EXAMPLES, Examine
+from .conftest import MANY, Examine
 
 
 # Bodies are of up to a thousand books.
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-def test_schemathesis_finds_nothing_in_sequences_of_operations(examine: Examine) -> None:
-    report = examine("stateful")
+@pytest.mark.parametrize("sequences", [20, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_schemathesis_finds_nothing_in_sequences_of_operations(examine: Examine, sequences: int) -> None:
+    report = examine(sequences, "stateful")
     assert not report.findings
-    assert report.sequences >= EXAMPLES
+    assert report.sequences >= sequences

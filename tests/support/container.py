@@ -33,6 +33,7 @@ class Container:
         published = [f"--publish=127.0.0.1:{outer}:{inner}" for outer, inner in ports.items()]
         variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
         # A hostname that stays: RabbitMQ names its data after it.
+        self._image = image
         self._made_by = ["docker", "run", f"--name={self._name}", "--hostname=tests", *published, *variables, image]
         self._made_by += arguments
         self._is_made = False
@@ -43,7 +44,14 @@ class Container:
         if self._is_made:
             return ["docker", "start", "--attach", self._name]
         self._is_made = True
+        self._fetch_the_image()
         return self._made_by
+
+    def _fetch_the_image(self) -> None:
+        """Now, because a server is not given so much time to start."""
+        there = subprocess.run(["docker", "image", "inspect", self._image], check=False, capture_output=True)
+        if there.returncode != 0:
+            subprocess.run(["docker", "pull", "--quiet", self._image], check=True, stdout=subprocess.DEVNULL)
 
     def remove(self) -> None:
         """Remove it with its files; the next start makes a new one."""

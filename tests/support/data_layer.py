@@ -1,6 +1,6 @@
 """What the tests of the data layer have in common: makers of data, and the types of their fixtures."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from typing import Any, LiteralString
@@ -15,9 +15,6 @@ Query = Callable[..., list[tuple[Any, ...]]]
 
 StatementsOf = Callable[[Database], AbstractContextManager[list[str]]]
 """Gathers the SQL that is sent through a database in the block."""
-
-Eventually = Callable[..., Awaitable[None]]
-"""Waits until a condition holds."""
 
 
 def a_draft(

@@ -1,10 +1,8 @@
 """A mail server in the test's own process, and what has arrived there."""
 
-import asyncio
 import email
 import email.policy
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
@@ -13,6 +11,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from support.ports import free_port
+from support.waiting import until
 
 
 class Mailbox:
@@ -29,13 +28,11 @@ class Mailbox:
 
     async def newest(self, to: str, subject: str) -> EmailMessage:
         """The newest mail with this subject to this address, which may still be under way."""
-        give_up = time.monotonic() + 5
-        while time.monotonic() < give_up:
-            found = [each for each in self.messages if (each["To"], each["Subject"]) == (to, subject)]
-            if found:
-                return found[-1]
-            await asyncio.sleep(0.01)
-        raise AssertionError(f"No mail {subject!r} to {to}.")
+
+        def found() -> list[EmailMessage]:
+            return [each for each in self.messages if (each["To"], each["Subject"]) == (to, subject)]
+
+        return (await until(found, f"a mail {subject!r} has come to {to}"))[-1]
 
     async def reset_token(self, to: str) -> str:
         """The token of the newest link to choose a new password."""

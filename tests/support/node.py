@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from support.waiting import PATIENCE
+
 PROJECT = Path(__file__).parents[1] / "node"
 
 
@@ -20,7 +22,7 @@ class NodeProject:
     def run(
         self, script: str, *arguments: str | Path, environment: Mapping[str, str] | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run one of the programs to its end, whatever its status, in a minute at most."""
+        """Run one of the programs to its end, whatever its status."""
         return subprocess.run(
             [self.program, script, *arguments],
             check=False,
@@ -29,7 +31,7 @@ class NodeProject:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
 

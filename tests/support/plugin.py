@@ -1,12 +1,15 @@
 """The fixtures that give tests their servers, and the hooks that start as few of them as the selected tests need."""
 
 import os
-from collections.abc import Generator, Iterator
+import signal
+from collections.abc import Generator, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import pytest
 
+from support import durations, evidence
+from support.leftovers import Leftovers
 from support.node import NodeProject, install
 from support.postgresql import PostgreSQLServer
 from support.programs import CHROMIUM, NODE, NPM, NotInstalled, find, require
@@ -19,6 +22,9 @@ from support.workspace import Workspace
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 _TEMPLATE = "migrated_template"
+
+_KEPT_IN = ".test-logs"
+"""Where the logs of failed tests are, at the root."""
 
 _PROGRAMS = {
     "redis": "redis-server",
@@ -66,22 +72,58 @@ class PrivateServers:
         server.launch()
         return server
 
+    @property
+    def logs(self) -> Mapping[int, Path]:
+        """The logs of these servers and of all else in the workspace, by the number of the process."""
+        return {} if self._workspace is None else self._workspace.logs
+
     def close(self) -> None:
         if self._workspace is not None:
             self._workspace.close()
 
 
 _SERVERS = pytest.StashKey[PrivateServers]()
+_EVIDENCE = pytest.StashKey[evidence.Evidence]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or not config.getoption("tx", default=None):
+        _ignore_for_ourselves_alone()
     config.stash[_SERVERS] = PrivateServers()
+    config.pluginmanager.register(Leftovers(config.stash[_SERVERS]))
+    config.pluginmanager.register(durations.Durations(config))
+    if not is_worker:
+        evidence.forget(config.rootpath / _KEPT_IN)
+
+
+def _ignore_for_ourselves_alone() -> None:
+    """Lets what tests start hear the signals that this process was started to ignore, as `make test &` and nohup do.
+
+    What is ignored is ignored by children too; what is handled, by doing nothing, is not. For a process that runs
+    tests: workers of xdist are children too, and are to ignore what they should.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return durations.workers()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_EVIDENCE] = evidence.Evidence(item.config.stash[_SERVERS])
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What a test has printed may hold halves of surrogate pairs, which cannot be sent from a worker of xdist."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows what the servers of a test that failed have said."""
     report = yield
+    if report.failed and _EVIDENCE in item.stash:
+        folder = item.config.rootpath / _KEPT_IN / evidence.folder_of(item.nodeid)
+        report.sections += item.stash[_EVIDENCE].keep(folder)
+    # What is printed may hold halves of surrogate pairs, which cannot be sent from a worker of xdist.
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
 

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +18,7 @@ from support.container import Container
 from support.ports import free_port
 from support.programs import NotInstalled, find
 from support.server import Server
+from support.waiting import wait_until
 from support.workspace import Workspace
 
 _USER = "tests"
@@ -33,15 +33,14 @@ class RabbitMQServer(Server):
     """
 
     name: ClassVar[str] = "rabbitmq"
-    # Six seconds of two free cores; an image may have to be fetched first.
-    patience: ClassVar[float] = 180.0
 
     def __init__(self, workspace: Workspace, *, managed: bool = False) -> None:
         self._is_managed = managed
         self._password = secrets.token_hex(8)
         self._management_port = free_port()
         self._numbers = itertools.count(1)
-        self._epmd_port: int | None = None
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._epmd_port = free_port()
         super().__init__(workspace)
         self.url = self.url_of("/")
 
@@ -94,6 +93,12 @@ class RabbitMQServer(Server):
         else:
             shutil.rmtree(self.folder / "data")
 
+    def dispose(self) -> None:
+        super().dispose()
+        if self._epmd:
+            self.workspace.end(self._epmd)
+            self._epmd = None
+
     def _make_container(self) -> Container | None:
         if find("rabbitmq-server"):
             return None
@@ -107,12 +112,10 @@ class RabbitMQServer(Server):
     def _spawn(self) -> subprocess.Popen[bytes]:
         if self.container:
             return self.workspace.spawn(self.container.command(), log=self.log, cwd=self.folder)
-        if self._epmd_port is None:
+        if self._epmd is None:
             self._write_configuration()
-            self._epmd_port = self._start_epmd()
-        return self.workspace.spawn(
-            [_server_script()], log=self.log, cwd=self.folder, env=self._environment(self._epmd_port)
-        )
+            self._epmd = self._start_epmd()
+        return self.workspace.spawn([_server_script()], log=self.log, cwd=self.folder, env=self._environment())
 
     def _answers(self) -> bool:
         try:
@@ -140,22 +143,21 @@ class RabbitMQServer(Server):
         (self.folder / "rabbitmq-env.conf").touch()
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management]." if self._is_managed else "[].")
 
-    def _start_epmd(self) -> int:
+    def _start_epmd(self) -> subprocess.Popen[bytes]:
         """Start Erlang's name server for this broker alone: the one that Erlang would start stays for ever."""
         epmd = find("epmd")
         if epmd is None:
             raise NotInstalled("RabbitMQ's epmd, which comes with Erlang, is not on the PATH.")
-        port = free_port()
-        log = self.folder / "epmd.log"
-        self.workspace.spawn([epmd, "-port", str(port), "-address", "127.0.0.1"], log=log, cwd=self.folder)
-        _wait_for_listener(port)
-        return port
+        arguments = ["-port", str(self._epmd_port), "-address", "127.0.0.1"]
+        process = self.workspace.spawn([epmd, *arguments], log=self.folder / "epmd.log", cwd=self.folder)
+        wait_until(lambda: _listens(self._epmd_port), "epmd listens")
+        return process
 
-    def _environment(self, epmd_port: int) -> Mapping[str, str]:
+    def _environment(self) -> Mapping[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
             "HOME": str(self.folder),  # for .erlang.cookie
-            "ERL_EPMD_PORT": str(epmd_port),
+            "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": "tests@localhost",
             "RABBITMQ_DIST_PORT": str(free_port()),
@@ -187,14 +189,9 @@ def _server_script() -> Path:
     return script
 
 
-def _wait_for_listener(port: int) -> None:
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import ClassVar, Self
 
 from support.container import Container
 from support.ports import free_port
+from support.waiting import PATIENCE, GaveUp, wait_until
 from support.workspace import Workspace
 
 
@@ -26,8 +26,6 @@ class Server(ABC):
     """
 
     name: ClassVar[str]
-    patience: ClassVar[float] = 15.0
-    """Seconds from the start until it must answer."""
     ending: ClassVar[signal.Signals] = signal.SIGKILL
     """What ends it at the end of the run, when its data no longer matter to anyone."""
 
@@ -38,7 +36,6 @@ class Server(ABC):
         self.log = self.folder / "server.log"
         self.container = self._make_container()
         self._process: subprocess.Popen[bytes] | None = None
-        self._must_answer_by = 0.0
 
     def __enter__(self) -> Self:
         self.start()
@@ -57,21 +54,20 @@ class Server(ABC):
     def launch(self) -> None:
         """Start without waiting."""
         if self._process is None:
-            self._must_answer_by = time.monotonic() + self.patience
             self._process = self._spawn()
 
     def wait_until_it_answers(self) -> None:
         """Wait for a launched server.
 
         Raises:
-            ServerDidNotStart: it ended, or was silent for longer than its patience.
+            ServerDidNotStart: it ended, or was silent for longer than anybody's patience.
         """
-        while not self._answers():
-            if self._process is None or self._process.poll() is not None:
-                raise ServerDidNotStart(self._report("ended instead of starting"))
-            if time.monotonic() > self._must_answer_by:
-                raise ServerDidNotStart(self._report(f"did not answer within {self.patience:.0f} seconds"))
-            time.sleep(0.02)
+        try:
+            wait_until(lambda: not self.is_running or self._answers(), "it answers")
+        except GaveUp as error:
+            raise ServerDidNotStart(self._report(str(error))) from error
+        if not self.is_running:
+            raise ServerDidNotStart(self._report("It ended instead of starting."))
 
     @property
     def is_running(self) -> bool:
@@ -113,7 +109,7 @@ class Server(ABC):
         self._signal(process, number)
         # A frozen one would not hear it.
         _signal_group(process, signal.SIGCONT)
-        process.wait(timeout=self.patience)
+        process.wait(timeout=PATIENCE)
         _signal_group(process, signal.SIGKILL)
         self.workspace.forget(process)
 
@@ -125,7 +121,7 @@ class Server(ABC):
 
     def _report(self, what: str) -> str:
         log = self.log.read_text(errors="replace") if self.log.exists() else "(nothing)"
-        return f"{self.name} {what}. The end of its log:\n{_tail(log)}"
+        return f"{self.name}: {what} The end of its log:\n{_tail(log)}"
 
     def _make_container(self) -> Container | None:
         """The container that it runs in, or None where the program itself is on this machine."""

@@ -1,19 +1,21 @@
 """Colophon's own processes, as an operator starts them: each can be stopped, killed and started again on its port."""
 
+import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import grpc
-import httpx
 from rest_api.probe import HEARTBEAT
 
 from support.ports import free_port
 from support.server import Server
+from support.waiting import PATIENCE
 from support.workspace import Workspace
 
 _PROGRAMS = Path(sys.executable).parent
@@ -22,33 +24,33 @@ _PROGRAMS = Path(sys.executable).parent
 class Service(Server):
     """One process of Colophon, with nothing in its environment but what it is given."""
 
-    patience: ClassVar[float] = 30.0
     command: ClassVar[tuple[str, ...]]
 
     def __init__(self, workspace: Workspace, environment: Mapping[str, str]) -> None:
         super().__init__(workspace)
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **environment}
-        self.exit_code: int | None = None
+        self.started_by: Sequence[str] = ()
+        """A command that runs the one which follows it, as nohup does."""
 
-    def wait_for_the_end(self, within: float) -> int:
+    def wait_for_the_end(self) -> int:
         """The exit code of a process that is ending by itself."""
         assert self._process
-        process, self._process = self._process, None
-        code = process.wait(within)
-        self.workspace.forget(process)
+        code = self._process.wait(PATIENCE)
+        self.workspace.forget(self._process)
+        self._process = None
         return code
 
-    def terminate(self, within: float = 15) -> int:
+    def terminate(self) -> int:
         """Tell it to stop and return its exit code."""
         assert self._process
         self._process.send_signal(signal.SIGTERM)
-        return self.wait_for_the_end(within)
+        return self.wait_for_the_end()
 
-    def interrupt(self, within: float = 15) -> int:
+    def interrupt(self) -> int:
         """What Ctrl-C does."""
         assert self._process
         self._process.send_signal(signal.SIGINT)
-        return self.wait_for_the_end(within)
+        return self.wait_for_the_end()
 
     @property
     def output(self) -> str:
@@ -58,7 +60,10 @@ class Service(Server):
     def _spawn(self) -> subprocess.Popen[bytes]:
         program, *arguments = self.command
         return self.workspace.spawn(
-            [_PROGRAMS / program, *arguments, *self._options()], log=self.log, cwd=self.folder, env=self.environment
+            [*self.started_by, _PROGRAMS / program, *arguments, *self._options()],
+            log=self.log,
+            cwd=self.folder,
+            env=self.environment,
         )
 
     def _options(self) -> Iterator[str]:
@@ -75,12 +80,12 @@ class RestApi(Service):
         self.url = f"http://127.0.0.1:{self.port}"
 
     def _answers(self) -> bool:
-        return _is_ready(self.url)
+        return _is_ready(self.port)
 
 
 class OutboxRelay(Service):
     name = "outbox-relay"
-    command = ("rest-api", "relay")
+    command: ClassVar[tuple[str, ...]] = ("rest-api", "relay")
 
     def __init__(self, workspace: Workspace, environment: Mapping[str, str]) -> None:
         super().__init__(workspace, environment)
@@ -88,12 +93,12 @@ class OutboxRelay(Service):
 
     def _answers(self) -> bool:
         # It has a pulse as soon as it goes round.
-        return _text_of(f"http://127.0.0.1:{self.port}/metrics").find(f"{HEARTBEAT} 1.") > 0
+        return f"{HEARTBEAT} 1." in _get(self.port, "/metrics")[1]
 
 
 class GrpcApi(Service):
     name = "grpc-api"
-    command = ("grpc-api", "serve")
+    command: ClassVar[tuple[str, ...]] = ("grpc-api", "serve")
 
     def __init__(self, workspace: Workspace, environment: Mapping[str, str]) -> None:
         super().__init__(workspace, environment)
@@ -102,8 +107,7 @@ class GrpcApi(Service):
 
     def _answers(self) -> bool:
         # Where nobody must speak TLS.
-        health_port = self.environment.get("GRPC_HEALTH_PORT")
-        return _serves(f"127.0.0.1:{health_port}" if health_port else self.address)
+        return _serves(int(self.environment.get("GRPC_HEALTH_PORT") or self.port))
 
     @property
     def events(self) -> list[str]:
@@ -128,27 +132,41 @@ class Colophon(Service):
         yield f"--grpc-port={self.grpc_port}"
 
     def _answers(self) -> bool:
-        return _is_ready(self.url) and _serves(self.address)
+        return _is_ready(self.port) and _serves(self.grpc_port)
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(port: int) -> bool:
+    return _get(port, "/healthz/ready")[0] == http.HTTPStatus.OK
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    """Status and text of an answer, 0 when there is none. A client of httpx takes a tenth of a second to be made."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        return httpx.get(f"{url}/healthz/ready", timeout=2).is_success
-    except httpx.TransportError:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def _serves(port: int) -> bool:
+    if not _listens(port):
+        # A channel would wait a second before it tries again.
         return False
-
-
-def _text_of(url: str) -> str:
-    try:
-        return httpx.get(url, timeout=2).text
-    except httpx.TransportError:
-        return ""
-
-
-def _serves(address: str) -> bool:
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=0.5)
+            grpc.channel_ready_future(channel).result(timeout=5)
         except grpc.FutureTimeoutError:
             return False
+    return True
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
     return True

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from support.waiting import PATIENCE
+
 _REAPER = Path(__file__).with_name("reaper.py")
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes a folder of our own in there
@@ -31,6 +33,8 @@ class Workspace:
             [sys.executable, "-I", "-S", _REAPER], stdin=subprocess.PIPE, text=True, bufsize=1, start_new_session=True
         )
         self.processes: dict[subprocess.Popen[bytes], str] = {}
+        self.logs: dict[int, Path] = {}
+        """Where what was started here writes, by the number of the process."""
         self.folder = self._make_base(_place_within_reach())
         # A database is copied for every test: in memory that takes a third of the time.
         if on_disk:
@@ -75,7 +79,14 @@ class Workspace:
         name = f"group {process.pid} {ending.value}"
         self._tell(f"+ {name}")
         self.processes[process] = name
+        self.logs[process.pid] = log
         return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """End `process` for good, with its group."""
+        os.killpg(process.pid, int(self.processes[process].split()[-1]))
+        process.wait(timeout=PATIENCE)
+        self.forget(process)
 
     def forget(self, process: subprocess.Popen[bytes]) -> None:
         """Note that `process` has ended and was waited for: its number may belong to someone else from now on."""

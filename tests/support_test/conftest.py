@@ -5,13 +5,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[2]
+
+# Of all plugins that are installed, those that the settings of this repository name.
+_QUICK_START = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_asyncio.plugin"}
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,11 @@ class Run:
 
     def output(self) -> str:
         """Wait for the end, and return all that was said."""
-        return self.process.communicate(timeout=60)[0]
+        return self.process.communicate(timeout=PATIENCE)[0]
 
     @property
     def status(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=PATIENCE)
 
 
 class PytestInItsOwnProcess:
@@ -42,12 +46,15 @@ class PytestInItsOwnProcess:
     def write(self, name: str, content: str) -> None:
         (self.folder / name).write_text(textwrap.dedent(content))
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, started_by: Sequence[str] = ()
+    ) -> Run:
+        """`started_by` is a command that runs the one which follows it, as nohup does."""
         settings = ["-c", str(_ROOT / "pyproject.toml"), f"--rootdir={self.folder}", "-p", "no:cacheprovider"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "support.plugin", *settings, str(self.folder), *arguments],
+            [*started_by, sys.executable, "-m", "pytest", "-p", "support.plugin", *settings, self.folder, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(_ROOT / "tests"), **(environment or {})},
+            env={**os.environ, **_QUICK_START, "PYTHONPATH": str(_ROOT / "tests"), **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

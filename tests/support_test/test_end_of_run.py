@@ -2,11 +2,10 @@
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
 from .conftest import PytestInItsOwnProcess
 
@@ -45,9 +44,9 @@ class TestEndOfRun:
         _assert_nothing_left(own_pytest.folder)
 
     def test_nothing_is_left_after_ctrl_c(self, own_pytest: PytestInItsOwnProcess) -> None:
-        own_pytest.write("test_it.py", _TESTS.format(ending="time.sleep(60)"))
+        own_pytest.write("test_it.py", _TESTS.format(ending="time.sleep(600)"))
         run = own_pytest.start()
-        _wait_until((own_pytest.folder / "ready").exists)
+        wait_until((own_pytest.folder / "ready").exists, "the test inside runs")
         run.interrupt()
         assert "KeyboardInterrupt" in run.output()
         assert run.status == pytest.ExitCode.INTERRUPTED
@@ -59,7 +58,7 @@ def _assert_nothing_left(of: Path) -> None:
     groups = (of / "groups").read_text().splitlines()
     assert len(groups) == 4, "postgres, redis, epmd and rabbitmq"
     # After SIGKILL the reaper works on when pytest is gone already.
-    _wait_until(lambda: not any(Path(folder).exists() for folder in folders))
+    wait_until(lambda: not any(Path(folder).exists() for folder in folders), "the folders of the run are gone")
     left = [line for line in _processes() if line.split()[0] in groups or any(folder in line for folder in folders)]
     assert left == []
 
@@ -68,10 +67,3 @@ def _processes() -> list[str]:
     """All processes that are not zombies, each as its group, its state and its command."""
     listed = subprocess.run(["ps", "-Ao", "pgid=,stat=,args="], check=True, capture_output=True, text=True)
     return [line for line in listed.stdout.splitlines() if not line.split()[1].startswith("Z")]
-
-
-def _wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -8,6 +8,7 @@ from typing import Self
 import pytest
 from support.ports import free_port
 from support.proxy import End, Proxy
+from support.waiting import PATIENCE, patiently
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -20,7 +21,7 @@ class Listener:
         self._taken: asyncio.Queue[Connection] = asyncio.Queue()
 
     async def accept(self) -> Connection:
-        return await asyncio.wait_for(self._taken.get(), 5)
+        return await patiently(self._taken.get(), "somebody connects")
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
@@ -42,7 +43,7 @@ class Pair:
     def say(self, end: str, what: bytes) -> None:
         self.ends[end][1].write(what)
 
-    async def hear(self, end: str, *, within: float = 5) -> bytes:
+    async def hear(self, end: str, *, within: float = PATIENCE) -> bytes:
         """What comes next at this end; nothing at all when it is the end. Raises ConnectionError and TimeoutError."""
         return await asyncio.wait_for(self.ends[end][0].read(1_000), within)
 
@@ -94,7 +95,7 @@ class TestAWellProxy:
         pair.say("client", much)
         pair.ends["client"][1].close()
         reader, _ = pair.ends["server"]
-        assert await asyncio.wait_for(reader.read(), 20) == much
+        assert await patiently(reader.read(), "all has come") == much
 
     @BOTH
     async def test_passes_on_that_an_end_is_gone(self, pair: Pair, here: End, there: End) -> None:
@@ -105,7 +106,7 @@ class TestAWellProxy:
         async with Proxy(free_port()) as proxy:
             reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(1), 5)
+                await patiently(reader.read(1), "the connection is reset")
             writer.close()
 
 

@@ -17,6 +17,7 @@ from support.postgresql import PostgreSQLServer
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.server import ServerDidNotStart
+from support.waiting import PATIENCE
 from support.workspace import Workspace
 
 
@@ -127,4 +128,4 @@ class TestRabbitMQ:
         connection = await aio_pika.connect(own_rabbitmq.url)
         async with connection, connection.channel() as channel:
             queue = await channel.get_queue("kept")
-            assert (await queue.get(timeout=10)).body == b"precious"
+            assert (await queue.get(timeout=PATIENCE)).body == b"precious"

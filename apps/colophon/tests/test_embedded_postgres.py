@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -28,6 +29,8 @@ from colophon.embedded_postgres import (
     running,
 )
 from colophon.unprivileged import Disguise, NoWayToRunUnprivileged
+from support.waiting import PATIENCE, wait_until
+from support.workspace import Workspace
 
 as_root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused for being root")
 
@@ -51,23 +54,24 @@ with EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"}) as url:
 
 
 @pytest.fixture(scope="module")
-def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_cluster(workspace: Workspace) -> Path:
     """A cluster to copy, which takes a tenth of the time that making one takes."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("template") / "postgres", settings=QUICK)
+    server = EmbeddedPostgres(workspace.make_folder("template") / "postgres", settings=QUICK)
     with server:
         return server.cluster
 
 
 @pytest.fixture
-def new_folder() -> Iterator[Path]:
-    # Shorter than tmp_path, whose length alone would decide where the socket goes.
-    with tempfile.TemporaryDirectory(prefix="pg") as made:
+def new_folder(workspace: Workspace) -> Iterator[Path]:
+    # In memory, where a thousand files are soon made. And shorter than tmp_path, whose length alone would decide where
+    # the socket goes.
+    with tempfile.TemporaryDirectory(prefix="pg", dir=workspace.data_folder) as made:
         folder = Path(made) / "postgres"
         yield folder
         for process in servers_of(folder):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(servers_of(folder), timeout=10)
+        psutil.wait_procs(servers_of(folder), timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -109,15 +113,6 @@ def url_said_by(owner: subprocess.Popen[str]) -> str:
     return owner.stdout.readline().strip()
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def servers_of(folder: Path) -> list[psutil.Process]:
     return embedded_postgres._processes_in(folder / "cluster")
 
@@ -135,16 +130,23 @@ class TestStart:
             assert ask(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
             assert ask(url, "SHOW server_encoding") == "UTF8"
 
-    def test_the_next_start_finds_what_was_written_and_takes_less_than_a_second(self, folder: Path) -> None:
-        with EmbeddedPostgres(folder) as url:
+    def test_the_next_start_finds_what_was_written_and_takes_a_fraction_of_the_first(self, new_folder: Path) -> None:
+        times: list[float] = []
+
+        @contextmanager
+        def started() -> Iterator[str]:
+            began = time.perf_counter()
+            with EmbeddedPostgres(new_folder, settings=QUICK) as url:
+                times.append(time.perf_counter() - began)
+                yield url
+
+        with started() as url:
             write(url, "Моя жизнь")
-        times = []
         for _ in range(3):
-            begin = time.perf_counter()
-            with EmbeddedPostgres(folder) as url:
-                times.append(time.perf_counter() - begin)
+            with started() as url:
                 assert ask(url, "SELECT text FROM note") == "Моя жизнь"
-        assert min(times) < 1
+        first, *later = times
+        assert min(later) < first / 2
 
     @pytest.mark.parametrize(
         "name",
@@ -289,8 +291,8 @@ class TestOneOwner:
         self, folder: Path, start_owner: Callable[[], subprocess.Popen[str]]
     ) -> None:
         start_owner()
-        assert eventually((folder / "lock").exists)
-        with running(folder) as url:
+        wait_until((folder / "lock").exists, "the owner has begun")
+        with running(folder, patience=PATIENCE) as url:
             assert ask(url, "SELECT 1") == 1
 
     def test_another_command_starts_and_stops_a_server_when_none_runs(self, folder: Path) -> None:
@@ -320,9 +322,9 @@ class TestTheEnd:
     def test_stopping_does_not_wait_for_connections(self, folder: Path) -> None:
         server = EmbeddedPostgres(folder, settings=QUICK)
         connection = psycopg.connect(server.start())
-        begin = time.monotonic()
         server.stop()
-        assert time.monotonic() - begin < 10
+        # A server that waits for them is given another hint after a while.
+        assert re.findall(r"received (\w+) shutdown", (folder / "log").read_text()) == ["fast"]
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
         connection.close()
@@ -333,7 +335,7 @@ class TestTheEnd:
         owner = start_owner()
         url_said_by(owner)
         os.killpg(owner.pid, signal.SIGINT)
-        assert owner.communicate(timeout=30)[0].strip() == "still there"
+        assert owner.communicate(timeout=PATIENCE)[0].strip() == "still there"
         assert owner.returncode == 0
         assert servers_of(folder) == []
 
@@ -345,7 +347,7 @@ class TestTheEnd:
         write(url_said_by(owner), "kept")
         owner.send_signal(hint)
         owner.wait()
-        assert eventually(lambda: servers_of(folder) == [])
+        wait_until(lambda: servers_of(folder) == [], "the server has ended")
         assert "database system is shut down" in (folder / "log").read_text()
 
     def test_a_start_right_after_the_kill_gets_all_that_was_committed(

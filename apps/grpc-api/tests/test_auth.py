@@ -1,6 +1,5 @@
 """Who may call what."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -16,6 +15,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_api.application import serving
 from grpc_status import rpc_status
 from support.tokens import SignedIn, Signer
+from support.waiting import until
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -137,6 +137,11 @@ class TestAProgram:
 
 
 class TestWhoIsOut:
+    @pytest.fixture(autouse=True)
+    def _long_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever is out is not just forgotten."""
+        monkeypatch.setattr("book_db.callers._REMEMBERED_FOR", 3_600)
+
     async def test_a_session_whose_refresh_token_came_again_is_over_at_once(
         self, stub: "BookServiceAsyncStub", store: Store, signer: Signer
     ) -> None:
@@ -165,12 +170,12 @@ class TestWhoIsOut:
 
 
 async def _until_forgotten(stub: "BookServiceAsyncStub", caller: SignedIn) -> None:
-    """Within a second: the notification of PostgreSQL takes a moment, and what is remembered five seconds."""
-    for _ in range(50):
-        if not await is_let_in(stub, caller.metadata):
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("still let in")
+    """The notification of PostgreSQL takes a moment."""
+
+    async def is_out() -> bool:
+        return not await is_let_in(stub, caller.metadata)
+
+    await until(is_out, "the caller is not let in any more")
 
 
 class TestWithoutAuthentication:

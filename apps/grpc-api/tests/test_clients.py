@@ -17,6 +17,7 @@ from books.v1.book_service_pb2 import GetBookRequest, ListBooksRequest
 from google.protobuf.json_format import MessageToDict
 from grpclib.client import Channel
 from support.tokens import SignedIn
+from support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -117,4 +118,6 @@ async def buf_curl(
     if token:
         command += ["--header", f"authorization: Bearer {token}"]
     # In a thread: the server that it asks runs on this loop.
-    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    return await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )

@@ -4,6 +4,7 @@ import io
 import os
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -121,7 +122,8 @@ class TestTheConsole:
         with open(writer, "w", buffering=1) as console, capture_logs() as logs:  # noqa: PTH123  # a pipe has no path
             print_lines(["one"], console)
             assert [line["event"] for line in logs] == ["events cannot be printed"]
-            os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # so that closing it succeeds
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), writer)  # so that closing it succeeds
 
     def test_a_console_that_was_closed_is_logged_too(self) -> None:
         console = io.StringIO()

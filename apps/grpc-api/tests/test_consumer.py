@@ -27,6 +27,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 from structlog.testing import capture_logs
 from support.ports import free_port
+from support.waiting import PATIENCE
 
 ACTOR = "018f0e9a-0000-7000-8000-00000000000a"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -243,7 +244,7 @@ class TestACacheThatWasNotTold:
 
     @pytest.fixture
     async def cache(self, redis_url: str) -> AsyncIterator[RedisCache]:
-        cache = RedisCache.open(redis_url)
+        cache = RedisCache.open(redis_url, timeout=PATIENCE)
         now = datetime.now(UTC)
         await cache.put(StoredBook(42, "Emma", "Jane Austen", date(1815, 12, 23), 1, created_at=now, updated_at=now))
         yield cache

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_api.consumer import BOOK_LOG, BookLog
 from grpc_api.dead_letters.commands import commands
+from support.waiting import PATIENCE, patience, patiently, until
 from typer.testing import CliRunner, Result
 
 Run = Callable[..., Awaitable[Result]]
@@ -76,6 +78,28 @@ async def put(channel: AbstractChannel, message_id: str, body: bytes = NOT_A_BOO
     await exchange.publish(aio_pika.Message(body, message_id=message_id, type=events.CREATED, headers=told), "")
 
 
+async def put_many(channel: AbstractChannel, count: int, **headers: str) -> set[str]:
+    """Puts so many letters among the dead ones, and returns their ids."""
+    names = [f"event-{number}" for number in range(count)]
+    for start in range(0, count, 100):
+        await asyncio.gather(*(put(channel, name, NOT_A_BOOK, **headers) for name in names[start : start + 100]))
+    return set(names)
+
+
+@asynccontextmanager
+async def started(program: str, *arguments: str, url: str, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command in a process of its own, which is gone at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        *command(program, *arguments), env=environment(url, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            process.kill()
+        await process.communicate()
+
+
 async def waiting_in(channel: AbstractChannel, queue: str) -> int:
     found = await channel.declare_queue(queue, passive=True)
     return found.declaration_result.message_count or 0
@@ -83,11 +107,14 @@ async def waiting_in(channel: AbstractChannel, queue: str) -> int:
 
 async def becomes(channel: AbstractChannel, *, log: int | None = None, dead: int | None = None) -> None:
     """Waits until so many messages wait in the queue of the log, and among its dead letters."""
-    async with asyncio.timeout(20):
-        while log not in {None, await waiting_in(channel, BOOK_LOG.queue)}:
-            await asyncio.sleep(0.02)
-        while dead not in {None, await waiting_in(channel, BOOK_LOG.dead_letter_queue)}:
-            await asyncio.sleep(0.02)
+
+    async def is_so() -> bool:
+        return log in {None, await waiting_in(channel, BOOK_LOG.queue)} and dead in {
+            None,
+            await waiting_in(channel, BOOK_LOG.dead_letter_queue),
+        }
+
+    await until(is_so, f"so many messages wait: {log} for the log, {dead} dead")
 
 
 class TestList:
@@ -127,22 +154,16 @@ class TestList:
     async def test_ends_quietly_when_its_reader_has_seen_enough(
         self, amqp_url: str, tmp_path: Path, channel: AbstractChannel
     ) -> None:
-        for number in range(2_000):
-            await put(channel, f"event-{number}", reason="x" * 1000)
-        process = await asyncio.create_subprocess_exec(
-            *command("grpc-api", "list"),
-            env=environment(amqp_url, tmp_path),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert process.stdout
-        assert process.stderr
-        assert b"event-0" in await process.stdout.readline()
-        process.stdout._transport.close()  # type: ignore[attr-defined]  # asyncio has no other way to close a pipe
-        said = await process.stderr.read()
-        assert await process.wait() == 1
+        await put_many(channel, 1_000, reason="x" * 1000)
+        async with started("grpc-api", "list", url=amqp_url, folder=tmp_path) as process:
+            assert process.stdout
+            assert process.stderr
+            assert b"event-0" in await patiently(process.stdout.readline(), "the first letter is listed")
+            process.stdout._transport.close()  # type: ignore[attr-defined]  # asyncio has no other way to close a pipe
+            said = await patiently(process.stderr.read(), "the program ends")
+            assert await process.wait() == 1
         assert b"Traceback" not in said
-        await becomes(channel, dead=2_000)
+        await becomes(channel, dead=1_000)
 
 
 class TestReplay:
@@ -158,9 +179,7 @@ class TestReplay:
                 await becomes(channel, dead=2)
             replayed = await run("replay", "--all")
             assert (replayed.exit_code, replayed.stdout, replayed.stderr) == (0, "2 sent again.\n", "")
-            async with asyncio.timeout(20):
-                while console.getvalue().count("book.created") < 2:
-                    await asyncio.sleep(0.02)
+            await until(lambda: console.getvalue().count("book.created") == 2, "both events are recorded")
         await becomes(channel, log=0, dead=0)
 
     async def test_sends_those_that_are_named(self, run: Run, channel: AbstractChannel) -> None:
@@ -191,30 +210,25 @@ class TestReplay:
     async def test_that_is_killed_midway_loses_nothing(
         self, amqp_url: str, tmp_path: Path, channel: AbstractChannel, order: signal.Signals
     ) -> None:
-        names, queues = [f"event-{number}" for number in range(1_000)], (BOOK_LOG.queue, BOOK_LOG.dead_letter_queue)
-        for name in names:
-            await put(channel, name)
-        process = await asyncio.create_subprocess_exec(
-            *command("grpc-api", "replay", "--all"),
-            env=environment(amqp_url, tmp_path),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        async with asyncio.timeout(30):
-            while await waiting_in(channel, BOOK_LOG.queue) < 50:
-                await asyncio.sleep(0.01)
-        process.send_signal(order)
-        said, _ = await process.communicate()
-        assert b"Traceback" not in said
+        names = await put_many(channel, 1_000)
+
+        async def is_midway() -> bool:
+            return await waiting_in(channel, BOOK_LOG.queue) >= 50
+
+        async with started("grpc-api", "replay", "--all", url=amqp_url, folder=tmp_path) as process:
+            await until(is_midway, "50 are sent again")
+            process.send_signal(order)
+            said, complaints = await patiently(process.communicate(), "the program ends")
+        assert b"Traceback" not in said + complaints
         assert order is signal.SIGKILL or b" sent again." in said
-        async with asyncio.timeout(20):
-            while sum(counts := [await waiting_in(channel, queue) for queue in queues]) < len(names):
-                await asyncio.sleep(0.02)
-        sent, dead = [await taken_from(channel, queue, count) for queue, count in zip(queues, counts, strict=True)]
-        assert sent | dead == set(names)
-        print(
-            f"{order.name} in a replay of 1,000: {len(sent)} sent, {len(dead)} still dead, {len(sent & dead)} in both"
-        )
+        found: set[str] = set()
+
+        async def all_are_found() -> bool:
+            for queue in (BOOK_LOG.queue, BOOK_LOG.dead_letter_queue):
+                found.update(await taken_from(channel, queue, await waiting_in(channel, queue)))
+            return found == names
+
+        await until(all_are_found, "each is found in one of the queues")
 
     async def test_of_two_at_a_time_is_refused(self, amqp_url: str, run: Run, channel: AbstractChannel) -> None:
         await put(channel, "event-1")
@@ -264,7 +278,7 @@ class TestBothPrograms:
             env=environment(url, folder),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr
@@ -281,18 +295,23 @@ class TestBothPrograms:
         assert await asyncio.to_thread(run, "drop", "--all") == (0, "1 dropped.\n", "")
         await becomes(channel, log=1, dead=0)
 
-    def test_say_in_a_sentence_what_an_operator_can_mend(
+    async def test_say_in_a_sentence_what_an_operator_can_mend(
         self, program: str, tmp_path: Path, amqp_url: str, unused_tcp_port: int
     ) -> None:
-        nowhere = f"amqp://me:s3cret@127.0.0.1:{unused_tcp_port}/"
-        code, _, said = self.run(program, tmp_path, "list", url=nowhere)
+        run = partial(self.run, program, tmp_path)
+        away, without_a_queue, without_a_broker = await asyncio.gather(
+            asyncio.to_thread(run, "list", url=f"amqp://me:s3cret@127.0.0.1:{unused_tcp_port}/"),
+            asyncio.to_thread(run, "list", url=amqp_url),
+            asyncio.to_thread(run, "replay", "--all", url=""),
+        )
+        code, _, said = away
         assert (code, said.count("\n")) == (1, 1)
         assert said.startswith(f"{program}: The broker at 127.0.0.1:{unused_tcp_port} cannot be reached")
         assert "s3cret" not in said
-        code, _, said = self.run(program, tmp_path, "list", url=amqp_url)
+        code, _, said = without_a_queue
         assert code == 1
         assert said.startswith(f"{program}: There is no queue grpc-api.book-log.dead-letters on this broker.")
-        code, _, said = self.run(program, tmp_path, "replay", "--all", url="")
+        code, _, said = without_a_broker
         assert code == 2
         assert "AMQP_URL: is not set" in said
         assert "rest-api parked" in said
@@ -313,7 +332,7 @@ def a_message(message_id: str) -> Message:
 async def recording(database_url: str, amqp_url: str, console: io.StringIO) -> AsyncIterator[AmqpPublisher]:
     """The log of events at work, and a publisher to it."""
     database = Database.open(database_url)
-    consumer = AmqpConsumer(amqp_url, BOOK_LOG)
+    consumer = AmqpConsumer(amqp_url, replace(BOOK_LOG, attempts=1))
     try:
         async with (
             AmqpPublisher(amqp_url, events.EXCHANGE) as publisher,
@@ -329,5 +348,5 @@ async def recording(database_url: str, amqp_url: str, console: io.StringIO) -> A
 async def taken_from(channel: AbstractChannel, queue: str, count: int) -> set[str]:
     """The ids of so many messages, which are gone then."""
     found = await channel.get_queue(queue)
-    async with asyncio.timeout(20), found.iterator(no_ack=True) as messages:
+    async with patience(f"{count} messages are taken from {queue}"), found.iterator(no_ack=True) as messages:
         return {(await anext(messages)).message_id or "" for _ in range(count)}

@@ -4,9 +4,9 @@ The statements of these tests would wait for ever: somebody holds a lock on the 
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -18,6 +18,7 @@ from books.v1.book_service_pb2 import BatchGetBooksRequest, GetBookRequest, List
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from support.data_layer import Query
 from support.tokens import SignedIn
+from support.waiting import until
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -30,21 +31,8 @@ CALLS = [
     pytest.param(lambda stub, **more: stub.ListBooks(ListBooksRequest(), **more), id="ListBooks"),
 ]
 
+WAITING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tests' AND wait_event_type = 'Lock'"
 OURS = "SELECT pid, state FROM pg_stat_activity WHERE application_name = 'tests' AND query NOT LIKE 'LISTEN%'"
-
-Until = Callable[[Callable[[], Any]], Awaitable[None]]
-
-
-@pytest.fixture
-def until() -> Until:
-    """Waits until a condition holds."""
-
-    async def wait(condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    return wait
 
 
 @pytest.fixture
@@ -84,10 +72,29 @@ def all_connections_are_free(store: Store, query: Query) -> bool:
     return pool.checkedout() == store.database.lender.kept and busy(query) == 0
 
 
+async def all_become_free(store: Store, query: Query) -> None:
+    await until(lambda: all_connections_are_free(store, query), "the statement is over and all connections are free")
+
+
+async def is_asked(query: Query, calling: "asyncio.Future[Any]") -> None:
+    """Wait until a statement of the call waits for the lock, or the call is over."""
+    await until(lambda: query(WAITING) or calling.done(), "the database is asked")
+
+
 async def code_of(call: Awaitable[Any]) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return caught.value.code().name
+
+
+async def code_by_time(query: Query, begin: Callable[..., Any]) -> str:
+    """The code of a call that may last so many seconds, as many as it takes to ask the database before."""
+    for seconds in (0.25, 1, 4, 16, 64):
+        calling = asyncio.ensure_future(code_of(begin(timeout=seconds)))
+        await is_asked(query, calling)
+        if not calling.done():
+            return await calling
+    pytest.fail("not even in a minute was the database asked")
 
 
 class TestADeadline:
@@ -100,15 +107,11 @@ class TestADeadline:
         locked: Callable[[str], AbstractContextManager[None]],
         store: Store,
         query: Query,
-        until: Until,
     ) -> None:
         with locked("books"):
-            calling = asyncio.ensure_future(code_of(call(known, metadata=caller.metadata, timeout=0.5)))
-            await until(lambda: busy(query) == 1)
-            assert await calling == "DEADLINE_EXCEEDED"
-            ended = time.monotonic()
-            await until(lambda: all_connections_are_free(store, query))
-            print(f"statement over and connection free {1000 * (time.monotonic() - ended):.0f} ms after the deadline")
+            begin = partial(call, known, metadata=caller.metadata)
+            assert await code_by_time(query, begin) == "DEADLINE_EXCEEDED"
+            await all_become_free(store, query)
 
     async def test_holds_while_the_caller_is_identified_too(
         self,
@@ -117,12 +120,11 @@ class TestADeadline:
         locked: Callable[[str], AbstractContextManager[None]],
         store: Store,
         query: Query,
-        until: Until,
     ) -> None:
         with locked("sessions"):
-            call = stub.GetBook(GetBookRequest(id=1), metadata=caller.metadata, timeout=0.5)
-            assert await code_of(call) == "DEADLINE_EXCEEDED"
-            await until(lambda: all_connections_are_free(store, query))
+            begin = partial(stub.GetBook, GetBookRequest(id=1), metadata=caller.metadata)
+            assert await code_by_time(query, begin) == "DEADLINE_EXCEEDED"
+            await all_become_free(store, query)
 
 
 class TestACallerWhoIsGone:
@@ -135,14 +137,13 @@ class TestACallerWhoIsGone:
         locked: Callable[[str], AbstractContextManager[None]],
         store: Store,
         query: Query,
-        until: Until,
     ) -> None:
         with locked("books"):
             calling = call(known, metadata=caller.metadata)
             waiting = asyncio.ensure_future(calling)
-            await until(lambda: busy(query) == 1)
+            await is_asked(query, waiting)
             calling.cancel()
-            await until(lambda: all_connections_are_free(store, query))
+            await all_become_free(store, query)
         await asyncio.wait([waiting])
 
     async def test_with_the_connection_leaves_nothing_behind(
@@ -153,15 +154,14 @@ class TestACallerWhoIsGone:
         locked: Callable[[str], AbstractContextManager[None]],
         store: Store,
         query: Query,
-        until: Until,
     ) -> None:
         async with a_connection_of_its_own(port) as channel:
             with locked("books"):
                 call = BookServiceStub(channel).ListBooks(ListBooksRequest(), metadata=caller.metadata)
                 waiting = asyncio.ensure_future(call)
-                await until(lambda: busy(query) == 1)
+                await is_asked(query, waiting)
                 await channel.close()
-                await until(lambda: all_connections_are_free(store, query))
+                await all_become_free(store, query)
             await asyncio.wait([waiting])
 
     @pytest.mark.parametrize("call", CALLS)
@@ -173,13 +173,12 @@ class TestACallerWhoIsGone:
         locked: Callable[[str], AbstractContextManager[None]],
         store: Store,
         query: Query,
-        until: Until,
     ) -> None:
         with locked("books"):
             for turn in range(100):
                 deadline = 0.002 + 0.002 * (turn % 5)
                 await code_of(call(known, metadata=caller.metadata, timeout=deadline))
-            await until(lambda: all_connections_are_free(store, query))
+            await all_become_free(store, query)
         pool: Any = store.database.engine.sync_engine.pool
         assert len(query(OURS)) == pool.checkedin() + store.database.lender.kept <= pool.size()
         await asyncio.gather(*(known.ListBooks(ListBooksRequest(), metadata=caller.metadata) for _ in range(50)))
@@ -193,14 +192,13 @@ class TestThoseWhoWaitForTheSame:
         book: Book,
         locked: Callable[[str], AbstractContextManager[None]],
         query: Query,
-        until: Until,
     ) -> None:
         with locked("books"):
             staying, leaving = (
                 asyncio.ensure_future(known.GetBook(GetBookRequest(id=book.id), metadata=caller.metadata))
                 for _ in range(2)
             )
-            await until(lambda: busy(query) > 0)
+            await is_asked(query, staying)
             leaving.cancel()
             await asyncio.sleep(0.1)
         assert (await staying).book.title == book.title

@@ -26,7 +26,7 @@ from grpc_api.application import serving
 from grpc_status import rpc_status
 from grpclib.client import Channel
 from structlog.testing import capture_logs
-from support.postgresql import PostgreSQLServer
+from support.ports import free_port
 from support.tokens import SignedIn, Signer
 
 if TYPE_CHECKING:
@@ -175,9 +175,9 @@ class TestAnErrorThatNobodyForesaw:
 
 
 class TestADatabaseThatIsAway:
-    async def test_the_caller_is_told_when_to_try_again(self, own_postgresql: PostgreSQLServer, signer: Signer) -> None:
-        settings = load(StoreSettings, database_url=own_postgresql.url, redis_url=None)
-        own_postgresql.stop()
+    async def test_the_caller_is_told_when_to_try_again(self, signer: Signer) -> None:
+        nowhere = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+        settings = load(StoreSettings, database_url=nowhere, redis_url=None)
         async with (
             open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store,
             serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,

@@ -24,6 +24,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from support.node import NodeProject
 from support.tokens import SignedIn
+from support.waiting import patience
 
 FILES: Final[Sequence[Any]] = (book_service_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 METHODS: Final[Mapping[str, Any]] = {
@@ -147,14 +148,16 @@ async def buf_curl(port: int, method: str, token: str) -> list[Any]:
     )
     assert process.stdout is not None
     printed = ""
-    async with asyncio.timeout(30):
-        while data := await process.stdout.read(65_536):
-            printed += data.decode()
-            if METHODS[method].server_streaming and TRIES[method].shown in printed and printed.endswith("\n}\n"):
-                break
-    with suppress(ProcessLookupError):  # it has ended by itself, unless it reads a stream
-        process.terminate()
-    await process.wait()
+    try:
+        async with patience("buf has printed what is waited for"):
+            while data := await process.stdout.read(65_536):
+                printed += data.decode()
+                if METHODS[method].server_streaming and TRIES[method].shown in printed and printed.endswith("\n}\n"):
+                    break
+    finally:
+        with suppress(ProcessLookupError):  # it has ended by itself, unless it reads a stream
+            process.terminate()
+        await process.wait()
     return documents_in(printed)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
@@ -17,6 +18,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from support.ports import free_port
 from support.postgresql import PostgreSQLServer
 from support.tokens import Signer
+from support.waiting import PATIENCE, patience, patiently, until
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
@@ -38,10 +40,8 @@ class Client:
         async for answer in self._watch(HealthCheckRequest(service=service)):
             yield answer.status
 
-    async def until(self, status: int) -> None:
-        async with asyncio.timeout(20):
-            while await self.check() != status:
-                await asyncio.sleep(0.05)
+    async def serves(self) -> bool:
+        return await self.check() == SERVING
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def client(channel: grpc.aio.Channel) -> Client:
 class TestCheck:
     @pytest.mark.parametrize("service", ["", BOOK_SERVICE])
     async def test_the_server_and_its_service_serve(self, client: Client, service: str) -> None:
-        await client.until(SERVING)
+        await until(client.serves, "the server serves")
         assert await client.check(service) == SERVING
 
     async def test_a_service_that_is_not_here_is_not_found(self, client: Client) -> None:
@@ -62,6 +62,11 @@ class TestCheck:
 
 
 class TestWatch:
+    @pytest.fixture(autouse=True)
+    def _patient_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("grpc_api.health._LOOK_EVERY", 0.05)
+        monkeypatch.setattr("grpc_api.health._PATIENCE", PATIENCE)
+
     async def test_a_service_that_is_not_here_is_unknown_and_may_come(self, client: Client) -> None:
         assert await anext(client.watch("books.v2.BookService")) == SERVICE_UNKNOWN
 
@@ -75,28 +80,29 @@ class TestWatch:
             open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store,
             serving(store, consumer, host="127.0.0.1", port=0) as port,
             grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-            asyncio.timeout(30),
+            patience("the watcher has been told of everything"),
         ):
-            await Client(channel).until(SERVING)
+            await until(Client(channel).serves, "the server serves")
             watching = Client(channel).watch(BOOK_SERVICE)
             assert await anext(watching) == SERVING
-            own_postgresql.stop()
+            await asyncio.to_thread(own_postgresql.stop)
             assert await anext(watching) == NOT_SERVING
-            own_postgresql.start()
+            await asyncio.to_thread(own_postgresql.start)
             assert await anext(watching) == SERVING
 
     async def test_it_ends_when_the_server_drains(self, store: Store) -> None:
         consumer = AmqpConsumer(f"amqp://nobody:nothing@127.0.0.1:{free_port()}/", BOOK_LOG)
-        async with asyncio.timeout(5):  # the server would give it ten
-            async with serving(store, consumer, host="127.0.0.1", port=0, drain_seconds=10) as port:
-                channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-                client = Client(channel)
-                await client.until(SERVING)
-                told = asyncio.create_task(_collect(client))
-                await asyncio.sleep(0.1)
-            assert await told == [SERVING, NOT_SERVING]
-            await channel.close()
+        told: list[int] = []
 
+        async def collect(client: Client) -> None:
+            async for status in client.watch():
+                told.append(status)  # noqa: PERF401  # read while it grows
 
-async def _collect(client: Client) -> list[int]:
-    return [status async for status in client.watch()]
+        async with AsyncExitStack() as stack, patience("the server has stopped"):
+            async with serving(store, consumer, host="127.0.0.1", port=0, drain_seconds=3_600) as port:
+                client = Client(await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}")))
+                await until(client.serves, "the server serves")
+                collecting = asyncio.create_task(collect(client))
+                await until(lambda: told == [SERVING], "the watcher has been told that it does")
+            await patiently(collecting, "the stream ends")
+        assert told == [SERVING, NOT_SERVING]

@@ -1,9 +1,9 @@
 """The command `grpc-api`, as an operator runs it."""
 
 import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +13,10 @@ import pytest
 from books.v1.book_service_pb2 import GetBookRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from support.ports import free_port
+from support.postgresql import PostgreSQLServer
 from support.services import GrpcApi
+from support.tokens import Signer
+from support.waiting import PATIENCE, wait_until
 from support.workspace import Workspace
 
 GRPC_API = Path(sys.executable).with_name("grpc-api")
@@ -22,14 +25,22 @@ Environment = dict[str, str]
 TlsFiles = Callable[[str], Path]
 
 
-@pytest.fixture
-def environment(database_url: str, public_key_file: Path) -> Environment:
-    """What the service needs; the broker is away."""
-    return {
-        "DATABASE_URL": database_url,
+@pytest.fixture(scope="module")
+def environment(
+    postgresql: PostgreSQLServer, migrated_template: str, signer: Signer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Environment]:
+    """What the service needs, for as many as read alone; the broker is away."""
+    public_key = tmp_path_factory.mktemp("keys") / "public.pem"
+    public_key.write_bytes(signer.public_pem)
+    database = postgresql.lend_database(migrated_template)
+    yield {
+        "DATABASE_URL": postgresql.url_of(database),
         "AMQP_URL": f"amqp://nobody:nothing@127.0.0.1:{free_port()}/",
-        "JWT_PUBLIC_KEY_FILE": str(public_key_file),
+        "JWT_PUBLIC_KEY_FILE": str(public_key),
+        "NOTICE_SECONDS": "0",
+        "DRAIN_SECONDS": "3600",
     }
+    postgresql.take_back(database)
 
 
 @pytest.fixture
@@ -48,62 +59,71 @@ def start(workspace: Workspace, environment: Environment) -> Iterator[Callable[.
         service.kill()
 
 
+@pytest.fixture(scope="module")
+def running(workspace: Workspace, environment: Environment) -> Iterator[GrpcApi]:
+    """A service that listens on every address, as in a container, and goes on running."""
+    more = {"GRPC_HOST": "0.0.0.0", "METRICS_PORT": str(free_port())}  # noqa: S104  # as in a container
+    with GrpcApi(workspace, environment | more) as service:
+        yield service
+
+
 def run(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [GRPC_API, *arguments],
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
 
-def wait_for(said: str, service: GrpcApi) -> None:
-    """Until the service has said it."""
-    until = time.monotonic() + 20
-    while said not in service.output:
-        assert time.monotonic() < until, service.output
-        time.sleep(0.05)
+def code_of_a_call_to(service: GrpcApi) -> grpc.StatusCode:
+    """Of one without a token, for a book that there is not."""
+    with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError) as error:
+        BookServiceStub(channel).GetBook(GetBookRequest(id=1))
+    return error.value.code()
+
+
+def serves(service: GrpcApi) -> None:
+    """Wait until the service has said so."""
+    wait_until(lambda: "serving" in service.output, "the service serves")
 
 
 class TestServe:
     @pytest.mark.parametrize("end", [GrpcApi.terminate, GrpcApi.interrupt])
     def test_it_ends_within_seconds_with_0_when_it_is_told_to(
-        self, start: Callable[..., GrpcApi], end: Callable[[GrpcApi, float], int]
+        self, start: Callable[..., GrpcApi], end: Callable[[GrpcApi], int]
     ) -> None:
         service = start()
-        assert end(service, 8) == 0
+        assert end(service) == 0
         assert "stopped" in service.output
         assert "Traceback" not in service.output
 
     def test_it_answers_while_the_broker_is_away(self, start: Callable[..., GrpcApi]) -> None:
-        service = start(GRPC_AUTH="off")
-        with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError) as error:
-            BookServiceStub(channel).GetBook(GetBookRequest(id=1))
-        assert error.value.code() is grpc.StatusCode.NOT_FOUND
+        assert code_of_a_call_to(start(GRPC_AUTH="off")) is grpc.StatusCode.NOT_FOUND
 
-    def test_it_wants_tokens_unless_it_is_told_not_to(self, start: Callable[..., GrpcApi]) -> None:
-        service = start()
-        with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError) as error:
-            BookServiceStub(channel).GetBook(GetBookRequest(id=1))
-        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    def test_it_wants_tokens_unless_it_is_told_not_to(self, running: GrpcApi) -> None:
+        assert code_of_a_call_to(running) is grpc.StatusCode.UNAUTHENTICATED
 
-    def test_it_counts_calls_for_prometheus(self, start: Callable[..., GrpcApi]) -> None:
-        metrics_port = free_port()
-        service = start(METRICS_PORT=str(metrics_port))
-        with grpc.insecure_channel(service.address) as channel, pytest.raises(grpc.RpcError):
-            BookServiceStub(channel).GetBook(GetBookRequest(id=1))
-        metrics = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics").text
-        counted = 'colophon_grpc_call_seconds_count{code="UNAUTHENTICATED",method="/books.v1.BookService/GetBook"} 1.0'
-        assert counted in metrics
-        assert service.terminate() == 0
+    def test_it_counts_calls_for_prometheus(self, running: GrpcApi) -> None:
+        def counted() -> float:
+            metrics = httpx.get(
+                f"http://127.0.0.1:{running.environment['METRICS_PORT']}/metrics", timeout=PATIENCE
+            ).text
+            labels = r'\{code="UNAUTHENTICATED",method="/books\.v1\.BookService/GetBook"\}'
+            found = re.search(rf"^colophon_grpc_call_seconds_count{labels} (.*)$", metrics, re.MULTILINE)
+            return float(found[1]) if found else 0
+
+        before = counted()
+        code_of_a_call_to(running)
+        assert counted() == before + 1
 
     @pytest.mark.parametrize("variable", ["GRPC_PORT", "GRPC_HEALTH_PORT", "METRICS_PORT"])
     def test_a_port_that_is_taken_is_a_clear_message(
-        self, start: Callable[..., GrpcApi], environment: Environment, variable: str
+        self, running: GrpcApi, environment: Environment, variable: str
     ) -> None:
-        taken = str(start().port)
+        taken = str(running.port)
         ended = run("serve", environment={"GRPC_PORT": str(free_port())} | environment | {variable: taken})
         assert ended.returncode == 2
         assert f"port {taken}: it is taken" in ended.stderr
@@ -139,10 +159,9 @@ class TestSettings:
 
 
 class TestHealthcheck:
-    def test_it_is_0_when_the_service_serves(self, start: Callable[..., GrpcApi]) -> None:
-        service = start(GRPC_HOST="0.0.0.0")  # noqa: S104  # as in a container
-        environment = {"GRPC_HOST": "0.0.0.0", "GRPC_PORT": str(service.port)}  # noqa: S104  # as in a container
-        wait_for("serving", service)
+    def test_it_is_0_when_the_service_serves(self, running: GrpcApi) -> None:
+        environment = {"GRPC_HOST": "0.0.0.0", "GRPC_PORT": str(running.port)}  # noqa: S104  # as in a container
+        serves(running)
         ended = run("healthcheck", environment=environment)
         assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -167,7 +186,7 @@ class TestHealthcheck:
             "GRPC_HEALTH_PORT": str(free_port()),
         }
         service = start(**environment)
-        wait_for("serving", service)
+        serves(service)
         ended = run("healthcheck", environment=environment)
         assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -1,9 +1,8 @@
 """The end: running calls finish, new ones are not taken, and nothing is left behind."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from books.v1.book_service_pb2_grpc import BookServiceStub
 from grpc_api.application import serving
 from grpc_api.server import BOOK_SERVICE
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from support.waiting import PATIENCE, patience, patiently
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -40,9 +40,25 @@ class SlowCatalogue(Catalogue):
 
 
 @asynccontextmanager
+async def running(store: Store, **options: Any) -> AsyncIterator[tuple[int, Callable[[], asyncio.Task[None]]]]:
+    """A server's port, and what begins to stop it before the end of the block."""
+    async with AsyncExitStack() as server:
+        serve = serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False, **options)
+        port = await server.enter_async_context(serve)
+        yield port, lambda: asyncio.create_task(server.aclose())
+
+
+@asynccontextmanager
 async def a_stub(port: int) -> AsyncIterator["BookServiceAsyncStub"]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield BookServiceStub(channel)
+
+
+async def told_to_go(watch: Any) -> None:
+    """Wait until a stream is ended because the server stops: then it takes no calls any more."""
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await patiently(watch.read(), "the stream ends")
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def health_of(channel: grpc.aio.Channel, service: str) -> Any:
@@ -56,88 +72,96 @@ def health_of(channel: grpc.aio.Channel, service: str) -> Any:
 class TestDraining:
     async def test_a_running_call_is_finished_and_a_new_one_is_not_taken(self, store: Store, book: Book) -> None:
         catalogue = SlowCatalogue(store)
-        server = serving(
-            replace(store, catalogue=catalogue), LocalBroker(), host="127.0.0.1", port=0, authenticate=False
-        )
-        port = await server.__aenter__()
-        async with a_stub(port) as stub, a_stub(port) as late:
+        async with (
+            running(replace(store, catalogue=catalogue), drain_seconds=3_600) as (port, stop),
+            a_stub(port) as stub,
+            a_stub(port) as late,
+        ):
             call = asyncio.ensure_future(stub.GetBook(GetBookRequest(id=book.id)))
+            watch = stub.WatchBooks(WatchBooksRequest())
+            await watch.read()
             await catalogue.asked.wait()
-            stopping = asyncio.create_task(server.__aexit__(None, None, None))
-            await asyncio.sleep(0.1)
+            stopping = stop()
+            await told_to_go(watch)
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await late.GetBook(GetBookRequest(id=book.id))
             assert error.value.code() is grpc.StatusCode.UNAVAILABLE
             assert not stopping.done()
             catalogue.may_answer.set()
             assert (await call).book.title == book.title
-            await asyncio.wait_for(stopping, 2)
+            await patiently(stopping, "the server has stopped")
 
-    async def test_a_call_that_hangs_is_given_up(self, store: Store, book: Book) -> None:
+    async def test_a_call_that_hangs_is_given_up_after_the_time_for_that(self, store: Store, book: Book) -> None:
         catalogue = SlowCatalogue(store)
-        async with serving(
-            replace(store, catalogue=catalogue),
-            LocalBroker(),
-            host="127.0.0.1",
-            port=0,
-            authenticate=False,
-            drain_seconds=0.2,
-        ) as port:
-            channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-            stub: BookServiceAsyncStub = BookServiceStub(channel)
+        slow = replace(store, catalogue=catalogue)
+        async with (
+            running(slow, drain_seconds=0.2) as (port, stop),
+            running(slow, drain_seconds=PATIENCE) as (other_port, stop_other),
+            a_stub(port) as stub,
+            a_stub(other_port) as other_stub,
+        ):
             call = asyncio.ensure_future(stub.GetBook(GetBookRequest(id=book.id)))
             await catalogue.asked.wait()
-            began = time.monotonic()
-        assert time.monotonic() - began < 2
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await call
-        assert error.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-        await channel.close()
+            catalogue.asked.clear()
+            other_call = asyncio.ensure_future(other_stub.GetBook(GetBookRequest(id=book.id)))
+            await catalogue.asked.wait()
+            stopping_other = stop_other()
+            await patiently(stop(), "the server has stopped")
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call
+            assert error.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+            assert not stopping_other.done()
+            catalogue.may_answer.set()
+            assert (await other_call).book.title == book.title
+            await patiently(stopping_other, "the other server has stopped")
 
     async def test_streams_are_told_to_go_elsewhere_while_running_calls_are_finished(
         self, store: Store, book: Book
     ) -> None:
         catalogue = SlowCatalogue(store)
-        server = serving(
-            replace(store, catalogue=catalogue), LocalBroker(), host="127.0.0.1", port=0, authenticate=False
-        )
-        port = await server.__aenter__()
-        async with a_stub(port) as stub, asyncio.timeout(10):
+        async with running(replace(store, catalogue=catalogue)) as (port, stop), a_stub(port) as stub:
             call = asyncio.ensure_future(stub.GetBook(GetBookRequest(id=book.id)))
             watch = stub.WatchBooks(WatchBooksRequest())
             await watch.read()
             await catalogue.asked.wait()
-            stopping = asyncio.create_task(server.__aexit__(None, None, None))
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await watch.read()
-            assert (error.value.code(), stopping.done()) == (grpc.StatusCode.UNAVAILABLE, False)
+            stopping = stop()
+            await told_to_go(watch)
+            assert not stopping.done()
             catalogue.may_answer.set()
             assert (await call).book.title == book.title
-            await stopping
+            await patiently(stopping, "the server has stopped")
 
     async def test_calls_are_taken_for_a_moment_after_health_has_said_that_it_ends(
-        self, store: Store, book: Book
+        self, store: Store, book: Book, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The moment in which balancers and clients turn to other replicas."""
-        server = serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False, notice_seconds=1)
-        port = await server.__aenter__()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(10):
+        moment, is_over, sleep = 3_600, asyncio.Event(), asyncio.sleep
+
+        async def sleep_until_told(seconds: float) -> None:
+            await (is_over.wait() if seconds == moment else sleep(seconds))
+
+        monkeypatch.setattr(asyncio, "sleep", sleep_until_told)
+        async with (
+            running(store, notice_seconds=moment) as (port, stop),
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+            patience("the server has stopped"),
+        ):
             stub: BookServiceAsyncStub = BookServiceStub(channel)
             watch = health_of(channel, BOOK_SERVICE)
             while (await watch.read()).status != HealthCheckResponse.SERVING:
                 pass  # it has only just begun to look
-            stopping = asyncio.create_task(server.__aexit__(None, None, None))
+            stopping = stop()
             assert (await watch.read()).status == HealthCheckResponse.NOT_SERVING
             assert (await stub.GetBook(GetBookRequest(id=book.id))).book.title == book.title
+            is_over.set()
             await stopping
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await stub.GetBook(GetBookRequest(id=book.id))
             assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
     async def test_an_idle_server_stops_at_once(self, store: Store) -> None:
-        async with serving(store, LocalBroker(), host="127.0.0.1", port=0):
-            began = time.monotonic()
-        assert time.monotonic() - began < 2
+        async with patience("the server has stopped"), running(store, drain_seconds=3_600):
+            pass
 
 
 class TestAPortThatIsTaken:

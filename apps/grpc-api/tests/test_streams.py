@@ -1,8 +1,8 @@
 """What holds for every stream, whatever it tells: whose it is, how it ends, and what is counted."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pytest
 from book_db.callers import Callers
 from book_db.errors import DatabaseUnavailable
 from book_db.store import Store
+from book_runtime.tasks import beside
 from books.v1.book_service_pb2 import WatchBooksRequest, WatchBooksResponse
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -20,6 +21,7 @@ from grpc_api.streams import Streams
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
 from support.tokens import SignedIn, Signer
+from support.waiting import patience, until
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -70,10 +72,8 @@ async def running(callers: Callers | None) -> AsyncIterator[Running]:
     Guard(callers, streams).around(server).add_registered_method_handlers(BOOK_SERVICE, {"WatchBooks": watch})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    reviewing = asyncio.create_task(streams.review(every=0.1))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+    async with beside(streams.review(every=0.1)), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Running(service, streams, channel)
-    reviewing.cancel()
     await server.stop(None)
 
 
@@ -95,8 +95,9 @@ async def end_of(call: Any) -> tuple[list[int], str, dict[type, Any]]:
     """What a stream has told, its code, and the details of its error."""
     told = []
     try:
-        while (response := await call.read()) is not grpc.aio.EOF:
-            told.append(response.position)
+        async with patience("the stream ends"):
+            while (response := await call.read()) is not grpc.aio.EOF:
+                told.append(response.position)
     except grpc.aio.AioRpcError as error:
         status: Any = rpc_status.from_call(error)  # type: ignore[arg-type]  # it has what is read of a call
         found = {kind: kind() for kind in (ErrorInfo, RetryInfo)}
@@ -105,6 +106,15 @@ async def end_of(call: Any) -> tuple[list[int], str, dict[type, Any]]:
                 detail.Unpack(message)
         return told, error.code().name, found
     return told, "OK", {}
+
+
+async def end_by_time(begin: Callable[[int], Any]) -> str:
+    """The code of a stream that may last so many seconds, as many as it takes to tell both numbers before."""
+    for seconds in (1, 2, 4, 8, 16, 32, 64):
+        told, code, _ = await end_of(begin(seconds))
+        if told == [0, 1]:
+            return code
+    pytest.fail("not even in a minute were both told")
 
 
 def ended(code: str) -> float:
@@ -130,11 +140,16 @@ class TestAStream:
         assert (opened(), ended("CANCELLED")) == (0, before + 1)
 
     async def test_it_ends_at_its_deadline(self, counting: Running) -> None:
-        before = ended("DEADLINE_EXCEEDED")
-        told, code, _ = await end_of(counting.stub.WatchBooks(WatchBooksRequest(), timeout=0.5))
-        assert (told, code) == ([0, 1], "DEADLINE_EXCEEDED")
-        await counting.service.closed.wait()
-        assert ended("DEADLINE_EXCEEDED") == before + 1
+        before = 0.0
+
+        def begin(seconds: int) -> Any:
+            nonlocal before
+            before = ended("DEADLINE_EXCEEDED")
+            return counting.stub.WatchBooks(WatchBooksRequest(), timeout=seconds / 4)
+
+        assert await end_by_time(begin) == "DEADLINE_EXCEEDED"
+        await until(lambda: ended("DEADLINE_EXCEEDED") == before + 1, "its end is counted")
+        assert counting.service.closed.is_set()
 
     async def test_an_error_on_the_way_is_translated_as_any_other(self, counting: Running) -> None:
         counting.service.error = DatabaseUnavailable()
@@ -156,17 +171,20 @@ class TestWhoseItIs:
 
     async def test_it_ends_when_the_session_does(self, guarded: Running, store: Store, caller: SignedIn) -> None:
         call = guarded.stub.WatchBooks(WatchBooksRequest(), metadata=caller.metadata)
-        await call.read()
+        for _ in range(2):
+            await call.read()
         await store.sessions.end(caller.session_id)
         told, code, details = await end_of(call)
-        assert (told, code) == ([1], "UNAUTHENTICATED")
+        assert (told, code) == ([], "UNAUTHENTICATED")
         assert details[ErrorInfo].reason == "ACCESS_TOKEN_INVALID"
         assert guarded.service.closed.is_set()
 
     async def test_it_ends_when_the_token_expires(self, guarded: Running, caller: SignedIn, signer: Signer) -> None:
-        token = signer.sign(caller.user_id, caller.session_id, seconds=2)
-        call = guarded.stub.WatchBooks(WatchBooksRequest(), metadata=[("authorization", f"Bearer {token}")])
-        assert (await end_of(call))[:2] == ([0, 1], "UNAUTHENTICATED")
+        def begin(seconds: int) -> Any:
+            token = signer.sign(caller.user_id, caller.session_id, seconds=seconds)
+            return guarded.stub.WatchBooks(WatchBooksRequest(), metadata=[("authorization", f"Bearer {token}")])
+
+        assert await end_by_time(begin) == "UNAUTHENTICATED"
 
     async def test_that_the_database_cannot_be_asked_ends_no_stream_that_has_begun(self) -> None:
         streams, asked = Streams(), 0
@@ -177,10 +195,8 @@ class TestWhoseItIs:
             if asked > 1:
                 raise DatabaseUnavailable
 
-        async with streams.open(identify):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(streams.review(every=0.01), 0.2)
-        assert asked > 2
+        async with streams.open(identify), beside(streams.review(every=0.01)):
+            await until(lambda: asked > 2, "the caller was identified again and again")
 
 
 class TestTheEnd:

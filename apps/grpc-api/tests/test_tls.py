@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from support.ports import free_port
+from support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -127,7 +128,7 @@ async def is_answered(port: int, trusted: Authority, certificate: trustme.LeafCe
     """Whether somebody who comes anew gets through."""
     async with connected(port, trusted, certificate) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await stub.GetBook(GetBookRequest(id=99), timeout=5)
+            await stub.GetBook(GetBookRequest(id=99), timeout=PATIENCE)
         assert error.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND}
         return error.value.code() is grpc.StatusCode.NOT_FOUND
 
@@ -152,7 +153,7 @@ class TestTls:
         async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
             stub: BookServiceAsyncStub = BookServiceStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as error:
-                await stub.GetBook(GetBookRequest(id=1), timeout=5)
+                await stub.GetBook(GetBookRequest(id=1), timeout=PATIENCE)
             assert error.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,10 +23,12 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from grpc_api.application import serving
 from grpc_api.streams import ServiceStopping, end_of_this_stream
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 from support.data_layer import statements_sent_to
 from support.postgresql import PostgreSQLServer
 from support.rich_errors import detail_of
 from support.tokens import SignedIn, Signer
+from support.waiting import patience, patiently, until
 
 if TYPE_CHECKING:
     from books.v1.book_service_pb2_grpc import BookServiceAsyncStub
@@ -56,9 +59,8 @@ class Watching:
         self.call = stub.WatchBooks(WatchBooksRequest(**request), metadata=caller.metadata)
         self.positions: list[int] = []
 
-    async def next(self, within: float = 10) -> WatchBooksResponse:
-        async with asyncio.timeout(within):
-            response = await self.call.read()
+    async def next(self) -> WatchBooksResponse:
+        response = await patiently(self.call.read(), "there is a response")
         assert isinstance(response, WatchBooksResponse), response
         self.positions.append(response.position)
         return response
@@ -75,7 +77,7 @@ class Watching:
     async def failure(self) -> grpc.aio.AioRpcError:
         """How it ends; what is told before is passed over."""
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await asyncio.wait_for(self._to_the_end(), 20)
+            await patiently(self._to_the_end(), "the stream ends")
         return error.value
 
     async def _to_the_end(self) -> None:
@@ -219,25 +221,21 @@ class TestThatIsRefused:
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert detail_of(error, ErrorInfo).reason == "TOO_MANY_WATCHERS"
             first.call.cancel()
-            async with asyncio.timeout(5):
-                while REGISTRY.get_sample_value("colophon_watchers"):
-                    await asyncio.sleep(0.01)
+            await until(lambda: not REGISTRY.get_sample_value("colophon_watchers"), "nobody watches")
             await Watching(stub, caller).next()
 
 
 class TestTheEnd:
     async def test_comes_at_once_when_the_service_stops(self, store: Store, caller: SignedIn) -> None:
-        async with serving(store, LocalBroker(), host="127.0.0.1", port=0, drain_seconds=30) as port:
-            channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-            watching = Watching(BookServiceStub(channel), caller)
-            await watching.next()
-            failing = asyncio.create_task(watching.failure())
-            stopping = asyncio.get_running_loop().time()
-        error = await failing
-        assert asyncio.get_running_loop().time() - stopping < 10
+        async with AsyncExitStack() as stack, patience("the service has stopped"):
+            async with serving(store, LocalBroker(), host="127.0.0.1", port=0, drain_seconds=3_600) as port:
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+                watching = Watching(BookServiceStub(channel), caller)
+                await watching.next()
+                failing = asyncio.create_task(watching.failure())
+            error = await failing
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert detail_of(error, ErrorInfo).reason == "STOPPING"
-        await channel.close()
 
     async def test_comes_within_seconds_when_the_caller_is_out(
         self, store: Store, watch: Watch, caller: SignedIn
@@ -279,9 +277,9 @@ class TestTheEnd:
         assert REGISTRY.get_sample_value("colophon_watchers") == 1
         assert calls_that_run() == 1
         watching.call.cancel()
-        async with asyncio.timeout(5):
-            while REGISTRY.get_sample_value("colophon_watchers") or calls_that_run():
-                await asyncio.sleep(0.01)
+        await until(
+            lambda: not (REGISTRY.get_sample_value("colophon_watchers") or calls_that_run()), "the watch is forgotten"
+        )
 
 
 class TestAWatcherWhoDoesNotRead:
@@ -313,20 +311,20 @@ class TestAWatcherWhoDoesNotRead:
         long = {"title": "x" * 2_000, "author": "y" * 1_000}
         for version in range(1, 4_001, 250):
             await store.event_log.record([an_entry(1, each, **long) for each in range(version, version + 250)])
-        async with asyncio.timeout(10):
-            while calls_that_run():
-                await asyncio.sleep(0.01)
+        await until(lambda: not calls_that_run(), "the watch is forgotten")
 
 
 class TestABurst:
-    async def test_cuts_off_nobody_who_reads(self, store: Store, watch: Watch) -> None:
+    async def test_cuts_off_nobody_who_reads(self, store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
         """More changes than may wait, and faster than they can be sent to so many: the log is read more slowly."""
+        monkeypatch.setattr("grpc_api.watching.buffer.WAITING_MAX", 500)
+        monkeypatch.setattr("grpc_api.watching.tail._PATIENCE", 3_600)
         cut_off = REGISTRY.get_sample_value("colophon_watchers_cut_off_total")
         watchers = [await watch() for _ in range(10)]
-        seeing = asyncio.gather(*(watching.events(3_000) for watching in watchers))
-        for first in range(0, 3_000, 500):
+        seeing = asyncio.gather(*(watching.events(1_500) for watching in watchers))
+        for first in range(0, 1_500, 500):
             await store.event_log.record([an_entry(each) for each in range(first + 1, first + 501)])
-        assert await seeing == [[(each, 1) for each in range(1, 3_001)]] * 10
+        assert await seeing == [[(each, 1) for each in range(1, 1_501)]] * 10
         assert REGISTRY.get_sample_value("colophon_watchers_cut_off_total") == cut_off
 
 
@@ -378,8 +376,11 @@ class TestADatabaseThatIsAway:
         ):
             watching = Watching(BookServiceStub(channel), SignedIn(uuid4(), uuid4(), ""))
             await watching.next()
-            await asyncio.to_thread(own_postgresql.stop)
-            await asyncio.sleep(1.5)
+            with capture_logs() as logs:
+                await asyncio.to_thread(own_postgresql.stop)
+                await until(
+                    lambda: "the log cannot be read, watchers wait" in [each["event"] for each in logs], "it is told"
+                )
             await asyncio.to_thread(own_postgresql.start)
             await store.event_log.record([an_entry(1)])
             assert await watching.events(1) == [(1, 1)]
@@ -387,14 +388,13 @@ class TestADatabaseThatIsAway:
 
 class TestManyWatchers:
     async def test_a_thousand_are_told_of_every_change(self, store: Store, port: int, caller: SignedIn) -> None:
-        channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.x", place)]) for place in range(10)]
-        watchers = [Watching(BookServiceStub(channels[place % 10]), caller) for place in range(1_000)]
-        await asyncio.gather(*(watching.next(30) for watching in watchers))
-        began = asyncio.get_running_loop().time()
-        await store.event_log.record([an_entry(1, version) for version in range(1, 11)])
-        seen = await asyncio.gather(*(watching.events(10) for watching in watchers))
-        took = asyncio.get_running_loop().time() - began
+        async with AsyncExitStack() as stack:
+            channels = [
+                await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.x", place)]))
+                for place in range(10)
+            ]
+            watchers = [Watching(BookServiceStub(channels[place % 10]), caller) for place in range(1_000)]
+            await asyncio.gather(*(watching.next() for watching in watchers))
+            await store.event_log.record([an_entry(1, version) for version in range(1, 11)])
+            seen = await asyncio.gather(*(watching.events(10) for watching in watchers))
         assert seen == [[(1, version) for version in range(1, 11)]] * 1_000
-        print(f"1,000 watchers, 10 changes each: {took:.2f} s, clients in the same process")
-        for channel in channels:
-            await channel.close()

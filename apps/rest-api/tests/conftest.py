@@ -6,11 +6,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from argon2.profiles import CHEAPEST
 from book_db.store import Store
 from book_runtime.settings import load
 from fastapi import FastAPI
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
+from rest_api.users import passwords
 from rest_api.users.keys import make_key_pair
 from rest_api.users.signing import TokenSigner
 
@@ -20,6 +22,12 @@ def private_key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
     make_key_pair(folder / "private.pem", folder / "public.pem")
     return folder / "private.pem"
+
+
+@pytest.fixture
+def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 in a millisecond, for what is not about how long it takes."""
+    monkeypatch.setattr(passwords, "COST", CHEAPEST)
 
 
 @pytest.fixture

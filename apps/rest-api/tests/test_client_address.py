@@ -7,6 +7,7 @@ import pytest
 from rest_api import client_address
 from rest_api.client_address import behind
 from starlette.types import ASGIApp, Receive, Scope, Send
+from support.waiting import until
 
 PEER = "127.0.0.1"
 CLIENT = "198.51.100.7"
@@ -33,9 +34,12 @@ async def client_seen_by(app: ASGIApp, peer: str) -> str:
 
 async def clients_seen_by(app: ASGIApp, peer: str) -> list[str]:
     """At first, and when the names have been looked up."""
-    first = await client_seen_by(app, peer)
-    await asyncio.sleep(0.5)
-    return [first, await client_seen_by(app, peer)]
+    assert isinstance(app, client_address._BehindNames)
+    seen = []
+    for _ in range(2):
+        seen.append(await client_seen_by(app, peer))
+        await until(lambda: app._looking is None, "the names have been looked up")
+    return seen
 
 
 class TestAProxyByName:

@@ -2,26 +2,26 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from rest_api.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS
+from rest_api.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
 from rest_api.serving import listen, serving
 from rest_api.settings import RestSettings
+from support.waiting import patiently, until
 
 pytestmark = pytest.mark.usefixtures("port")
 
-PATIENCE = 1
+HEADER_SECONDS = 600
 
 
 @pytest.fixture
 async def port(rest_settings: RestSettings) -> AsyncIterator[int]:
-    """Of the service as uvicorn serves it, which loses its patience after a second."""
-    settings = rest_settings.model_copy(update={"header_seconds": PATIENCE})
+    """Of the service as uvicorn serves it, which has more patience than any test."""
+    settings = rest_settings.model_copy(update={"header_seconds": HEADER_SECONDS})
     with listen("127.0.0.1", 0, "REST_PORT") as listening:
         async with serving(settings, listening):
             yield listening.getsockname()[1]
@@ -56,31 +56,32 @@ class Wire:
             await self._writer.drain()
 
     async def answer(self) -> Answer:
+        return await patiently(self._read_answer(), "the service answers")
+
+    async def is_closed(self) -> bool:
+        """Whether the service ends the connection, with nothing more to say."""
+        with suppress(ConnectionError):
+            return await patiently(self._reader.read(1), "the service ends the connection") == b""
+        return True
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def _read_answer(self) -> Answer:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status, *lines = head.rstrip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await self._reader.readexactly(int(headers["content-length"]))
         return Answer(int(status.split()[1]), headers, body)
 
-    async def is_closed(self, within: float) -> bool:
-        """Whether the service ends the connection, with nothing more to say."""
-        try:
-            async with asyncio.timeout(within):
-                return await self._reader.read(1) == b""
-        except TimeoutError:
-            return False
-        except ConnectionError:
-            return True
-
-    def close(self) -> None:
-        self._writer.close()
-
 
 @pytest.fixture
 async def wire(port: int) -> AsyncIterator[Wire]:
     wire = await Wire.to(port)
     yield wire
-    wire.close()
+    await wire.close()
 
 
 LIVE = b"GET /healthz/live HTTP/1.1\r\nHost: colophon\r\n"
@@ -119,7 +120,7 @@ class TestAHead:
         assert answer.problem["type"] == "urn:colophon:header-too-large"
         assert answer.headers["connection"] == "close"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert await wire.is_closed(within=5)
+        assert await wire.is_closed()
 
     async def test_that_is_refused_after_a_good_one_does_not_hurt_the_next_client(self, wire: Wire, port: int) -> None:
         await wire.send(LIVE + b"\r\n")
@@ -129,14 +130,14 @@ class TestAHead:
         other = await Wire.to(port)
         await other.send(LIVE + b"\r\n")
         assert (await other.answer()).status == 200
-        other.close()
+        await other.close()
 
     async def test_that_is_no_http_is_refused_with_a_problem_document(self, wire: Wire) -> None:
         await wire.send(b"\x16\x03\x01 is how TLS begins\r\n\r\n")
         answer = await wire.answer()
         assert (answer.status, answer.problem["type"]) == (400, "urn:colophon:not-http")
         assert answer.headers["content-security-policy"]
-        assert await wire.is_closed(within=5)
+        assert await wire.is_closed()
 
     async def test_may_come_in_the_same_packet_as_the_body_before_it(self, wire: Wire) -> None:
         body = b"x" * 60_000
@@ -158,58 +159,93 @@ class TestAfterTheBody:
             await wire.send(b"x" * 100_000)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             assert (await wire.answer()).status in (401, 431)
-        assert await wire.is_closed(within=5)
+        assert await wire.is_closed()
+
+
+Send = Callable[[bytes], Awaitable[None]]
+Elapse = Callable[[float], Awaitable[None]]
 
 
 class TestPatience:
     """Slowloris: connections that are held open by sending next to nothing."""
 
-    async def test_ends_where_no_byte_comes(self, wire: Wire) -> None:
-        assert await wire.is_closed(within=PATIENCE + 4)
+    @pytest.fixture
+    async def elapse(self) -> Elapse:
+        """Lets the loop's clock, by which the service waits, jump ahead by a part of the service's patience."""
+        loop, ahead = asyncio.get_running_loop(), [0.0]
+        time = loop.time
+        # Never set back: whoever waits for a moment ahead would wait for it in earnest.
+        loop.time = lambda: time() + sum(ahead)  # type: ignore[method-assign]  # the loop is this test's own
 
-    async def test_ends_where_a_head_drips_in(self, wire: Wire) -> None:
-        began = time.perf_counter()
-        dripping = asyncio.create_task(_drip(wire, LIVE + b"X: " + b"x" * 1_000))
+        async def elapse(part: float) -> None:
+            ahead.append(part * HEADER_SECONDS)
+            for _ in range(2):  # what waited for this moment goes on before the caller does
+                await asyncio.sleep(0)
+
+        return elapse
+
+    @pytest.fixture
+    def send(self, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Send:
+        """Sends and waits until the service has read it."""
+        receive, read = BoundedProtocol.data_received, bytearray()
+
+        def note(protocol: BoundedProtocol, data: bytes) -> None:
+            receive(protocol, data)
+            read.extend(data)
+
+        async def send(data: bytes) -> None:
+            wanted = len(read) + len(data)
+            await wire.send(data)
+            await until(lambda: len(read) == wanted, "the service has read it")
+
+        monkeypatch.setattr(BoundedProtocol, "data_received", note)
+        return send
+
+    async def test_ends_where_no_byte_comes(self, wire: Wire, elapse: Elapse) -> None:
+        await elapse(1.1)
+        assert await wire.is_closed()
+
+    async def test_ends_where_a_head_drips_in(self, wire: Wire, send: Send, elapse: Elapse) -> None:
+        await send(LIVE)
+        for _ in range(2):
+            await elapse(0.4)
+            await send(b"X")
+        await elapse(0.4)
         answer = await wire.answer()
-        took = time.perf_counter() - began
-        dripping.cancel()
         assert (answer.status, answer.problem["type"]) == (408, "urn:colophon:too-slow")
-        assert PATIENCE * 0.9 < took < PATIENCE + 4
 
-    async def test_ends_where_empty_lines_drip_in_after_a_request(self, wire: Wire) -> None:
-        await wire.send(LIVE + b"\r\n")
+    async def test_ends_where_empty_lines_drip_in_after_a_request(self, wire: Wire, send: Send, elapse: Elapse) -> None:
+        await send(LIVE + b"\r\n")
         assert (await wire.answer()).status == 200
-        dripping = asyncio.create_task(_drip(wire, b"\n" * 1_000))
-        assert await wire.is_closed(within=PATIENCE + 4)
-        dripping.cancel()
+        await send(b"\n")
+        for _ in range(2):
+            await elapse(0.4)
+            await send(b"\n")
+        await elapse(0.4)
+        assert await wire.is_closed()
 
-    async def test_ends_where_a_body_pauses(self, wire: Wire) -> None:
-        await wire.send(
+    async def test_ends_where_a_body_pauses(self, wire: Wire, send: Send, elapse: Elapse) -> None:
+        await send(
             b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"
             b"Content-Length: 1000\r\n\r\n{"
         )
-        assert await wire.is_closed(within=PATIENCE + 4)
+        await elapse(1.1)
+        assert await wire.is_closed()
 
-    async def test_does_not_end_where_a_body_goes_on(self, wire: Wire) -> None:
+    async def test_does_not_end_where_a_body_goes_on(self, wire: Wire, send: Send, elapse: Elapse) -> None:
         body = json.dumps({"email": "nobody@example.org"}).encode()
-        await wire.send(
+        await send(
             b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
         for start in range(0, len(body), 9):
-            await wire.send(body[start : start + 9])
-            await asyncio.sleep(PATIENCE / 2.5)
+            await elapse(0.4)
+            await send(body[start : start + 9])
         assert (await wire.answer()).status == 202
 
-    async def test_is_new_for_each_request_of_a_connection(self, wire: Wire) -> None:
+    async def test_is_new_for_each_request_of_a_connection(self, wire: Wire, send: Send, elapse: Elapse) -> None:
         for _ in range(4):
-            await wire.send(LIVE)
-            await asyncio.sleep(PATIENCE / 2.5)
-            await wire.send(b"\r\n")
+            await send(LIVE)
+            await elapse(0.4)
+            await send(b"\r\n")
             assert (await wire.answer()).status == 200
-
-
-async def _drip(wire: Wire, data: bytes) -> None:
-    for byte in data:
-        await wire.send(bytes([byte]))
-        await asyncio.sleep(0.05)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rest_api import probe
 from support.ports import free_port
+from support.waiting import PATIENCE
 
 
 class Process:
@@ -42,6 +43,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     process = Process()
     monkeypatch.setenv("REST_PORT", str(process.port))
     monkeypatch.setenv("METRICS_PORT", str(process.port))
+    monkeypatch.setattr(probe, "_PATIENCE", PATIENCE)
     thread = threading.Thread(target=process.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield process
@@ -79,6 +81,11 @@ class TestService:
 
 
 class TestRelay:
+    @pytest.fixture(autouse=True)
+    def _the_clock_stands(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now)
+
     @pytest.mark.parametrize(
         "seconds_ago", [pytest.param(0, id="just now"), pytest.param(45, id="a slow broker and a slow database")]
     )

@@ -7,23 +7,30 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import pytest
 import trustme
 from book_contracts.client import BookCatalogue, CatalogueClosed
+from book_contracts.client.channel import _OPTIONS
 from book_contracts.client.listing import books_of
 from book_contracts.errors import DeadlineExceeded, Unavailable
 from books.v1.book_pb2 import Book
 from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse, ListBooksRequest, ListBooksResponse
 from books.v1.book_service_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
+from support.waiting import PATIENCE, patiently, until
+
+AN_HOUR: Final = 3_600
+"""Seconds, in which no test ends by itself."""
 
 
 class Service(BookServiceServicer):
     """Answers for book 1 at once, for any other never; lists pages of two books, each when it may."""
 
     def __init__(self) -> None:
+        self.was_called = asyncio.Event()
+        """And holds the call."""
         self.left = asyncio.Event()
         self.pages_asked: list[str] = []
         self.may_list = asyncio.Event()
@@ -43,6 +50,7 @@ class Service(BookServiceServicer):
     BatchGetBooks = WatchBooks = GetBook  # type: ignore[assignment]  # nobody asks for them
 
     async def _wait_for(self, event: asyncio.Event) -> None:
+        self.was_called.set()
         try:
             await event.wait()
         except asyncio.CancelledError:
@@ -74,24 +82,23 @@ async def address(service: Service) -> AsyncIterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 class TestDeadlines:
     async def test_every_call_has_one(self, address: str, service: Service) -> None:
         async with BookCatalogue(address, timeout=0.3) as catalogue:
-            await catalogue.get(1, timeout=20)  # so that there is a connection
-            with pytest.raises(DeadlineExceeded):
-                await catalogue.get(2)
-            await asyncio.wait_for(service.left.wait(), 20)
+            await catalogue.get(1, timeout=PATIENCE)  # so that there is a connection
+
+            async def is_left() -> bool:
+                """On a slow machine a call may end before it has come."""
+                with pytest.raises(DeadlineExceeded):
+                    await catalogue.get(2)
+                return service.left.is_set()
+
+            await until(is_left, "the service is left")
 
     async def test_a_call_may_have_its_own(self, address: str) -> None:
-        async with BookCatalogue(address) as catalogue, asyncio.timeout(4):
+        async with BookCatalogue(address, timeout=AN_HOUR) as catalogue:
             with pytest.raises(DeadlineExceeded):
-                await catalogue.get(2, timeout=0.2)
+                await patiently(catalogue.get(2, timeout=0.2), "the call ends")
 
     async def test_waiting_for_a_token_counts(self, address: str) -> None:
         async def token() -> str:
@@ -100,15 +107,18 @@ class TestDeadlines:
 
         async with BookCatalogue(address, token=token, timeout=0.2) as catalogue:
             with pytest.raises(DeadlineExceeded):
-                await catalogue.get(1)
+                await patiently(catalogue.get(1), "the call ends")
 
 
 class TestEndings:
     async def test_a_task_that_is_cancelled_takes_its_call_along(self, address: str, service: Service) -> None:
-        async with BookCatalogue(address) as catalogue:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(catalogue.get(2), 0.3)
-            await asyncio.wait_for(service.left.wait(), 20)
+        async with BookCatalogue(address, timeout=AN_HOUR) as catalogue:
+            calling = asyncio.create_task(catalogue.get(2))
+            await patiently(service.was_called.wait(), "the call has come")
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            await patiently(service.left.wait(), "the service is left")
             assert (await catalogue.get(1)).id == 1, "the connection is as good as before"
 
     @pytest.mark.parametrize(
@@ -122,11 +132,11 @@ class TestEndings:
         self, address: str, service: Service, call: Callable[[BookCatalogue], Awaitable[Any]]
     ) -> None:
         service.may_list.clear()
-        async with BookCatalogue(address) as catalogue:
+        async with BookCatalogue(address, timeout=AN_HOUR) as catalogue:
             running = asyncio.ensure_future(call(catalogue))
-            await asyncio.sleep(0.2)
+            await patiently(service.was_called.wait(), "the call has come")
         with pytest.raises(CatalogueClosed):
-            await asyncio.wait_for(running, 20)
+            await patiently(running, "the call ends")
 
     async def test_a_catalogue_can_be_opened_again(self, address: str) -> None:
         catalogue = BookCatalogue(address)
@@ -142,7 +152,7 @@ class TestLists:
         async with BookCatalogue(address) as catalogue:
             books = catalogue.list(page_size=2)
             assert (await anext(books)).id == 1
-            await until(lambda: len(service.pages_asked) == 2)
+            await until(lambda: len(service.pages_asked) == 2, "the next page is asked for")
             await asyncio.sleep(0.1)
             assert service.pages_asked == ["", "2"]
             assert [(await anext(books)).id, (await anext(books)).id] == [2, 3]
@@ -160,9 +170,9 @@ class TestLists:
             books = catalogue.list(page_size=2)
             await anext(books)
             service.may_list.clear()
-            await until(lambda: len(service.pages_asked) == 2)
+            await until(lambda: len(service.pages_asked) == 2, "the next page is asked for")
             await books.aclose()
-            await asyncio.wait_for(service.left.wait(), 20)
+            await patiently(service.left.wait(), "the service is left")
 
     @pytest.mark.parametrize("turns", range(16))
     async def test_a_task_that_is_cancelled_while_it_leaves_early_ends(self, turns: int) -> None:
@@ -182,7 +192,7 @@ class TestLists:
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait([task], timeout=1)
+        await patiently(asyncio.wait([task]), "it has ended")
         assert task.cancelled()
 
 
@@ -198,6 +208,11 @@ def written(folder: Path, name: str, *blobs: trustme.Blob) -> Path:
 
 
 class TestTls:
+    @pytest.fixture(autouse=True)
+    def _nothing_is_repeated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        options = [(name, value) for name, value in _OPTIONS if name != "grpc.service_config"]
+        monkeypatch.setattr("book_contracts.client.channel._OPTIONS", options)
+
     @pytest.fixture
     def ca(self, authority: trustme.CA, tmp_path: Path) -> Path:
         return written(tmp_path, "ca.pem", authority.cert_pem)

@@ -19,6 +19,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+from support.waiting import patience, patiently, until
 
 Code = grpc.StatusCode
 
@@ -105,7 +106,7 @@ async def watched(*streams: Script, after: int | None = 0, **options: Any) -> As
 
 
 async def positions(watch: Watch, count: int) -> list[int]:
-    async with asyncio.timeout(20):
+    async with patience("all these changes have come"):
         return [(await anext(watch)).position for _ in range(count)]
 
 
@@ -142,10 +143,11 @@ class TestWhatBreaksAStream:
         async with watched(*streams) as (watch, _):
             assert await positions(watch, 3) == [1, 2, 3]
 
-    async def test_it_waits_for_a_service_that_stays_away(self) -> None:
+    async def test_it_waits_for_a_service_that_stays_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("book_contracts.client.watching._PAUSE", 0.02)
         away: list[Script] = [([], Code.UNAVAILABLE)] * 4
         # Longer than a call may take: that bounds the first answer alone.
-        async with watched(([change(1)], Code.UNAVAILABLE), *away, ([change(2)], STAY), timeout=0.2) as (
+        async with watched(([change(1)], Code.UNAVAILABLE), *away, ([change(2)], STAY), timeout=0.1) as (
             watch,
             service,
         ):
@@ -172,9 +174,9 @@ class TestBeginning:
     async def test_nobody_there_is_told_within_the_time_of_a_call(self) -> None:
         async with serving() as service:
             port = service.port
-        async with BookCatalogue(f"127.0.0.1:{port}", timeout=1) as catalogue, asyncio.timeout(20):
+        async with BookCatalogue(f"127.0.0.1:{port}", timeout=1) as catalogue:
             with pytest.raises(Unavailable):
-                await anext(catalogue.watch())
+                await patiently(anext(catalogue.watch()), "it says so")
 
     async def test_a_service_that_comes_up_meanwhile_is_waited_for(self) -> None:
         async with watched(([], Code.UNAVAILABLE), ([], Code.UNAVAILABLE), ([change(1)], STAY)) as (watch, _):
@@ -192,10 +194,9 @@ class TestPositions:
         async with watched(([place(3), place(9)], STAY), after=None) as (watch, _):
             assert watch.position is None
             waiting = asyncio.ensure_future(anext(watch))
-            async with asyncio.timeout(20):
-                while watch.position != 9:
-                    await asyncio.sleep(0.01)
+            await until(lambda: watch.position == 9, "the position has risen")
             waiting.cancel()
+            await asyncio.wait([waiting])
 
     async def test_kinds_of_a_newer_contract_are_passed_over(self) -> None:
         async with watched(([change(1, kind=0), change(2, kind=77), change(3)], STAY)) as (watch, _):
@@ -264,19 +265,18 @@ class TestEnding:
                 break
             del watch
             gc.collect()
-            await asyncio.wait_for(service.left.wait(), 20)
+            await patiently(service.left.wait(), "the service is left")
 
     async def test_it_can_be_ended_early(self) -> None:
         async with watched(([change(1)], STAY)) as (watch, service):
             assert await positions(watch, 1) == [1]
             await watch.aclose()
-            await asyncio.wait_for(service.left.wait(), 20)
+            await patiently(service.left.wait(), "the service is left")
 
     async def test_closing_the_catalogue_ends_it_with_an_error(self) -> None:
         async with serving(([place(0)], STAY)) as service:
             async with BookCatalogue(f"127.0.0.1:{service.port}") as catalogue:
                 waiting = asyncio.ensure_future(anext(catalogue.watch(after=0)))
-                while not service.asked:
-                    await asyncio.sleep(0.01)
+                await until(lambda: service.asked, "the call has come")
             with pytest.raises(CatalogueClosed):
-                await asyncio.wait_for(waiting, 20)
+                await patiently(waiting, "it ends")

@@ -1,7 +1,8 @@
 """The data layer's parts, each on servers of this test run, closed when the test ends."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,12 +12,8 @@ from book_db.books.catalogue import Catalogue
 from book_db.cache import NoCache, RedisCache
 from book_db.database import Database
 from book_db.outbox import OutboxBell
-from hypothesis import settings
-from support.data_layer import Eventually, Query, StatementsOf, statements_sent_to
-
-# How long an example takes says more of what else runs on the machine than of the code.
-settings.register_profile("book-db", deadline=None)
-settings.load_profile("book-db")
+from support.data_layer import Query, StatementsOf, statements_sent_to
+from support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def catalogue(database: Database, bell: OutboxBell) -> Catalogue:
 
 @pytest.fixture
 async def cache(redis_url: str) -> AsyncIterator[RedisCache]:
-    cache = RedisCache.open(redis_url)
+    cache = RedisCache.open(redis_url, timeout=PATIENCE)
     yield cache
     await cache.close()
 
@@ -75,12 +72,8 @@ def statements_of() -> StatementsOf:
 
 
 @pytest.fixture
-def eventually() -> Eventually:
-    """Waits until a condition holds, looking often; fails after so many seconds."""
-
-    async def wait(condition: Callable[[], Any], seconds: float = 5) -> None:
-        async with asyncio.timeout(seconds):
-            while not condition():
-                await asyncio.sleep(0.005)
-
-    return wait
+def clock() -> SimpleNamespace:
+    """In place of the `time` of a module. It stands still, until it is set."""
+    clock: SimpleNamespace = SimpleNamespace(now=0.0, time=time.time)
+    clock.monotonic = lambda: clock.now
+    return clock

@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from support.data_layer import Query
 from support.ports import free_port
 from support.postgresql import PostgreSQLServer
+from support.waiting import PATIENCE
 
 Run = Callable[..., tuple[int, str]]
 
@@ -44,7 +45,7 @@ class TestUpgrade:
     ) -> None:
         own_postgresql.stop()
         own_postgresql.launch()
-        code, said = run("upgrade", url=own_postgresql.url)
+        code, said = run("upgrade", "--wait", f"{PATIENCE:.0f}", url=own_postgresql.url)
         assert code == 0, said
 
     def test_of_a_database_that_does_not_come_says_so_while_it_waits_and_in_the_end(self, run: Run) -> None:

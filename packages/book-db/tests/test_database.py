@@ -1,8 +1,8 @@
 """What failures of PostgreSQL mean, and what is repeated after them."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -17,9 +17,10 @@ from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailab
 from book_db.outbox import OutboxBell
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from support.data_layer import Eventually, Query, StatementsOf, a_draft
+from support.data_layer import Query, StatementsOf, a_draft
 from support.ports import free_port
 from support.postgresql import PostgreSQLServer
+from support.waiting import patiently, until
 
 OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'colophon'"
 
@@ -33,6 +34,7 @@ class TestADatabaseThatIsAway:
                     pytest.fail("there is no connection")
         with pytest.raises(DatabaseUnavailable):
             await database.ping()
+        await database.close()
 
     async def test_the_error_says_nothing_of_the_password(self) -> None:
         database = Database.open(f"postgresql://postgres:secret@127.0.0.1:{free_port()}/books")
@@ -40,6 +42,7 @@ class TestADatabaseThatIsAway:
             await database.ping()
         assert "refused" in str(failure.value.__cause__)
         assert "secret" not in f"{failure.value} {failure.value.__cause__}"
+        await database.close()
 
 
 class TestADatabaseThatIsNotSetUp:
@@ -64,11 +67,10 @@ class TestAServerThatRestarted:
         self, own_database: Database, own_postgresql: PostgreSQLServer
     ) -> None:
         async def a_statement_on_each_of_five_connections() -> None:
-            async def slow() -> None:
-                async with own_database.statement() as connection:
-                    await connection.execute(text("SELECT pg_sleep(0.1)"))
-
-            await asyncio.gather(*(slow() for _ in range(5)))
+            async with AsyncExitStack() as stack:
+                for _ in range(5):
+                    connection = await stack.enter_async_context(own_database.statement())
+                    await connection.execute(text("SELECT 1"))
 
         await a_statement_on_each_of_five_connections()
         own_postgresql.stop()
@@ -94,29 +96,28 @@ class TestAConnectionThatIsLost:
     ) -> None:
         """The server is killed without a word, which may be after the commit."""
         statement = asyncio.create_task(self.sleep(own_database))
-        await asyncio.sleep(0.3)
+        with psycopg.connect(own_postgresql.url, autocommit=True) as connection:
+            asleep = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            await until(lambda: connection.execute(asleep).rowcount, "the statement runs")
         own_postgresql.kill()
         with pytest.raises(ConnectionLost):
-            await statement
+            await patiently(statement, "the loss is noticed")
 
     async def sleep(self, database: Database) -> None:
         async with database.statement() as connection:
             await connection.execute(text("SELECT pg_sleep(30)"))
 
-    async def test_by_an_order_of_the_server_committed_nothing(
-        self, database: Database, query: Query, eventually: Eventually
-    ) -> None:
+    async def test_by_an_order_of_the_server_committed_nothing(self, database: Database, query: Query) -> None:
         statement = asyncio.create_task(self.sleep(database))
-        await eventually(lambda: query(f"{OTHERS} AND wait_event = 'PgSleep'"))
+        await until(lambda: query(f"{OTHERS} AND wait_event = 'PgSleep'"), "the statement runs, and is ended")
         with pytest.raises(NotCommitted):
-            await statement
+            await patiently(statement, "the loss is noticed")
 
     async def test_a_read_is_repeated(
         self,
         catalogue: Catalogue,
         actor: UUID,
         query: Query,
-        eventually: Eventually,
         database: Database,
         statements_of: StatementsOf,
     ) -> None:
@@ -125,8 +126,12 @@ class TestAConnectionThatIsLost:
         query("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
         with statements_of(database) as statements:
             reading = asyncio.create_task(catalogue.get(book.id))
-            await eventually(lambda: query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"))
-            await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            [[ended, _]] = await until(
+                lambda: query("SELECT pid, pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"),
+                "the read waits for its lock, and is ended",
+            )
+            again = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid <> %s"
+            await until(lambda: query(again, (ended,)), "it waits once more")
             query("COMMIT")
             assert await reading == book
         assert len([statement for statement in statements if "FROM books" in statement]) == 2
@@ -137,10 +142,10 @@ class TestAConnectionThatIsLost:
         migrated_on_own: str,
         actor: UUID,
         statements_of: StatementsOf,
-        eventually: Eventually,
     ) -> None:
         database = Database.open(migrated_on_own)
-        catalogue = Catalogue(database, NoCache(), OutboxBell(database))
+        bell = OutboxBell(database)
+        catalogue = Catalogue(database, NoCache(), bell)
         book = await catalogue.add(a_draft(), actor)
         blocker = Database.open(migrated_on_own)
         async with blocker.statement() as connection:
@@ -148,13 +153,14 @@ class TestAConnectionThatIsLost:
             await connection.execute(text("SELECT * FROM books FOR UPDATE"))
             with statements_of(database) as statements:
                 change = asyncio.create_task(catalogue.change(book.id, Change(title="Emma"), actor))
-                await eventually(lambda: len(statements) == 1)
-                await asyncio.sleep(0.2)
+                waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                await until(lambda: connection.scalar(waiting), "the change waits for its lock")
                 own_postgresql.kill()
                 with pytest.raises(ConnectionLost):
-                    await change
+                    await patiently(change, "the loss is noticed")
                 assert len(statements) == 1
             await connection.invalidate()
+        await bell.close()
         await database.close()
         await blocker.close()
 
@@ -172,27 +178,41 @@ class TestADatabaseThatHasTooMuchToDo:
         await database.close()
 
     async def test_a_statement_that_takes_too_long_is_given_up(self, impatient: Database) -> None:
-        began = time.monotonic()
-        with pytest.raises(DatabaseOverloaded):
+        async def sleep() -> None:
             async with impatient.statement() as connection:
-                await connection.execute(text("SELECT pg_sleep(10)"))
-        assert time.monotonic() - began < 2
+                await connection.execute(text("SELECT pg_sleep(3600)"))
+
+        with pytest.raises(DatabaseOverloaded):
+            await patiently(sleep(), "it is given up")
 
     async def test_a_wait_for_a_connection_that_takes_too_long_is_given_up(self, impatient: Database) -> None:
         async with impatient.statement():
             with pytest.raises(DatabaseOverloaded, match="too much to do just now"):
+                await patiently(impatient.ping(), "it is given up")
+
+        async def answers() -> bool:
+            with suppress(DatabaseOverloaded):  # as it may be on a slow machine
                 await impatient.ping()
-        await impatient.ping()
+                return True
+            return False
+
+        await until(answers, "a statement has its turn")
 
     async def test_neither_is_repeated(
-        self, impatient: Database, bell: OutboxBell, actor: UUID, statements_of: StatementsOf, query: Query
+        self,
+        impatient: Database,
+        catalogue: Catalogue,
+        bell: OutboxBell,
+        actor: UUID,
+        statements_of: StatementsOf,
+        query: Query,
     ) -> None:
-        catalogue = Catalogue(impatient, NoCache(), bell)
         book = await catalogue.add(a_draft(), actor)
+        hurried = Catalogue(impatient, NoCache(), bell)
         query("BEGIN")
         query("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
         with statements_of(impatient) as statements:
-            for call in (catalogue.get(book.id), catalogue.page(), catalogue.remove(book.id, actor)):
+            for call in (hurried.get(book.id), hurried.page(), hurried.remove(book.id, actor)):
                 with pytest.raises(DatabaseOverloaded):
                     await call
         assert len(statements) == 3
@@ -210,6 +230,7 @@ class TestAConflictOfTransactions:
             nonlocal attempts
             attempts += 1
             async with database.transaction() as connection:
+                await connection.execute(text("SET LOCAL deadlock_timeout = '50ms'"))
                 statement = text("UPDATE books SET title = 'Emma' WHERE id = :book_id")
                 await connection.execute(statement, {"book_id": first})
                 if attempts <= 2:

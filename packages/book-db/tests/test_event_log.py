@@ -10,6 +10,7 @@ from book_db.database import Database
 from book_db.event_log import _RECORD, Entry, EventLog, Interest, Stretch, _json_of
 from psycopg.errors import IntegrityError
 from support.data_layer import Query
+from support.waiting import until
 
 
 def an_entry(event_id: UUID | None = None, kind: str = "created", version: int = 1, title: str = "Emma") -> Entry:
@@ -96,13 +97,13 @@ class TestRecord:
 
 class TestTheOrder:
     async def test_a_lower_position_is_never_seen_after_a_higher_one(
-        self, event_log: EventLog, database: Database
+        self, event_log: EventLog, database: Database, query: Query
     ) -> None:
         # The slow recorder has drawn its number, and has not committed: the quick one waits for it.
         async with database.transaction() as slow:
             await slow.exec_driver_sql(_RECORD, {"entries": _json_of([an_entry()])})
             quick = asyncio.create_task(event_log.record([an_entry()]))
-            await asyncio.sleep(0.2)
+            await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "the quick one waits")
             assert await event_log.newest() == 0
             assert not quick.done()
         await quick

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from book_db.outbox import OutboxBell
 from book_db.tables import Base
 from sqlalchemy import create_engine, text
 from support.postgresql import PostgreSQLServer
+from support.waiting import PATIENCE
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config("postgresql://")).walk_revisions()][::-1]
 
@@ -104,8 +106,8 @@ def contents_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 class TestUpAndDown:
     def test_each_migration_climbs_and_leaves_no_trace_when_it_is_taken_back(self, empty_database_url: str) -> None:
+        structure = structure_of(empty_database_url)
         for before, revision in zip(["base", *REVISIONS], REVISIONS, strict=False):
-            structure = structure_of(empty_database_url)
             migrations.upgrade(empty_database_url, revision)
             climbed = structure_of(empty_database_url)
             assert climbed != structure
@@ -113,6 +115,7 @@ class TestUpAndDown:
             assert structure_of(empty_database_url) == structure
             migrations.upgrade(empty_database_url, revision)
             assert structure_of(empty_database_url) == climbed
+            structure = climbed
 
     def test_all_the_way_down_nothing_is_left(self, empty_database_url: str) -> None:
         migrations.upgrade(empty_database_url)
@@ -182,7 +185,13 @@ class TestSeveralAtOnce:
     ) -> None:
         command = [sys.executable, "-m", "book_db.cli", "upgrade"]
         environment = {**os.environ, "DATABASE_URL": empty_database_url}
-        climbing = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-        said = [process.communicate(timeout=60)[1] for process in climbing]
-        assert [process.returncode for process in climbing] == [0, 0, 0], said
+
+        def climb(_: int) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
+
+        with ThreadPoolExecutor(3) as climbers:
+            climbed = list(climbers.map(climb, range(3)))
+        assert [each.returncode for each in climbed] == [0, 0, 0], [each.stderr for each in climbed]
         assert structure_of(empty_database_url) == structure_of(postgresql.url_of(migrated_template))

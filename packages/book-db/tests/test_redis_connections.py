@@ -7,9 +7,11 @@ import pytest
 import uvloop
 from book_db.cache import Missed, RedisCache
 from book_db.redis_connections import open_redis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from support.proxy import Proxy
 from support.redis import RedisServer
+from support.waiting import PATIENCE, until
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -18,9 +20,11 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
         yield runner
 
 
-async def reset_by(proxy: Proxy) -> None:
+async def reset_by(proxy: Proxy, client: Redis) -> None:
+    [connection] = client.connection_pool._available_connections
+    assert connection._writer
     proxy.drop()
-    await asyncio.sleep(0.05)
+    await until(connection._writer.is_closing, "the connection is reset")
 
 
 class TestAConnectionThatWasResetWhileNobodyUsedIt:
@@ -28,10 +32,10 @@ class TestAConnectionThatWasResetWhileNobodyUsedIt:
         async def use_it() -> None:
             async with (
                 Proxy(empty_redis.port) as proxy,
-                open_redis(f"redis://127.0.0.1:{proxy.port}", timeout=2) as client,
+                open_redis(f"redis://127.0.0.1:{proxy.port}", timeout=PATIENCE) as client,
             ):
                 await client.ping()
-                await reset_by(proxy)
+                await reset_by(proxy, client)
                 with pytest.raises(RedisError):
                     await client.ping()
                 assert await client.ping()
@@ -41,9 +45,9 @@ class TestAConnectionThatWasResetWhileNobodyUsedIt:
     def test_is_a_miss_of_the_cache(self, empty_redis: RedisServer, runner: asyncio.Runner) -> None:
         async def use_it() -> None:
             async with Proxy(empty_redis.port) as proxy:
-                cache = RedisCache.open(f"redis://127.0.0.1:{proxy.port}", timeout=2)
+                cache = RedisCache.open(f"redis://127.0.0.1:{proxy.port}", timeout=PATIENCE)
                 assert await cache.get([1]) == {1: Missed(asked=True)}
-                await reset_by(proxy)
+                await reset_by(proxy, cache._redis)
                 assert await cache.get([1]) == {1: Missed(asked=False)}
                 await cache.close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import LiteralString
 from uuid import UUID
@@ -26,14 +26,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.data_layer import Eventually, StatementsOf, a_draft
+from support.data_layer import StatementsOf, a_draft, statements_sent_to
 from support.ports import free_port
 from support.postgresql import PostgreSQLReplica, PostgreSQLServer
 from support.proxy import Proxy
+from support.waiting import patiently, until
 from support.workspace import Workspace
 
 OTHER_HISTORY = "it follows another database, or not yet the one that was promoted"
 IS_REPLICA = "SELECT pg_is_in_recovery()"
+
+AN_HOUR = 3_600
+"""Seconds, in which no test ends by itself."""
+
+HELD = (
+    "SELECT pg_is_in_recovery() FROM pg_advisory_xact_lock(0)",
+    "SELECT pg_is_in_recovery() FROM pg_advisory_xact_lock(1)",
+)
+"""Statements that wait on the replica as long as somebody holds these locks there, and on the primary do not."""
 
 
 def _available() -> float | None:
@@ -44,24 +54,45 @@ def _reads(server: str) -> float:
     return REGISTRY.get_sample_value("colophon_replica_reads_total", {"answered_by": server}) or 0
 
 
-@pytest.fixture(scope="module")
-def primary(workspace: Workspace) -> Iterator[PostgreSQLServer]:
-    """One that keeps a write-ahead log for others to follow."""
-    with PostgreSQLServer(workspace, settings=()) as server:
+@contextmanager
+def a_primary(workspace: Workspace) -> Iterator[PostgreSQLServer]:
+    """One that keeps a write-ahead log for others to follow, who try again at once when they have lost it."""
+    with PostgreSQLServer(workspace, settings=("full_page_writes=off",)) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET wal_retrieve_retry_interval = '50ms'")
+        upgrade(server.url)
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def primary(workspace: Workspace) -> Iterator[PostgreSQLServer]:
+    with a_primary(workspace) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def follower(primary: PostgreSQLServer) -> Iterator[PostgreSQLReplica]:
     with primary.replica() as server:
         yield server
 
 
 @pytest.fixture
+def another(workspace: Workspace) -> Iterator[PostgreSQLServer]:
+    """A primary that is a stranger to the other one."""
+    with a_primary(workspace) as server:
+        yield server
+
+
+@pytest.fixture
+def follower_of_another(another: PostgreSQLServer) -> Iterator[PostgreSQLReplica]:
+    with another.replica() as server:
+        yield server
+
+
+@pytest.fixture
 def name(primary: PostgreSQLServer) -> Iterator[str]:
     """That of a database of the test's own, on both servers soon."""
-    name = primary.create_database()
-    upgrade(primary.url_of(name))
+    name = primary.create_database(template="postgres")
     yield name
     primary.drop_database(name)
 
@@ -77,17 +108,47 @@ async def database(primary: PostgreSQLServer, name: str) -> AsyncIterator[Databa
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the replica twenty times a second; and however busy the machine is, it comes as far in time."""
     monkeypatch.setattr(replica_module, "_LOOK_EVERY", 0.05)
-    monkeypatch.setattr(replica_module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(replica_module, "_LOOK_TIMEOUT", AN_HOUR)
+    monkeypatch.setattr(replica_module, "_PATIENCE", AN_HOUR)
+
+
+async def until_it_is_read() -> None:
+    await until(lambda: _available() == 1, "the replica is read")
+
+
+async def until_it_is_left() -> None:
+    await until(lambda: _available() == 0, "the replica is left")
+
+
+async def until_it_was_looked_at(database: Database) -> None:
+    """From now on, from the beginning to the end."""
+    with statements_sent_to(database) as statements:
+        await until(lambda: statements.count(replica_module._WRITTEN) > 2, "the replica was looked at")
 
 
 @pytest.fixture
 async def reads(
-    database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+    database: Database, follower: PostgreSQLReplica, name: str, quickly: None
 ) -> AsyncIterator[ReplicaReads]:
     """When the replica is read."""
-    async with ReplicaReads.open(follower.url_of(name), database) as reads:
-        await eventually(lambda: _available() == 1)
+    async with ReplicaReads.open(follower.url_of(name), database, statement_timeout=AN_HOUR) as reads:
+        await until_it_is_read()
         yield reads
+
+
+@pytest.fixture
+def holder(reads: ReplicaReads, follower: PostgreSQLReplica, name: str) -> Iterator[psycopg.Connection]:
+    """On the replica, where it holds the locks."""
+    with psycopg.connect(follower.url_of(name), autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(0), pg_advisory_lock(1)")
+        yield connection
+
+
+def waiting(holder: psycopg.Connection) -> list[tuple[int, int]]:
+    """Those who wait for a lock: their backends, and for which."""
+    return holder.execute(
+        "SELECT pid, CAST(objid AS integer) FROM pg_locks WHERE NOT granted ORDER BY objid"
+    ).fetchall()
 
 
 @asynccontextmanager
@@ -166,17 +227,17 @@ class TestAReplicaThatFollows:
         reads: ReplicaReads,
         follower: PostgreSQLReplica,
         actor: UUID,
-        eventually: Eventually,
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
         with capture_logs() as logs:
-            with follower.falling_behind():
+            with follower.falling_behind(), pytest.MonkeyPatch.context() as briefly:
+                briefly.setattr(replica_module, "_PATIENCE", 0.02)
                 for number in range(3):
                     book = await catalogue.change(book.id, Change(title=f"Draft {number}"), actor)
                     assert await catalogue.get(book.id) == book
-                assert _available() == 0
+                await until_it_is_left()
                 assert not await is_by_replica(reads)
-            await eventually(lambda: _available() == 1)
+            await until_it_is_read()
         assert await is_by_replica(reads)
         assert await catalogue.get(book.id) == book
         assert [(entry["event"], entry.get("reason")) for entry in logs] == [
@@ -191,70 +252,77 @@ class TestAReplicaThatIsAway:
         with capture_logs() as logs:
             async with ReplicaReads.open(url, database) as reads:
                 assert not await is_by_replica(reads)
-                await asyncio.sleep(0.5)
+                await until(lambda: logs, "it is noticed")
                 assert not await is_by_replica(reads)
         [complaint] = logs
         assert complaint["event"] == "the primary is read in place of the replica"
         assert "secret" not in str(complaint)
+
+    async def test_that_hangs_is_left_with_all_that_it_was_asked(
+        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None
+    ) -> None:
+        async with Proxy(follower.port) as network:
+            url = follower.url_of(name).replace(f":{follower.port}/", f":{network.port}/")
+            async with ReplicaReads.open(url, database) as reads:
+                await until_it_is_read()
+                assert await is_by_replica(reads)
+                with pytest.MonkeyPatch.context() as briefly:
+                    briefly.setattr(replica_module, "_LOOK_TIMEOUT", 0.3)
+                    await until_it_was_looked_at(database)
+                    network.black_hole()
+                    asking = [asyncio.create_task(is_by_replica(reads)) for _ in range(3)]
+                    assert await patiently(asyncio.gather(*asking), "it is left") == [False] * 3
+                assert await patiently(is_by_replica(reads), "the primary is asked") is False
+                await network.heal()
+                await until_it_is_read()
+                assert await is_by_replica(reads)
+
+    async def test_is_left_when_it_never_was_one(
+        self, database: Database, primary: PostgreSQLServer, name: str, quickly: None
+    ) -> None:
+        with capture_logs() as logs:
+            async with ReplicaReads.open(primary.url_of(name), database) as reads:
+                await until(lambda: logs, "it is noticed")
+                assert not await is_by_replica(reads)
+        assert [entry["reason"] for entry in logs] == ["it is no replica"]
+
+
+class TestAReplicaThatEnds:
+    @pytest.fixture
+    def follower(self, primary: PostgreSQLServer) -> Iterator[PostgreSQLReplica]:
+        """For one test alone."""
+        with primary.replica() as server:
+            yield server
 
     async def test_that_is_killed_is_not_missed(
         self,
         reads: ReplicaReads,
         catalogue: Catalogue,
         follower: PostgreSQLReplica,
+        holder: psycopg.Connection,
         actor: UUID,
-        eventually: Eventually,
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
-        asking = [asyncio.create_task(reads.fetch("SELECT 1 FROM pg_sleep(0.2)", {})) for _ in range(3)]
-        await asyncio.sleep(0.1)
+        asking = [asyncio.create_task(reads.fetch(HELD[0], {})) for _ in range(3)]
+        await until(lambda: len(waiting(holder)) == 3, "the replica is asked")
         follower.kill()
-        assert await asyncio.gather(*asking) == [[(1,)]] * 3
+        assert await patiently(asyncio.gather(*asking), "they are answered") == [[(False,)]] * 3
         for _ in range(5):
             assert await catalogue.get(book.id) == book
         assert not await is_by_replica(reads)
+        await until_it_is_left()
         follower.start()
-        await eventually(lambda: _available() == 1)
+        await until_it_is_read()
         assert await is_by_replica(reads)
 
-    async def test_that_hangs_is_left_with_all_that_it_was_asked(
-        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
-    ) -> None:
-        async with Proxy(follower.port) as network:
-            url = follower.url_of(name).replace(f":{follower.port}/", f":{network.port}/")
-            async with ReplicaReads.open(url, database) as reads:
-                await eventually(lambda: _available() == 1)
-                assert await is_by_replica(reads)
-                network.black_hole()
-                asking = [asyncio.create_task(is_by_replica(reads)) for _ in range(3)]
-                assert await asyncio.wait_for(asyncio.gather(*asking), 10) == [False] * 3
-                assert await asyncio.wait_for(is_by_replica(reads), 0.5) is False
-                await network.heal()
-                await eventually(lambda: _available() == 1, 15)
-                assert await is_by_replica(reads)
-
     async def test_that_was_promoted_is_a_replica_no_more(
-        self,
-        reads: ReplicaReads,
-        catalogue: Catalogue,
-        follower: PostgreSQLReplica,
-        actor: UUID,
-        eventually: Eventually,
+        self, reads: ReplicaReads, catalogue: Catalogue, follower: PostgreSQLReplica, actor: UUID
     ) -> None:
         follower.promote()
-        await eventually(lambda: _available() == 0)
+        await until_it_is_left()
         book = await catalogue.add(a_draft(), actor)
         assert await catalogue.get(book.id) == book
         assert not await is_by_replica(reads)
-
-    async def test_is_left_when_it_never_was_one(
-        self, database: Database, primary: PostgreSQLServer, name: str, quickly: None, eventually: Eventually
-    ) -> None:
-        with capture_logs() as logs:
-            async with ReplicaReads.open(primary.url_of(name), database) as reads:
-                await eventually(lambda: logs)
-                assert not await is_by_replica(reads)
-        assert [entry["reason"] for entry in logs] == ["it is no replica"]
 
 
 class TestAServerOfAnotherHistory:
@@ -262,37 +330,37 @@ class TestAServerOfAnotherHistory:
 
     async def test_a_replica_of_another_database_is_not_read(
         self,
-        workspace: Workspace,
         primary: PostgreSQLServer,
+        another: PostgreSQLServer,
+        follower_of_another: PostgreSQLReplica,
         database: Database,
         quickly: None,
         actor: UUID,
-        eventually: Eventually,
     ) -> None:
-        with PostgreSQLServer(workspace, settings=()) as another:
-            upgrade(another.url)
-            with psycopg.connect(another.url, autocommit=True) as ahead, psycopg.connect(primary.url) as ours:
-                while _flushed(ahead) < 2 * _flushed(ours):
-                    ahead.execute("SELECT pg_logical_emit_message(false, 'more', repeat('x', 10000000))")
-            with another.replica() as follower, capture_logs() as logs:
-                async with ReplicaReads.open(follower.url, database) as reads, a_catalogue(database, reads) as books:
-                    await eventually(lambda: logs)
-                    book = await books.add(a_draft(), actor)
-                    assert await books.get(book.id) == book
-                    assert not await is_by_replica(reads)
+        with psycopg.connect(another.url, autocommit=True) as ahead, psycopg.connect(primary.url) as ours:
+            while _flushed(ahead) < _flushed(ours) + 10_000_000:
+                ahead.execute("SELECT pg_logical_emit_message(false, 'more', repeat('x', 10000000))")
+        with capture_logs() as logs:
+            async with (
+                ReplicaReads.open(follower_of_another.url, database) as reads,
+                a_catalogue(database, reads) as books,
+            ):
+                await until(lambda: logs, "it is noticed")
+                book = await books.add(a_draft(), actor)
+                assert await books.get(book.id) == book
+                assert not await is_by_replica(reads)
         assert [entry["reason"] for entry in logs] == [OTHER_HISTORY]
 
     async def test_one_that_has_what_the_promoted_one_never_got_is_not_read(
-        self, workspace: Workspace, quickly: None, actor: UUID, eventually: Eventually
+        self, workspace: Workspace, quickly: None, actor: UUID
     ) -> None:
-        with PostgreSQLServer(workspace, settings=()) as first, first.replica() as heir, first.replica() as left:
-            upgrade(first.url)
+        with a_primary(workspace) as first, first.replica() as heir, first.replica() as left:
             with psycopg.connect(first.url, autocommit=True) as old, psycopg.connect(heir.url) as new:
-                await eventually(lambda: _replayed(new) >= _flushed(old))
+                await until(lambda: _replayed(new) >= _flushed(old), "it has come as far")
             heir.stop()
             with psycopg.connect(first.url, autocommit=True) as old, psycopg.connect(left.url) as new:
                 old.execute("SELECT pg_logical_emit_message(false, 'lost', repeat('x', 1000000))")
-                await eventually(lambda: _replayed(new) >= _flushed(old))
+                await until(lambda: _replayed(new) >= _flushed(old), "it has come as far")
             first.kill()
             heir.start()
             heir.promote()
@@ -300,7 +368,7 @@ class TestAServerOfAnotherHistory:
             try:
                 with capture_logs() as logs:
                     async with ReplicaReads.open(left.url, database) as reads, a_catalogue(database, reads) as books:
-                        await eventually(lambda: logs)
+                        await until(lambda: logs, "it is noticed")
                         book = await books.add(a_draft(), actor)
                         assert await books.get(book.id) == book
                         assert not await is_by_replica(reads)
@@ -331,35 +399,33 @@ class TestAReplicaThatAnswersWrongly:
         database: Database,
         name: str,
         quickly: None,
-        eventually: Eventually,
     ) -> None:
         with psycopg.connect(primary.url, autocommit=True) as connection:
             connection.execute("CREATE ROLE stranger LOGIN PASSWORD 'secret'")
         with psycopg.connect(follower.url, autocommit=True) as connection:
-            await eventually(lambda: connection.execute("SELECT FROM pg_roles WHERE rolname = 'stranger'").rowcount)
+            role = "SELECT FROM pg_roles WHERE rolname = 'stranger'"
+            await until(lambda: connection.execute(role).rowcount, "the replica knows the role")
         url = f"postgresql://stranger:secret@127.0.0.1:{follower.port}/{name}"
         with capture_logs() as logs:
             async with ReplicaReads.open(url, database) as reads, a_catalogue(database, reads) as books:
-                await eventually(lambda: logs)
+                await until(lambda: logs, "it is noticed")
                 assert (await books.page()).books == []
         [complaint] = logs
         assert "permission denied" in complaint["reason"]
 
     async def test_a_statement_that_fails_there_alone_is_the_primary_s_and_nobody_else_s_is(
-        self, reads: ReplicaReads, follower: PostgreSQLReplica, name: str
+        self, reads: ReplicaReads, holder: psycopg.Connection
     ) -> None:
         """Such as one that kept the replica from following."""
         with capture_logs() as logs:
-            beside = asyncio.create_task(reads.fetch("SELECT pg_is_in_recovery() FROM pg_sleep(2)", {}))
-            ended = asyncio.create_task(reads.fetch("SELECT pg_is_in_recovery() FROM pg_sleep(1.5)", {}))
-            await asyncio.sleep(0.1)
-            with psycopg.connect(follower.url_of(name), autocommit=True) as connection:
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.5)'"
-                    " AND pid <> pg_backend_pid()"
-                )
-            assert await ended == [(False,)]
-            assert await beside == [(True,)]
+            ended, beside = (asyncio.create_task(reads.fetch(statement, {})) for statement in HELD)
+            await until(lambda: len(waiting(holder)) == 2, "the replica is asked both")
+            [(backend, _), _] = waiting(holder)
+            holder.execute("SELECT pg_terminate_backend(%s)", (backend,))
+            assert await patiently(ended, "the primary has answered") == [(False,)]
+            assert not beside.done()
+            holder.execute("SELECT pg_advisory_unlock_all()")
+            assert await patiently(beside, "the replica has answered") == [(True,)]
         assert logs == []
         assert await is_by_replica(reads)
 
@@ -371,72 +437,74 @@ class TestAReplicaThatAnswersWrongly:
 
 class TestAReader:
     async def test_that_gives_up_leaves_no_statement_behind(
-        self, reads: ReplicaReads, follower: PostgreSQLReplica, name: str, eventually: Eventually
+        self, reads: ReplicaReads, holder: psycopg.Connection
     ) -> None:
-        def sleeping() -> int:
-            with psycopg.connect(follower.url_of(name)) as connection:
-                return _number(
-                    connection,
-                    "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)'",
-                )
-
-        reading = asyncio.create_task(reads.fetch("SELECT pg_sleep(60)", {}))
-        await eventually(lambda: sleeping() == 1)
+        reading = asyncio.create_task(reads.fetch(HELD[0], {}))
+        await until(lambda: waiting(holder), "the replica is asked")
         reading.cancel()
-        await eventually(lambda: sleeping() == 0)
+        await until(lambda: not waiting(holder), "the statement has ended")
         assert await is_by_replica(reads)
 
     async def test_is_told_of_a_statement_that_takes_too_long_and_the_primary_is_spared_it(
-        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+        self,
+        database: Database,
+        follower: PostgreSQLReplica,
+        name: str,
+        quickly: None,
+        monkeypatch: pytest.MonkeyPatch,
+        statements_of: StatementsOf,
     ) -> None:
-        async with ReplicaReads.open(follower.url_of(name), database, statement_timeout=0.3) as reads:
-            await eventually(lambda: _available() == 1)
-            with pytest.raises(DatabaseOverloaded):
-                await reads.fetch("SELECT pg_sleep(60)", {})
+        url = follower.url_of(name)
+        patient = Database.open(url)
+        async with ReplicaReads.open(url, database, statement_timeout=0.3) as reads:
+            # Those who read have little time, and not who looks, which might take longer on a machine that is busy.
+            monkeypatch.setattr(reads, "_lookout", patient)
+            await until_it_is_read()
+            with statements_of(database) as statements, pytest.raises(DatabaseOverloaded):
+                await patiently(reads.fetch("SELECT pg_sleep(3600)", {}), "it is told")
+            assert set(statements) == {replica_module._WRITTEN}
             assert _available() == 1
+        await patient.close()
 
     async def test_is_told_that_the_primary_is_away(
-        self, workspace: Workspace, quickly: None, eventually: Eventually
+        self, another: PostgreSQLServer, follower_of_another: PostgreSQLReplica, quickly: None
     ) -> None:
         """Nobody knows then what was written last."""
-        async with AsyncExitStack() as closing:
-            alone = closing.enter_context(PostgreSQLServer(workspace, settings=()))
-            follower = closing.enter_context(alone.replica())
-            upgrade(alone.url)
-            database = Database.open(alone.url)
-            closing.push_async_callback(database.close)
-            async with ReplicaReads.open(follower.url, database) as reads:
-                await eventually(lambda: _available() == 1)
-                assert await is_by_replica(reads)
-                alone.kill()
-                with pytest.raises(DatabaseUnavailable):
-                    await reads.fetch(IS_REPLICA, {})
-                alone.start()
-                async with asyncio.timeout(15):
-                    # Until the replica has found the primary again, it is behind.
-                    while not await is_by_replica(reads):
-                        await asyncio.sleep(0.05)
+        database = Database.open(another.url)
+        async with ReplicaReads.open(follower_of_another.url, database) as reads:
+            await until_it_is_read()
+            assert await is_by_replica(reads)
+            another.kill()
+            with pytest.raises(DatabaseUnavailable):
+                await reads.fetch(IS_REPLICA, {})
+            another.start()
+            # Until the replica has found the primary again, it is behind.
+            await until(lambda: is_by_replica(reads), "the replica is read again")
+        await database.close()
 
     async def test_that_takes_all_connections_does_not_make_the_replica_look_dead(
-        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+        self, database: Database, follower: PostgreSQLReplica, name: str, quickly: None, holder: psycopg.Connection
     ) -> None:
         async with ReplicaReads.open(follower.url_of(name), database, pool_size=1) as reads:
-            await eventually(lambda: _available() == 1)
-            [[is_replica, _]] = await reads.fetch("SELECT pg_is_in_recovery(), pg_sleep(0.5)", {})
-            assert is_replica
+            await until_it_is_read()
+            reading = asyncio.create_task(reads.fetch(HELD[0], {}))
+            await until(lambda: waiting(holder), "the replica is asked")
+            await until_it_was_looked_at(database)
             assert _available() == 1
+            holder.execute("SELECT pg_advisory_unlock_all()")
+            assert await patiently(reading, "the replica has answered") == [(True,)]
 
 
 class TestAStoreWithAReplica:
     async def test_reads_books_there_and_leaves_no_task_behind(
-        self, primary: PostgreSQLServer, follower: PostgreSQLReplica, name: str, quickly: None, eventually: Eventually
+        self, primary: PostgreSQLServer, follower: PostgreSQLReplica, name: str, quickly: None
     ) -> None:
         before = asyncio.all_tasks()
         key = Ed25519PrivateKey.generate().public_key()
         verifier = TokenVerifier(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         settings = load(StoreSettings, database_url=primary.url_of(name), database_replica_url=follower.url_of(name))
         async with open_store(settings, verifier, name="a-test") as store:
-            await eventually(lambda: _available() == 1)
+            await until_it_is_read()
             by_replica = _reads("replica")
             assert (await store.catalogue.page()).books == []
             with pytest.raises(BookNotFound):
@@ -445,7 +513,7 @@ class TestAStoreWithAReplica:
         assert asyncio.all_tasks() == before
         for server in (primary, follower):
             with psycopg.connect(server.url_of(name), autocommit=True) as connection:
-                await eventually(partial(_is_left_alone, connection))
+                await until(partial(_is_left_alone, connection), "every connection is closed")
 
 
 def _is_left_alone(connection: psycopg.Connection) -> bool:

@@ -13,7 +13,8 @@ from book_runtime.tokens import TokenVerifier
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from redis.asyncio import Redis
-from support.data_layer import Eventually, Query, a_draft
+from support.data_layer import Query, a_draft
+from support.waiting import until
 
 
 @pytest.fixture
@@ -27,14 +28,17 @@ class TestOpenStore:
         self, database_url: str, redis_url: str, verifier: TokenVerifier, actor: UUID
     ) -> None:
         settings = load(StoreSettings, database_url=database_url, redis_url=redis_url)
-        async with open_store(settings, verifier, name="a-test") as store:
+        async with Redis.from_url(redis_url) as client, open_store(settings, verifier, name="a-test") as store:
             book = await store.catalogue.add(a_draft(), actor)
-            assert await store.catalogue.get(book.id) == book
-        async with Redis.from_url(redis_url) as client:
-            assert await client.exists(f"colophon:book:{book.id}")
+
+            async def is_cached() -> bool:
+                assert await store.catalogue.get(book.id) == book
+                return bool(await client.exists(f"colophon:book:{book.id}"))
+
+            await until(is_cached, "what was read is in Redis")
 
     async def test_closes_when_the_last_write_is_done(
-        self, database_url: str, verifier: TokenVerifier, actor: UUID, query: Query, eventually: Eventually
+        self, database_url: str, verifier: TokenVerifier, actor: UUID, query: Query
     ) -> None:
         """A caller gave up, and the process is told to stop."""
         settings = load(StoreSettings, database_url=database_url)
@@ -43,13 +47,13 @@ class TestOpenStore:
             query("BEGIN")
             query("SELECT * FROM books FOR UPDATE")
             change = asyncio.create_task(store.catalogue.change(book.id, Change(title="Emma"), actor))
-            await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for its lock")
             change.cancel()
-            asyncio.get_running_loop().call_later(0.2, query, "COMMIT")
+            asyncio.get_running_loop().call_later(0.1, query, "COMMIT")
         assert query("SELECT title FROM books") == [("Emma",)]
 
     async def test_leaves_no_connection_and_no_task(
-        self, database_url: str, redis_url: str, verifier: TokenVerifier, query: Query, eventually: Eventually
+        self, database_url: str, redis_url: str, verifier: TokenVerifier, query: Query
     ) -> None:
         before = asyncio.all_tasks()
         settings = load(StoreSettings, database_url=database_url, redis_url=redis_url)
@@ -58,7 +62,7 @@ class TestOpenStore:
                 await store.catalogue.get(1)
         assert asyncio.all_tasks() == before
         others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        await eventually(lambda: not query(others))
+        await until(lambda: not query(others), "every connection is closed")
 
 
 class TestSettings:

@@ -2,16 +2,9 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 from book_runtime.process import loading, spare_what_is_built
-
-
-@pytest.fixture(autouse=True)
-def collected_again() -> Iterator[None]:
-    yield
-    gc.unfreeze()
 
 
 class _Thing:

@@ -14,6 +14,7 @@ import pytest
 from book_runtime.retry import Failure, retry
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import PATIENCE, patiently
 
 
 class Flaky:
@@ -193,7 +194,7 @@ class TestCancellation:
         await asyncio.sleep(0)
         task.cancel("shutting down")
         with pytest.raises(asyncio.CancelledError, match="shutting down") as caught:
-            await task
+            await patiently(task, "the pause ends")
         assert task.cancelled()
         assert caught.value.__context__ is None or not isinstance(caught.value.__context__, ConnectionError)
         assert flaky.calls == 1
@@ -548,5 +549,5 @@ class TestTypes:
     def test_mypy_sees_the_types_that_were_there_before(self, tmp_path: Path) -> None:
         checked = Path(__file__).parent / "typed" / "retry_keeps_types.py"
         command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}", str(checked)]
-        answer = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        answer = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
         assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from book_runtime.tasks import beside, end
+from support.waiting import patience
 
 
 async def wait_for_good() -> None:
@@ -14,7 +15,7 @@ async def end_slowly() -> None:
     try:
         await wait_for_good()
     finally:
-        await asyncio.sleep(60)
+        await asyncio.sleep(3_600)
 
 
 async def fail() -> None:
@@ -33,7 +34,7 @@ class TestBeside:
                 steps.append("ends")
 
         async with beside(work()):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             steps.append("block")
         assert steps == ["begins", "block", "ends"]
 
@@ -42,7 +43,7 @@ class TestBeside:
 
         async def go_on_beside_it() -> None:
             async with beside(fail()):
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
                 steps.append("block")
 
         with pytest.raises(ZeroDivisionError):
@@ -66,7 +67,8 @@ class TestBeside:
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait([task], timeout=1)
+        async with patience("the task ends"):
+            await asyncio.wait([task])
         assert task.cancelled()
 
 
@@ -84,5 +86,6 @@ class TestEnd:
             async with asyncio.timeout(0.05):
                 await end(task)
         task.cancel()
-        await asyncio.wait([task], timeout=1)
+        async with patience("the task ends"):
+            await asyncio.wait([task])
         assert task.cancelled()

@@ -160,7 +160,8 @@ class TestWhatIsNoCsv:
             rows_of(file, encoding="utf-16")
 
     def test_a_quote_that_swallows_the_file_does_not_swallow_the_memory(self, file: Path) -> None:
-        file.write_text('t\nx\n"' + "long line\n" * (LONGEST_FIELD // 10 + 1))
+        line = "long line" * 1_000 + "\n"
+        file.write_text('t\nx\n"' + line * (LONGEST_FIELD // len(line) + 1))
         with pytest.raises(UnreadableFile, match=r"starts in line 3 has a field of more than 16,777,216 characters"):
             rows_of(file)
 

@@ -1,6 +1,5 @@
 """BookCatalogue against the real service."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
@@ -10,7 +9,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from book_contracts import BookEventKind, Date
-from book_contracts.client import BookCatalogue, CatalogueClosed, Change
+from book_contracts.client import BookCatalogue, CatalogueClosed, Change, channel
 from book_contracts.errors import (
     BookNotFound,
     CatalogueError,
@@ -30,6 +29,7 @@ from grpc_api.application import serving
 from support.ports import free_port
 from support.proxy import Proxy
 from support.tokens import SignedIn
+from support.waiting import PATIENCE, patiently
 
 AddBooks = Callable[..., Awaitable[list[Book]]]
 
@@ -43,7 +43,7 @@ def an_entry(version: int, **changed: Any) -> Entry:
 
 @pytest.fixture
 async def catalogue(port: int, caller: SignedIn) -> AsyncIterator[BookCatalogue]:
-    async with BookCatalogue(f"127.0.0.1:{port}", token=caller.token) as catalogue:
+    async with BookCatalogue(f"127.0.0.1:{port}", token=caller.token, timeout=PATIENCE) as catalogue:
         yield catalogue
 
 
@@ -93,13 +93,13 @@ class TestWhatGoesWrong:
         assert {violation.field for violation in error.value.violations} == {"order_by", "filter.words"}
 
     async def test_a_token_that_is_not_good(self, port: int) -> None:
-        async with BookCatalogue(f"127.0.0.1:{port}", token="garbage") as catalogue:
+        async with BookCatalogue(f"127.0.0.1:{port}", token="garbage", timeout=PATIENCE) as catalogue:
             with pytest.raises(NotSignedIn):
                 await catalogue.get(1)
 
     async def test_a_token_that_a_newer_one_can_replace(self, port: int, caller: SignedIn, book: Book) -> None:
         tokens = iter(["expired", caller.token])
-        async with BookCatalogue(f"127.0.0.1:{port}", token=lambda: next(tokens)) as catalogue:
+        async with BookCatalogue(f"127.0.0.1:{port}", token=lambda: next(tokens), timeout=PATIENCE) as catalogue:
             assert (await catalogue.get(book.id)).title == "Middlemarch"
 
     async def test_nobody_there(self) -> None:
@@ -142,13 +142,18 @@ async def stumbling(code: grpc.StatusCode, failures: int) -> AsyncIterator[tuple
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with BookCatalogue(f"127.0.0.1:{port}") as catalogue:
+        async with BookCatalogue(f"127.0.0.1:{port}", timeout=PATIENCE) as catalogue:
             yield catalogue, service
     finally:
         await server.stop(0)
 
 
 class TestRepeating:
+    @pytest.fixture(autouse=True)
+    def _short_pauses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        (name, policy), *others = channel._OPTIONS
+        monkeypatch.setattr(channel, "_OPTIONS", ((name, str(policy).replace('"0.2s"', '"0.02s"')), *others))
+
     async def test_an_unavailable_service_is_asked_again(self) -> None:
         async with stumbling(grpc.StatusCode.UNAVAILABLE, 2) as (catalogue, service):
             await catalogue.get(1)
@@ -168,8 +173,8 @@ class TestRepeating:
 
 
 class TestWatching:
-    async def next_of(self, watch: Any, within: float = 15) -> Change:
-        change: Change = await asyncio.wait_for(anext(watch), within)
+    async def next_of(self, watch: Any) -> Change:
+        change: Change = await patiently(anext(watch), "a change is told")
         return change
 
     async def test_changes_come_as_they_happen(self, catalogue: BookCatalogue, store: Store) -> None:
@@ -189,7 +194,7 @@ class TestWatching:
 
     async def test_it_goes_on_over_a_restart_and_misses_nothing(self, store: Store, caller: SignedIn) -> None:
         port = free_port()
-        async with BookCatalogue(f"127.0.0.1:{port}", token=caller.token) as catalogue:
+        async with BookCatalogue(f"127.0.0.1:{port}", token=caller.token, timeout=PATIENCE) as catalogue:
             watch, versions = catalogue.watch(after=0), []
             for round_ in range(3):
                 async with serving(store, LocalBroker(), host="127.0.0.1", port=port):
@@ -202,7 +207,10 @@ class TestWatching:
         assert versions == [1, 2, 3, 4]
 
     async def test_it_goes_on_over_a_network_that_breaks(self, port: int, store: Store, caller: SignedIn) -> None:
-        async with Proxy(port) as network, BookCatalogue(f"127.0.0.1:{network.port}", token=caller.token) as catalogue:
+        async with (
+            Proxy(port) as network,
+            BookCatalogue(f"127.0.0.1:{network.port}", token=caller.token, timeout=PATIENCE) as catalogue,
+        ):
             watch, versions = catalogue.watch(after=0), []
             for round_ in range(5):
                 await store.event_log.record([an_entry(round_ * 2 + 1)])
@@ -221,7 +229,9 @@ class TestReplicas:
             serving(store, LocalBroker(), host="127.0.0.1", port=0) as other,
             Proxy(one) as to_one,
             Proxy(other) as to_other,
-            BookCatalogue(f"ipv4:127.0.0.1:{to_one.port},127.0.0.1:{to_other.port}", token=caller.token) as catalogue,
+            BookCatalogue(
+                f"ipv4:127.0.0.1:{to_one.port},127.0.0.1:{to_other.port}", token=caller.token, timeout=PATIENCE
+            ) as catalogue,
         ):
             for network in (to_one, to_other):
                 network.refuse()

@@ -1,6 +1,7 @@
 """If-Match and If-None-Match over HTTP, on a real database."""
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -167,10 +168,11 @@ class TestAWrite:
 class TestAHeaderOfManyCharacters:
     async def test_is_read_as_fast_as_any(self, client: httpx.AsyncClient, address: str) -> None:
         made_for_it = (", " * 30_000 + "x", '"1",' * 15_000 + "x", " " * 60_000 + "x", '"1"' + "\t" * 60_000 + "x")
-        async with asyncio.timeout(5):
-            for value in made_for_it:
-                answer = await client.get(address, headers=header("If-None-Match", value))
-                assert_problem(answer, 400, "malformed-header")
+        began = time.process_time()
+        for value in made_for_it:
+            answer = await client.get(address, headers=header("If-None-Match", value))
+            assert_problem(answer, 400, "malformed-header")
+        assert time.process_time() - began < 5
 
 
 class TestRequireIfMatch:

@@ -5,20 +5,17 @@ from typing import Any
 
 import httpx
 import pytest
-from argon2.profiles import CHEAPEST
 from book_runtime.settings import load
 from fastapi import FastAPI
 from rest_api.settings import RestSettings
-from rest_api.users import passwords
 from rest_api.users.parts import UserParts
 from support.operations import Operation, operations_of
 from support.people import Person
 
 
 @pytest.fixture(autouse=True)
-def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argon2 in a millisecond."""
-    monkeypatch.setattr(passwords, "COST", CHEAPEST)
+def _quick_hashing(quick_hashing: None) -> None:
+    """For all of them."""
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """The relay is well for as long as it goes round, whatever it goes round for."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -17,10 +17,13 @@ from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from prometheus_client import REGISTRY
 from rest_api.probe import HEARTBEAT
-from rest_api.relay import pulse
+from rest_api.relay import pulse, relay
 from rest_api.relay.relay import Relay
+from support.waiting import patience, patiently, until
 
 A_DRAFT = Draft("Middlemarch", "George Eliot", date(1871, 12, 1))
+EVERY = 0.01
+"""Seconds between two beats, in place of one."""
 
 
 class Broker:
@@ -32,12 +35,16 @@ class Broker:
         self.away = away
         self.refuses = refuses
         self.stuck = stuck
+        self.was_waited_for = asyncio.Event()
+        self.was_given_something = asyncio.Event()
 
     async def ready(self) -> None:
+        self.was_waited_for.set()
         if self.away:
             await asyncio.Event().wait()
 
     async def publish(self, messages: Sequence[Message]) -> None:
+        self.was_given_something.set()
         if self.stuck:
             await asyncio.Event().wait()
         if self.refuses:
@@ -55,9 +62,23 @@ async def relaying(database: Database, broker: Broker) -> AsyncIterator[None]:
             await task
 
 
+@pytest.fixture(autouse=True)
+def _quick_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "beating", partial(pulse.beating, EVERY))
+    for pause in ("_LOOK_EVERY", "_PAUSE_MIN", "_PAUSE_MAX"):
+        monkeypatch.setattr(relay, pause, EVERY)
+
+
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database.open(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def no_database() -> AsyncIterator[Database]:
+    database = Database.open("postgresql://nobody@127.0.0.1:1/nothing")
     yield database
     await database.close()
 
@@ -71,47 +92,61 @@ async def an_event_waits(database: Database) -> None:
     await bell.close()
 
 
-async def beats_on() -> bool:
-    """Whether the relay beats again within three seconds: thrice as long as it may take."""
-    await asyncio.sleep(0.2)
-    began = time.time()
-    while time.time() < began + 3:
-        if (REGISTRY.get_sample_value(HEARTBEAT) or 0) > began:
-            return True
-        await asyncio.sleep(0.05)
-    return False
+def last_beat() -> float:
+    return REGISTRY.get_sample_value(HEARTBEAT) or 0
+
+
+async def beats_on() -> None:
+    """Waits until there were more beats than are made on the way to where it would stop."""
+    async with patience("the relay beats on"):
+        for _ in range(5):
+            before = last_beat()
+            while last_beat() == before:
+                await asyncio.sleep(EVERY)
+
+
+async def beats_no_more() -> bool:
+    """Whether there is no beat in the time of many."""
+    before = last_beat()
+    await asyncio.sleep(20 * EVERY)
+    return last_beat() == before
 
 
 class TestPulse:
     async def test_a_relay_with_nothing_to_do_beats(self, database: Database) -> None:
         async with relaying(database, Broker()):
-            assert await beats_on()
+            await until(lambda: REGISTRY.get_sample_value("colophon_outbox_leading"), "the relay leads")
+            await beats_on()
 
     async def test_a_relay_beats_while_the_broker_is_away(self, database: Database) -> None:
-        async with relaying(database, Broker(away=True)):
-            assert await beats_on()
+        broker = Broker(away=True)
+        async with relaying(database, broker):
+            await patiently(broker.was_waited_for.wait(), "the relay waits for the broker")
+            await beats_on()
 
     async def test_a_relay_beats_while_the_broker_confirms_nothing(
         self, database: Database, an_event_waits: None
     ) -> None:
-        async with relaying(database, Broker(refuses=True)):
-            assert await beats_on()
+        broker = Broker(refuses=True)
+        async with relaying(database, broker):
+            await patiently(broker.was_given_something.wait(), "the relay publishes")
+            await beats_on()
 
     async def test_a_relay_that_stands_by_beats(self, database: Database) -> None:
         async with Outbox(database).lead(), relaying(database, Broker()):
-            assert await beats_on()
+            await beats_on()
 
-    async def test_a_relay_beats_while_the_database_is_away(self) -> None:
-        database = Database.open("postgresql://nobody@127.0.0.1:1/nothing")
-        async with relaying(database, Broker()):
-            assert await beats_on()
+    async def test_a_relay_beats_while_the_database_is_away(self, no_database: Database) -> None:
+        async with relaying(no_database, Broker()):
+            await beats_on()
 
     async def test_a_relay_that_is_stuck_does_not(self, database: Database, an_event_waits: None) -> None:
-        async with relaying(database, Broker(stuck=True)):
-            await asyncio.sleep(1)  # until it is stuck
-            assert not await beats_on()
+        broker = Broker(stuck=True)
+        async with relaying(database, broker):
+            await patiently(broker.was_given_something.wait(), "the relay is stuck")
+            assert await beats_no_more()
 
     async def test_a_pulse_ends_with_its_block(self) -> None:
-        async with pulse.beating(0.01):
-            assert await beats_on()
-        assert not await beats_on()
+        async with pulse.beating():
+            await beats_on()
+        assert await beats_no_more()

@@ -1,9 +1,11 @@
 """The relay between a real PostgreSQL and a real RabbitMQ."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import date
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, date, datetime
+from functools import partial
+from unittest.mock import AsyncMock, patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,11 +21,12 @@ from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Undeliverable
 from prometheus_client import REGISTRY
-from rest_api.relay import backlog, parking
+from rest_api.relay import backlog, parking, relay
 from rest_api.relay.events import _KINDS
 from rest_api.relay.relay import Relay, relay_once
 from support.proxy import Proxy
 from support.rabbitmq import RabbitMQServer
+from support.waiting import patience, until
 from typer.testing import CliRunner, Result
 
 ACTOR = UUID("8f7cbd8e-6f2a-4c59-8a3b-5a2f1a0b7d11")
@@ -39,6 +42,14 @@ TOPOLOGY = Topology(
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database.open(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def other_database(database_url: str) -> AsyncIterator[Database]:
+    """Of a second relay."""
     database = Database.open(database_url)
     yield database
     await database.close()
@@ -69,10 +80,8 @@ class Heard:
     def versions(self) -> list[tuple[int, int]]:
         return [(event.book.id, event.book.version) for event in self.events if event.book]
 
-    async def count(self, wanted: int, *, within: float = 20) -> None:
-        async with asyncio.timeout(within):
-            while len({event.id for event in self.events}) < wanted:
-                await asyncio.sleep(0.01)
+    async def count(self, wanted: int) -> None:
+        await until(lambda: len({event.id for event in self.events}) >= wanted, f"{wanted} events are heard")
 
 
 class Refusing:
@@ -104,9 +113,28 @@ async def running(work: Awaitable[None]) -> AsyncIterator[None]:
 
 
 async def none_waits(outbox: Outbox) -> None:
-    async with asyncio.timeout(10):
+    async with patience("no event waits"):
         while (await outbox.waiting())[0]:
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def attempts_of(publisher: AmqpPublisher) -> Iterator[AsyncMock]:
+    """Counts how often something is published in the block."""
+    with patch.object(publisher, "publish", AsyncMock(wraps=publisher.publish)) as attempts:
+        yield attempts
+
+
+async def tried(attempts: AsyncMock, times: int) -> None:
+    await until(lambda: attempts.await_count > times, f"the relay has tried {times} times")
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two attempts: they grow to ten times the first and no longer, as in the service."""
+    assert relay._PAUSE_MAX / relay._PAUSE_MIN == 10
+    monkeypatch.setattr(relay, "_PAUSE_MIN", 0.001)
+    monkeypatch.setattr(relay, "_PAUSE_MAX", 0.01)
 
 
 class TestRelay:
@@ -130,20 +158,22 @@ class TestRelay:
         assert heard.versions[600:] == [(books[0].id, version) for version in range(2, 8)]
         assert {event.actor for event in heard.events} == {str(ACTOR)}
 
-    async def test_a_write_is_heard_at_once(self, amqp_url: str, catalogue: Catalogue, outbox: Outbox) -> None:
+    async def test_a_write_is_heard_at_once(
+        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # It does not look by itself, and loses no lead by keeping silent: the bell wakes it.
+        monkeypatch.setattr(relay, "_LOOK_EVERY", 3_600)
+        monkeypatch.setattr(outbox, "lead", partial(outbox.lead, silence=3_600))
         heard = Heard()
         async with (
             AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
             AmqpPublisher(amqp_url, EXCHANGE) as publisher,
             running(Relay(outbox, publisher).run()),
         ):
-            await catalogue.add(A_DRAFT, ACTOR)
-            await heard.count(1)
-            await asyncio.sleep(0.1)
-            # Less than the second after which it would look by itself: the bell woke it.
-            for number in range(2, 12):
+            for number in range(1, 12):
                 await catalogue.add(A_DRAFT, ACTOR)
-                await heard.count(number, within=0.9)
+                await heard.count(number)
+                await none_waits(outbox)
 
     async def test_keeps_what_no_queue_takes(self, amqp_url: str, catalogue: Catalogue, outbox: Outbox) -> None:
         await catalogue.add(A_DRAFT, ACTOR)
@@ -165,32 +195,36 @@ class TestRelay:
         assert (await outbox.waiting())[0] == 3
 
     async def test_only_one_of_two_relays_and_the_other_takes_over(
-        self, database_url: str, amqp_url: str, catalogue: Catalogue, outbox: Outbox
+        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, other_database: Database
     ) -> None:
         heard = Heard()
-        second = Database.open(database_url)
         async with (
             AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
             AmqpPublisher(amqp_url, EXCHANGE) as publisher,
-            running(Relay(outbox, publisher).run()),
+            AsyncExitStack() as first,
         ):
+            await first.enter_async_context(running(Relay(outbox, publisher).run()))
             await catalogue.add(A_DRAFT, ACTOR)
             await heard.count(1)
-            other = asyncio.ensure_future(Relay(Outbox(second), publisher).run())
-            await catalogue.add_many([A_DRAFT] * 50, ACTOR)
-            await heard.count(51)
-            await catalogue.add_many([A_DRAFT] * 50, ACTOR)
-            await heard.count(101, within=5)
-            other.cancel()
-            await asyncio.wait([other])
-        await second.close()
+            async with running(Relay(Outbox(other_database), publisher).run()):
+                await catalogue.add_many([A_DRAFT] * 50, ACTOR)
+                await heard.count(51)
+                await none_waits(outbox)
+                await first.aclose()
+                await catalogue.add_many([A_DRAFT] * 50, ACTOR)
+                await heard.count(101)
+                await none_waits(outbox)
         assert len(heard.events) == 101, "each was published once"
 
     async def test_one_that_is_cut_off_from_the_broker_leaves_the_lead_to_another(
-        self, database_url: str, amqp_url: str, rabbitmq: RabbitMQServer, catalogue: Catalogue, outbox: Outbox
+        self,
+        amqp_url: str,
+        rabbitmq: RabbitMQServer,
+        catalogue: Catalogue,
+        outbox: Outbox,
+        other_database: Database,
     ) -> None:
         heard = Heard()
-        second = Database.open(database_url)
         async with Proxy(rabbitmq.port) as proxy:
             cut_off = amqp_url.replace(f":{rabbitmq.port}", f":{proxy.port}")
             async with (
@@ -201,51 +235,78 @@ class TestRelay:
             ):
                 await catalogue.add(A_DRAFT, ACTOR)
                 await heard.count(1)
-                async with running(Relay(Outbox(second), other_publisher).run()):
+                async with running(Relay(Outbox(other_database), other_publisher).run()):
                     proxy.refuse()
                     proxy.drop()
                     await catalogue.add_many([A_DRAFT] * 50, ACTOR)
-                    await heard.count(51, within=5)
-        await second.close()
+                    await heard.count(51)
         assert list(dict.fromkeys(heard.versions)) == [(book, 1) for book in range(1, 52)]
 
-    async def test_waits_for_a_broker_that_is_away(
+    async def test_waits_for_a_broker_that_cannot_be_reached(
+        self, amqp_url: str, rabbitmq: RabbitMQServer, catalogue: Catalogue, outbox: Outbox
+    ) -> None:
+        async with Proxy(rabbitmq.port) as proxy:
+
+            async def cut_off() -> None:
+                proxy.refuse()
+                proxy.drop()
+
+            url = amqp_url.replace(f":{rabbitmq.port}", f":{proxy.port}")
+            await waits_for_a_broker(url, cut_off, proxy.heal, catalogue, outbox)
+
+    @pytest.mark.slow
+    async def test_waits_for_a_broker_that_was_stopped(
         self, own_rabbitmq: RabbitMQServer, catalogue: Catalogue, outbox: Outbox
     ) -> None:
-        heard = Heard()
-        url = own_rabbitmq.url
-        async with (
-            AmqpConsumer(url, TOPOLOGY).consuming(heard),
-            AmqpPublisher(url, EXCHANGE) as publisher,
-            running(Relay(outbox, publisher).run()),
-        ):
-            book = await catalogue.add(A_DRAFT, ACTOR)
-            await heard.count(1)
-            await asyncio.to_thread(own_rabbitmq.stop)
-            for _ in range(20):
-                await catalogue.replace(book.id, A_DRAFT, ACTOR)
-            assert (await outbox.waiting())[0] == 20
-            await asyncio.to_thread(own_rabbitmq.start)
-            await heard.count(21, within=60)
-            await none_waits(outbox)
-        firsts = list(dict.fromkeys(heard.versions))
-        assert firsts == [(book.id, version) for version in range(1, 22)]
+        stop, start = (partial(asyncio.to_thread, act) for act in (own_rabbitmq.stop, own_rabbitmq.start))
+        await waits_for_a_broker(own_rabbitmq.url, stop, start, catalogue, outbox)
+
+
+async def waits_for_a_broker(
+    url: str,
+    go_away: Callable[[], Awaitable[None]],
+    come_back: Callable[[], Awaitable[None]],
+    catalogue: Catalogue,
+    outbox: Outbox,
+) -> None:
+    heard = Heard()
+    async with (
+        AmqpConsumer(url, TOPOLOGY).consuming(heard),
+        AmqpPublisher(url, EXCHANGE) as publisher,
+        running(Relay(outbox, publisher).run()),
+    ):
+        book = await catalogue.add(A_DRAFT, ACTOR)
+        await heard.count(1)
+        await none_waits(outbox)
+        await go_away()
+        for _ in range(20):
+            await catalogue.replace(book.id, A_DRAFT, ACTOR)
+        assert (await outbox.waiting())[0] == 20
+        await come_back()
+        await heard.count(21)
+        await none_waits(outbox)
+    firsts = list(dict.fromkeys(heard.versions))
+    assert firsts == [(book.id, version) for version in range(1, 22)]
 
 
 class TestAnEventThatNoQueueTakes:
     async def test_goes_out_as_soon_as_a_queue_is_bound(
-        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox
+        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, short_pauses: None
     ) -> None:
         heard = Heard()
-        consumer = AmqpConsumer(amqp_url, TOPOLOGY)
         await catalogue.add(A_DRAFT, ACTOR)
-        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, running(Relay(outbox, publisher).run()):
-            await asyncio.sleep(4)  # by now the relay has tried often, and pauses for as long as it ever does
-            assert (await outbox.waiting())[0] == 1
-            async with consumer.consuming(heard):
-                await consumer.ready()
-                await heard.count(1, within=2)
-                await none_waits(outbox)
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher:
+            with attempts_of(publisher) as attempts:
+                async with running(Relay(outbox, publisher).run()):
+                    # Pauses that went on growing would take an hour by now.
+                    await tried(attempts, 22)
+                    assert (await outbox.waiting())[0] == 1
+                    async with AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard):
+                        await heard.count(1)
+                        await none_waits(outbox)
+
+    def test_is_tried_again_after_a_second_at_the_latest(self) -> None:
+        assert relay._PAUSE_MAX <= 1
 
 
 class TestAnEventThatCannotBePublished:
@@ -332,9 +393,8 @@ class TestParkedEvents:
         said = (await asyncio.to_thread(command, "list")).output
         assert all(f"{event_id}  " in said for event_id in parked)
         assert said.count("too long") == 3
-        async with running(backlog.watch(outbox)), asyncio.timeout(15):
-            while REGISTRY.get_sample_value("colophon_outbox_parked") != 3:
-                await asyncio.sleep(0.01)
+        async with running(backlog.watch(outbox)):
+            await until(lambda: REGISTRY.get_sample_value("colophon_outbox_parked") == 3, "three are shown as parked")
 
     async def test_are_sent_again_in_the_order_of_their_books(
         self, parked: list[UUID], command: Callable[..., Result], outbox: Outbox
@@ -377,24 +437,31 @@ class TestParkedEvents:
 
 class TestTheBacklog:
     async def test_is_shown_with_its_age(self, catalogue: Catalogue, outbox: Outbox) -> None:
+        began = datetime.now(UTC)
         await catalogue.add_many([A_DRAFT] * 3, ACTOR)
         async with running(backlog.watch(outbox)):
-            async with asyncio.timeout(5):
-                while REGISTRY.get_sample_value("colophon_outbox_waiting") != 3:
-                    await asyncio.sleep(0.01)
-        assert 0 < (REGISTRY.get_sample_value("colophon_outbox_oldest_age_seconds") or 0) < 60
+            await until(lambda: REGISTRY.get_sample_value("colophon_outbox_waiting") == 3, "three are shown as waiting")
+        age = REGISTRY.get_sample_value("colophon_outbox_oldest_age_seconds") or 0
+        assert 0 < age <= (datetime.now(UTC) - began).total_seconds()
 
 
 class TestTrouble:
     async def test_is_said_once_and_so_is_its_end(
-        self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, capsys: pytest.CaptureFixture[str]
+        self,
+        amqp_url: str,
+        catalogue: Catalogue,
+        outbox: Outbox,
+        capsys: pytest.CaptureFixture[str],
+        short_pauses: None,
     ) -> None:
         await catalogue.add(A_DRAFT, ACTOR)
-        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, running(Relay(outbox, publisher).run()):
-            await asyncio.sleep(1)  # nobody listens yet: several attempts
-            async with AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard := Heard()):
-                await heard.count(1)
-                await none_waits(outbox)
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher:
+            with attempts_of(publisher) as attempts:
+                async with running(Relay(outbox, publisher).run()):
+                    await tried(attempts, 4)  # nobody listens yet
+                    async with AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard := Heard()):
+                        await heard.count(1)
+                        await none_waits(outbox)
         said = capsys.readouterr().out
         assert said.count("events are not confirmed") == 1
         assert said.count("relaying events again") == 1

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from argon2.profiles import CHEAPEST
 from book_runtime.settings import load
 from fastapi import FastAPI
 from rest_api.settings import RestSettings
-from rest_api.users import passwords
 from rest_api.users.parts import UserParts
 from support.mailbox import Mailbox, mail_server
 from support.people import Person
@@ -25,12 +23,6 @@ def smtp_port(mailbox: Mailbox) -> Iterator[int]:
     """Of a mail server that takes everything."""
     with mail_server(mailbox) as port:
         yield port
-
-
-@pytest.fixture
-def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argon2 in a millisecond, for what is not about how long it takes."""
-    monkeypatch.setattr(passwords, "COST", CHEAPEST)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from rest_api.users.mail import Letter, LogMailer, Post, SmtpMailer, SmtpServer
 from structlog.testing import capture_logs
 from support.mailbox import Mailbox, mail_server
 from support.ports import free_port
+from support.waiting import PATIENCE
 
 LINK = "https://books.example.org/account/reset-password#token=s3cret"
 SENDER = "Colophon <books@example.org>"
@@ -243,18 +244,19 @@ class _Refusing:
 
 
 class _Slow:
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.01) -> None:
         self.sent = 0
+        self._seconds = seconds
 
     async def send(self, _letter: Letter) -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(self._seconds)
         self.sent += 1
 
 
 class TestPost:
     async def test_lets_mails_leave_before_it_closes(self) -> None:
         mailer = _Slow()
-        async with Post(mailer) as post:
+        async with Post(mailer, patience=PATIENCE) as post:
             for _ in range(6):
                 post.post(a_letter())
             assert mailer.sent == 0
@@ -262,7 +264,7 @@ class TestPost:
 
     async def test_does_not_wait_for_ever(self) -> None:
         with capture_logs() as lines:
-            async with Post(_Slow(), patience=0.01) as post:
+            async with Post(_Slow(seconds=3_600), patience=0.01) as post:
                 post.post(a_letter())
         assert [line["event"] for line in lines] == ["a mail was not sent: the service ended first"]
 
@@ -270,7 +272,7 @@ class TestPost:
         monkeypatch.setattr(Post, "_MOST_WAITING", 2)
         mailer = _Slow()
         with capture_logs() as lines:
-            async with Post(mailer) as post:
+            async with Post(mailer, patience=PATIENCE) as post:
                 for _ in range(3):
                     post.post(a_letter())
         assert mailer.sent == 2

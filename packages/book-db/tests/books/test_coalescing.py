@@ -7,6 +7,7 @@ from contextvars import ContextVar
 
 import pytest
 from book_db.books.coalescing import Coalescer, Queue
+from support.waiting import patience
 
 
 class LookUp:
@@ -323,7 +324,7 @@ class TestTurnsWithoutAPause:
         coalescer = Coalescer(look_up, turns=10)
         look_up.let_go.set()
         loads = []
-        async with asyncio.timeout(5):
+        async with patience("somebody is looked up"):
             while not look_up.wanted:
                 loads.append(asyncio.create_task(coalescer.load("a")))
                 await asyncio.sleep(0)

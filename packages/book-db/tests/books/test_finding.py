@@ -114,7 +114,7 @@ orders = st.builds(Order, st.sampled_from(get_args(Field)), st.booleans())
 
 
 class TestPagingThroughASelection:
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
     @given(selection=selections, order=orders, size=st.integers(1, 12))
     async def test_gives_each_book_that_meets_it_once_and_in_order(
         self, shelf: Catalogue, selection: Selection, order: Order, size: int

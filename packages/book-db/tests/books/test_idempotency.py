@@ -18,7 +18,9 @@ from book_db.errors import IdempotencyKeyReused, SafeToRepeat
 from psycopg.errors import IntegrityError
 from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry
-from support.data_layer import Eventually, Query, StatementsOf, a_draft
+from structlog.testing import capture_logs
+from support.data_layer import Query, StatementsOf, a_draft
+from support.waiting import until
 
 KEY = IdempotencyKey("8e03978e", "create")
 COUNTS = "SELECT (SELECT count(*) FROM books), (SELECT count(*) FROM outbox), (SELECT count(*) FROM idempotency_keys)"
@@ -89,16 +91,14 @@ class TestManyAtOnce:
         assert len({msgspec.json.encode(books) for books, _ in answers}) == 1
         assert query(COUNTS) == [(3, 3, 1)]
 
-    async def test_the_second_waits_for_the_first(
-        self, catalogue: Catalogue, actor: UUID, query: Query, eventually: Eventually
-    ) -> None:
+    async def test_the_second_waits_for_the_first(self, catalogue: Catalogue, actor: UUID, query: Query) -> None:
         query("BEGIN")
         query(
             "INSERT INTO idempotency_keys (user_id, key, fingerprint, book_ids) VALUES (%s, %s, 'x', '{1}')",
             (actor, KEY.name),
         )
         adding = asyncio.create_task(catalogue.add_once([a_draft()], actor, KEY))
-        await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for the first")
         query("ROLLBACK")
         assert not (await adding).replayed
         assert query(COUNTS) == [(1, 1, 1)]
@@ -129,15 +129,15 @@ class TestAConnectionThatIsLost:
         event.remove(database.engine.sync_engine, "checkin", forget)
 
     async def test_is_made_up_for_by_the_key(
-        self, catalogue: Catalogue, actor: UUID, query: Query, cut: Callable[[], None], eventually: Eventually
+        self, catalogue: Catalogue, actor: UUID, query: Query, cut: Callable[[], None]
     ) -> None:
         """Either of two attempts is committed, as they go on at the same time; nobody hears of the first."""
         query("BEGIN")
         query("LOCK TABLE outbox")
         adding = asyncio.create_task(catalogue.add_once([a_draft()], actor, KEY))
-        await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for the outbox")
         cut()
-        await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted OFFSET 1"))
+        await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted OFFSET 1"), "so does the second attempt")
         query("COMMIT")
         books, _ = await adding
         assert [book.id for book in books] == [id_ for [id_] in query("SELECT id FROM books")]
@@ -205,12 +205,11 @@ class TestTheSweep:
         assert sum(swept) == 3_000
         assert query("SELECT count(*) FROM idempotency_keys") == [(23,)]
 
-    async def test_comes_by_itself_and_outlives_a_failure(
-        self, database: Database, query: Query, eventually: Eventually
-    ) -> None:
+    async def test_comes_by_itself_and_outlives_a_failure(self, database: Database, query: Query) -> None:
         query("ALTER TABLE idempotency_keys RENAME TO away")
         async with IdempotencyKeys(database).kept_swept(pause=0.01):
-            await asyncio.sleep(0.1)
+            with capture_logs() as logs:
+                await until(lambda: logs, "a sweep has failed")
             query("ALTER TABLE away RENAME TO idempotency_keys")
             query(self.FILL, (30,))
-            await eventually(lambda: query("SELECT count(*) FROM idempotency_keys") == [(23,)])
+            await until(lambda: query("SELECT count(*) FROM idempotency_keys") == [(23,)], "what has expired is swept")

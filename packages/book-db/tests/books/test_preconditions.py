@@ -9,7 +9,8 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Book, Change, Precondition
 from book_db.database import Database
 from book_db.errors import BookNotFound, VersionMismatch
-from support.data_layer import Eventually, Query, StatementsOf, a_draft
+from support.data_layer import Query, StatementsOf, a_draft
+from support.waiting import until
 
 WRITERS = 100
 FIRST = Precondition(among=frozenset([1]))
@@ -51,13 +52,13 @@ class TestManyWritersAtOnce:
         assert query("SELECT version FROM outbox ORDER BY id") == [(1,), (2,)]
 
     async def test_one_who_had_to_wait_is_judged_by_what_the_other_one_left(
-        self, catalogue: Catalogue, actor: UUID, query: Query, eventually: Eventually
+        self, catalogue: Catalogue, actor: UUID, query: Query
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
         query("BEGIN")
         query("UPDATE books SET version = 2")
         change = asyncio.create_task(catalogue.change(book.id, Change(title="Emma"), actor, FIRST))
-        await eventually(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for its lock")
         query("COMMIT")
         with pytest.raises(VersionMismatch) as refused:
             await change

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import pytest
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Publisher
+from support.ports import free_port
+from support.waiting import patience
 from yarl import URL
 
 
@@ -57,10 +60,10 @@ class Remembering:
         """The ids that were handled, in order, repetitions included."""
         return [message.id for message in self.handled]
 
-    async def has(self, ids: Iterable[str], *, within: float = 20) -> None:
+    async def has(self, ids: Iterable[str]) -> None:
         """Wait until all of these were handled."""
         wanted = set(ids)
-        async with asyncio.timeout(within), self._changed:
+        async with patience("all messages are handled"), self._changed:
             await self._changed.wait_for(lambda: wanted <= set(self.ids))
 
 
@@ -88,29 +91,35 @@ def publish_like_a_relay() -> Callable[[Publisher, Sequence[Message]], Awaitable
     return _as_a_relay
 
 
-class Cable:
-    """A TCP proxy in front of the broker: it can be cut, go silent, and be long."""
+_HEARTBEAT: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+"""A frame of AMQP: its kind, the channel 0, no payload, and the end."""
 
-    def __init__(self, url: str) -> None:
+
+class Cable:
+    """A TCP proxy in front of the broker: it can be cut and go silent."""
+
+    def __init__(self, url: str, port: int) -> None:
         self._broker = URL(url)
+        self._port = port
         self._lines: set[asyncio.Task[None]] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._questions = asyncio.Event()
+        self._answers = asyncio.Event()
         self._server: asyncio.Server | None = None
         self.connections = 0
-        self.delay = 0.0
-        """Seconds that everything takes in each direction."""
+        self.heartbeats = 0
+        """How many signs of life have come from the clients."""
+        self.resume()
 
     @property
     def url(self) -> str:
         """The broker's address, through the cable."""
-        assert self._server
-        return str(self._broker.with_port(self._server.sockets[0].getsockname()[1]))
+        return str(self._broker.with_port(self._port))
 
-    async def open(self, port: int) -> None:
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", port)
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
 
     async def close(self) -> None:
+        """Break all connections, and take no more."""
         assert self._server
         self._server.close()
         self.cut()
@@ -123,32 +132,42 @@ class Cable:
 
     def silence(self) -> None:
         """Pass nothing on, and keep the connections."""
-        self._flowing.clear()
+        self._questions.clear()
+        self.hold_answers()
+
+    def hold_answers(self) -> None:
+        """Pass on what clients say, and nothing that the broker says."""
+        self._answers.clear()
 
     def resume(self) -> None:
-        self._flowing.set()
+        self._questions.set()
+        self._answers.set()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         here = asyncio.current_task()
         assert here
         self._lines.add(here)
-        there_reader, there_writer = await asyncio.open_connection(self._broker.host, self._broker.port)
+        ends = [writer]
         try:
+            there_reader, there_writer = await asyncio.open_connection(self._broker.host, self._broker.port)
+            ends.append(there_writer)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, there_writer))
-                group.create_task(self._pass_on(there_reader, writer))
+                group.create_task(self._pass_on(reader, there_writer, self._questions))
+                group.create_task(self._pass_on(there_reader, writer, self._answers))
         except (asyncio.CancelledError, ExceptionGroup):  # cut, or ended by one side: either way the line is gone
             pass
         finally:
             self._lines.discard(here)
-            for end in (writer, there_writer):
+            for end in ends:
                 end.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         while data := await reader.read(65536):
-            await asyncio.sleep(self.delay)
-            await self._flowing.wait()
+            self.heartbeats += flowing is self._questions and data == _HEARTBEAT
+            await flowing.wait()
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError
@@ -159,9 +178,9 @@ async def make_cable(amqp_url: str) -> AsyncIterator[Callable[..., Awaitable[Cab
     """Lays cables to the test's virtual host, from any port or from this one."""
     cables: list[Cable] = []
 
-    async def make(port: int = 0) -> Cable:
-        cables.append(Cable(amqp_url))
-        await cables[-1].open(port)
+    async def make(port: int | None = None) -> Cable:
+        cables.append(Cable(amqp_url, port or free_port()))
+        await cables[-1].open()
         return cables[-1]
 
     yield make

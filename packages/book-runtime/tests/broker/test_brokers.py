@@ -7,11 +7,12 @@ from typing import Any
 
 import aiormq
 import pytest
-from book_runtime.broker.amqp import AmqpPublisher
+from book_runtime.broker.amqp import AmqpPublisher, link
 from book_runtime.broker.amqp.link import close, connect
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from support.ports import free_port
+from support.waiting import patience, patiently, until
 from yarl import URL
 
 NAME = "brokers.test"
@@ -49,7 +50,7 @@ class TestSeveralBrokers:
     ) -> None:
         name(free_port(), free_port(), free_port(), port_of(cable))
         async with AmqpPublisher(url, "books.events") as publisher:
-            await asyncio.wait_for(publisher.ready(), 5)
+            await patiently(publisher.ready(), "the publisher finds the broker")
 
     async def test_one_that_takes_connections_and_says_nothing_is_left_for_another(
         self,
@@ -57,17 +58,18 @@ class TestSeveralBrokers:
         name: Callable[..., None],
         url: str,
         a_message: Callable[..., Message],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(link, "_PATIENCE_IN_CLOSING", 0.05)
         cables = [await make_cable(), await make_cable()]
         name(*map(port_of, cables))
-        async with AmqpPublisher(url, "books.events", confirm_timeout=0.5) as publisher:
-            await asyncio.wait_for(publisher.ready(), 5)
+        async with AmqpPublisher(url, "books.events", confirm_timeout=0.05) as publisher:
+            await patiently(publisher.ready(), "the publisher finds the first broker")
             frozen, other = sorted(cables, key=lambda each: each.connections, reverse=True)
             frozen.silence()
             with pytest.raises(NotConfirmed):
                 await publisher.publish([a_message()])
-            # To close the old connection in order is tried for five seconds.
-            await asyncio.wait_for(publisher.ready(), 8)
+            await until(lambda: other.connections and publisher.is_connected, "the publisher finds the other broker")
             assert (frozen.connections, other.connections) == (1, 1)
             frozen.resume()
 
@@ -92,5 +94,6 @@ class TestCancellation:
 
         monkeypatch.setattr(aiormq, "connect", answered_and_cancelled)
         connecting = asyncio.create_task(connect_and_hold())
-        await asyncio.wait([connecting], timeout=20)
+        async with patience("the connecting ends"):
+            await asyncio.wait([connecting])
         assert connecting.cancelled()

@@ -9,10 +9,13 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, HeadersType
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology, inbox, settling
+from book_runtime.broker.amqp import consumer as consumer_module
+from book_runtime.broker.amqp.pauses import Pauses
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
 from structlog.testing import capture_logs
+from support.waiting import patience, patiently, until
 from yarl import URL
 
 TOPOLOGY = Topology(
@@ -78,14 +81,11 @@ class Gate:
 async def letters_in(channel: AbstractChannel, count: int) -> list[Any]:
     """So many dead letters, waited for."""
     queue = await channel.get_queue(TOPOLOGY.dead_letter_queue, ensure=False)
-    found: list[Any] = []
-    async with asyncio.timeout(20):
-        while len(found) < count:
-            if letter := await queue.get(no_ack=True, fail=False):
-                found.append(letter)
-            else:
-                await asyncio.sleep(0.05)
-    return found
+
+    async def next_letter() -> Any:
+        return await queue.get(no_ack=True, fail=False)
+
+    return [await until(next_letter, "there is a dead letter") for _ in range(count)]
 
 
 async def waiting_in(channel: AbstractChannel, queue: str) -> int:
@@ -95,9 +95,14 @@ async def waiting_in(channel: AbstractChannel, queue: str) -> int:
 
 
 async def becomes(count: int, look: Callable[[], Awaitable[int]]) -> None:
-    async with asyncio.timeout(20):
-        while await look() != count:
-            await asyncio.sleep(0.05)
+    async def is_so() -> bool:
+        return await look() == count
+
+    await until(is_so, f"the count is {count}")
+
+
+def spoken(logs: Sequence[Any]) -> list[str]:
+    return [line["event"] for line in logs]
 
 
 class TestTopology:
@@ -144,15 +149,16 @@ class TestTopology:
             await handler.has(ids(3))
 
     async def test_a_queue_of_another_kind_is_named_in_the_log_and_not_used(
-        self, consumer: AmqpConsumer, channel: AbstractChannel, handler: Any
+        self, cable: Any, channel: AbstractChannel, handler: Any
     ) -> None:
+        consumer = AmqpConsumer(cable.url, TOPOLOGY)
         await channel.declare_queue(TOPOLOGY.queue, durable=True)
         with capture_logs() as logs:
             async with consumer.consuming(handler):
-                await asyncio.sleep(0.7)
+                await until(lambda: cable.connections == 3, "two attempts have failed")
                 assert not consumer.is_connected
                 await channel.queue_delete(TOPOLOGY.queue)
-                await asyncio.wait_for(consumer.ready(), 10)
+                await patiently(consumer.ready(), "the consumer has declared a queue of its kind")
         assert [line["event"] for line in logs] == [
             "the broker is not there, trying until it is",
             "connected to the broker",
@@ -162,12 +168,19 @@ class TestTopology:
 
 class TestBatches:
     async def test_one_message_is_handled_at_once(
-        self, consumer: AmqpConsumer, publisher: AmqpPublisher, handler: Any, messages: Messages
+        self,
+        consumer: AmqpConsumer,
+        publisher: AmqpPublisher,
+        handler: Any,
+        messages: Messages,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(inbox, "_PACE", 3_600)
         async with consumer.consuming(handler):
             await consumer.ready()
-            await publisher.publish(messages(1))
-            await handler.has(ids(1), within=1)
+            for message in messages(3):
+                await publisher.publish([message])
+                await handler.has([message.id])
 
     async def test_a_batch_is_what_arrived_in_the_meantime_and_prefetch_bounds_it(
         self,
@@ -185,7 +198,7 @@ class TestBatches:
             await publisher.publish(messages(101)[1:])
             # The one in hand and those on their way are not ready in the queue any more.
             await becomes(101 - TOPOLOGY.prefetch, lambda: waiting_in(channel, TOPOLOGY.queue))
-            await asyncio.sleep(0.2)
+            await until(lambda: arrived(consumer) == TOPOLOGY.prefetch - 1, "those on their way have arrived")
             assert await waiting_in(channel, TOPOLOGY.queue) == 101 - TOPOLOGY.prefetch
             gate.open.set()
             await handler.has(ids(101))
@@ -310,8 +323,9 @@ class TestDeadLetters:
         async with consumer.consuming(handler):
             await consumer.ready()
             await channel.queue_delete(TOPOLOGY.dead_letter_queue)
-            await publisher.publish(messages(2))
-            await asyncio.sleep(0.3)
+            with capture_logs() as logs:
+                await publisher.publish(messages(2))
+                await until(lambda: "a dead letter was refused" in spoken(logs), "the letter is refused")
             assert handler.ids == []
             arguments: HeadersType = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
             again = await channel.declare_queue(TOPOLOGY.dead_letter_queue, durable=True, arguments=arguments)
@@ -327,10 +341,10 @@ class TestDeadLetters:
             await consumer.ready()
             for _ in range(2):
                 handler.first = gate = Gate()
-                await asyncio.wait_for(consumer.ready(), 10)
+                await patiently(consumer.ready(), "the consumer is connected")
                 if not handler.batches:
                     await publisher.publish(messages(1))
-                await asyncio.wait_for(gate.reached.wait(), 10)
+                await patiently(gate.reached.wait(), "the message is delivered")
                 cable.cut()
                 handler.first = raising(0, ValueError("a bug"))
                 await becomes(1, lambda: waiting_in(channel, TOPOLOGY.queue))
@@ -340,14 +354,29 @@ class TestDeadLetters:
 
 
 class TestASlowHandler:
+    @pytest.mark.parametrize(
+        "heartbeats",
+        [
+            pytest.param(2, id="goes-on-giving-signs-of-life"),
+            # The broker gives up who is silent for three times two seconds; a sign is given every second.
+            pytest.param(7, id="and-is-not-given-up", marks=pytest.mark.slow),
+        ],
+    )
     async def test_does_not_lose_the_connection(
-        self, amqp_url: str, publisher: AmqpPublisher, channel: AbstractChannel, handler: Any, messages: Messages
+        self,
+        cable: Any,
+        publisher: AmqpPublisher,
+        channel: AbstractChannel,
+        handler: Any,
+        messages: Messages,
+        heartbeats: int,
     ) -> None:
         async def take_your_time(batch: Sequence[Message]) -> None:
-            await asyncio.sleep(7)  # three heartbeats and more, after which the broker gives up who is silent
+            before = cable.heartbeats
+            await until(lambda: cable.heartbeats == before + heartbeats, "the broker has had these signs of life")
 
         handler.first = take_your_time
-        consumer = AmqpConsumer(str(URL(amqp_url).update_query(heartbeat="2")), TOPOLOGY)
+        consumer = AmqpConsumer(str(URL(cable.url).update_query(heartbeat="2")), TOPOLOGY)
         with capture_logs() as logs:
             async with consumer.consuming(handler):
                 await consumer.ready()
@@ -355,7 +384,7 @@ class TestASlowHandler:
                 await handler.has(ids(1))
         assert handler.ids == ids(1)
         assert await waiting_in(channel, TOPOLOGY.queue) == 0
-        assert [line["event"] for line in logs] == ["connected to the broker"]
+        assert spoken(logs) == ["connected to the broker"]
 
 
 class TestTryAgainLater:
@@ -376,8 +405,8 @@ class TestTryAgainLater:
                 await handler.has(ids(60))
         assert handler.ids == ids(60)
         assert await waiting_in(channel, TOPOLOGY.dead_letter_queue) == 0
-        spoken = [line["event"] for line in logs if line["event"].startswith("consuming")]
-        assert spoken == ["consuming pauses", "consuming goes on"]
+        told = [event for event in spoken(logs) if event.startswith("consuming")]
+        assert told == ["consuming pauses", "consuming goes on"]
 
     async def test_the_end_of_the_block_does_not_wait_for_the_database(
         self,
@@ -386,13 +415,16 @@ class TestTryAgainLater:
         channel: AbstractChannel,
         handler: Any,
         messages: Messages,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(consumer_module, "_PATIENCE_IN_STOPPING", 3_600)
+        monkeypatch.setattr(settling, "Pauses", lambda: Pauses(3_600, 3_600))
         handler.first = raising(0, TryAgainLater("the database is away"))
-        async with asyncio.timeout(10):
-            async with consumer.consuming(handler):
+        with capture_logs() as logs:
+            async with patience("the block has ended"), consumer.consuming(handler):
                 await consumer.ready()
                 await publisher.publish(messages(5))
-                await asyncio.sleep(0.5)
+                await until(lambda: "consuming pauses" in spoken(logs), "consuming pauses")
         await becomes(5, lambda: waiting_in(channel, TOPOLOGY.queue))
         handler.first = None
         async with consumer.consuming(handler):
@@ -416,7 +448,8 @@ class TestStopping:
             await gate.reached.wait()
             await publisher.publish(messages(6)[1:])
             await becomes(0, lambda: waiting_in(channel, TOPOLOGY.queue))
-            asyncio.get_running_loop().call_later(0.2, gate.open.set)
+            # In the next turn of the loop, when the block has begun to end.
+            asyncio.get_running_loop().call_soon(gate.open.set)
         assert handler.ids == ["event-0"]
         await becomes(5, lambda: waiting_in(channel, TOPOLOGY.queue))
         async with consumer.consuming(handler):
@@ -437,10 +470,14 @@ class TestStopping:
         found = await channel.declare_queue(TOPOLOGY.queue, passive=True)
         assert found.declaration_result.consumer_count == 0
 
-    async def test_it_stops_while_the_broker_is_away(self, unused_tcp_port: int, handler: Any) -> None:
-        async with asyncio.timeout(2):
-            async with AmqpConsumer(f"amqp://127.0.0.1:{unused_tcp_port}/", TOPOLOGY).consuming(handler):
-                await asyncio.sleep(0.1)
+    async def test_it_stops_while_the_broker_is_away(
+        self, unused_tcp_port: int, handler: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumer_module, "_PATIENCE_IN_STOPPING", 3_600)
+        consumer = AmqpConsumer(f"amqp://127.0.0.1:{unused_tcp_port}/", TOPOLOGY)
+        with capture_logs() as logs:
+            async with patience("it has stopped"), consumer.consuming(handler):
+                await until(lambda: logs, "an attempt has failed")
 
 
 class TestLostConnection:
@@ -486,10 +523,11 @@ class TestLostConnection:
         late = str(URL(amqp_url).with_port(unused_tcp_port))
         consumer = AmqpConsumer(late, TOPOLOGY)
         async with AmqpPublisher(late, TOPOLOGY.exchange) as publisher, consumer.consuming(handler):
-            await asyncio.sleep(0.5)
+            with capture_logs() as logs:
+                await until(lambda: len(logs) == 2, "both have failed to connect")
             connected = [publisher.is_connected, consumer.is_connected]
             await make_cable(unused_tcp_port)
-            await asyncio.wait_for(asyncio.gather(publisher.ready(), consumer.ready()), 20)
+            await patiently(asyncio.gather(publisher.ready(), consumer.ready()), "both are connected")
             await publisher.publish(messages(5))
             await handler.has(ids(5))
         assert connected == [False, False]
@@ -525,3 +563,9 @@ class TestLostConnection:
 
 async def count_of(taken: list[str], wanted: str) -> int:
     return taken.count(wanted)
+
+
+def arrived(consumer: AmqpConsumer) -> int:
+    """How many messages wait in this process for the next batch."""
+    session = consumer._session
+    return 0 if session is None else len(session.inbox._arrived)

@@ -179,11 +179,11 @@ class Contract:
     async def test_the_batch_in_hand_is_finished_at_the_end(
         self, broker: Broker, handler: Any, a_message: Callable[..., Message]
     ) -> None:
-        begun = asyncio.Event()
+        begun, may_end = asyncio.Event(), asyncio.Event()
 
         async def take_time(_: Sequence[Message]) -> None:
             begun.set()
-            await asyncio.sleep(0.2)
+            await may_end.wait()
 
         handler.first = take_time
         async with broker.consumer.consuming(handler):
@@ -191,6 +191,8 @@ class Contract:
             await broker.consumer.ready()
             publishing = asyncio.create_task(broker.publisher.publish([a_message(1)]))
             await begun.wait()
+            # In the next turn of the loop, when the block has begun to end.
+            asyncio.get_running_loop().call_soon(may_end.set)
         assert handler.ids == ["event-1"]
         await publishing
 

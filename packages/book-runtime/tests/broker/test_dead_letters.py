@@ -2,10 +2,9 @@
 
 import asyncio
 import gc
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import methodcaller
 from typing import Any
 
@@ -18,6 +17,7 @@ from book_runtime.broker.amqp.dead_letters import BrokerAway, InOtherHands, NoSu
 from book_runtime.broker.amqp.topology import declare
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import Undeliverable
+from support.waiting import patience, until
 
 TOPOLOGY = Topology(
     exchange="books.events",
@@ -56,9 +56,11 @@ async def waiting_in(channel: AbstractChannel, queue: str) -> int:
 async def becomes(channel: AbstractChannel, **counts: int) -> None:
     """Waits until so many messages are ready, in nobody's hands: `log` in the queue, `dead` among its dead letters."""
     queues = {"log": TOPOLOGY.queue, "dead": TOPOLOGY.dead_letter_queue}
-    async with asyncio.timeout(20):
-        while {name: await waiting_in(channel, queues[name]) for name in counts} != counts:
-            await asyncio.sleep(0.02)
+
+    async def is_so() -> bool:
+        return {name: await waiting_in(channel, queues[name]) for name in counts} == counts
+
+    await until(is_so, f"so many messages are ready: {counts}")
 
 
 async def seen(amqp_url: str) -> list[DeadLetter]:
@@ -70,7 +72,7 @@ async def taken_from(channel: AbstractChannel, queue: str, count: int) -> list[A
     """So many messages, taken out for good. No other way leads to a queue with a single active consumer."""
     taken: list[AbstractIncomingMessage] = []
     found = await channel.get_queue(queue, ensure=False)
-    async with asyncio.timeout(20), found.iterator(no_ack=True) as messages:
+    async with patience(f"{count} messages are taken from {queue}"), found.iterator(no_ack=True) as messages:
         while len(taken) < count:
             taken.append(await anext(messages))
     return taken
@@ -90,6 +92,7 @@ class TestALetter:
         self, amqp_url: str, channel: AbstractChannel, a_message: Callable[..., Message]
     ) -> None:
         sent = a_message(5, headers={"traceparent": "00-a-b-01"}, body=b"\xff")
+        began = datetime.now(UTC).replace(microsecond=0)  # AMQP tells whole seconds
         async with (
             AmqpPublisher(amqp_url, TOPOLOGY.exchange) as publisher,
             AmqpConsumer(amqp_url, TOPOLOGY).consuming(refuse),
@@ -101,7 +104,7 @@ class TestALetter:
         assert (letter.key, letter.queue, letter.reason) == ("event-5", "book-log", "no such kind of event")
         assert "in refuse" in letter.stack
         assert letter.time
-        assert timedelta(0) <= datetime.now(UTC) - letter.time < timedelta(minutes=1)
+        assert began <= letter.time <= datetime.now(UTC)
         assert (letter.message.body, letter.message.type) == (b"\xff", "book.created")
 
     async def test_that_rabbitmq_has_set_aside_tells_the_same_but_for_a_stack(
@@ -150,21 +153,20 @@ class TestALetter:
 
 
 class TestLooking:
+    @pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
     async def test_takes_nothing_away_and_little_memory_however_many_there_are(
-        self, amqp_url: str, channel: AbstractChannel
+        self, amqp_url: str, channel: AbstractChannel, count: int
     ) -> None:
-        count, most = 10_000, 0
+        most = 0
         await put(channel, *(a_letter(number, body=b"x" * 1000) for number in range(count)))
         keys = set()
-        began = time.perf_counter()
         async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
             async for letter in letters:
                 keys.add(letter.key)
-                if len(keys) % 1000 == 0:
+                if len(keys) % (count // 5) == 0:
                     most = max(most, sum(isinstance(each, IncomingMessage) for each in gc.get_objects()))
-        print(f"{count:,} letters seen in {time.perf_counter() - began:.1f} s, at most {most} of them in memory")
         assert len(keys) == count
-        assert most <= 100
+        assert 0 < most <= 100
         await becomes(channel, dead=count)
 
     async def test_sees_nothing_where_there_is_nothing(self, amqp_url: str, channel: AbstractChannel) -> None:
@@ -255,7 +257,7 @@ class TestSendingAgain:
 
     async def test_ends_though_all_come_back_at_once(self, amqp_url: str, channel: AbstractChannel) -> None:
         await put(channel, *map(a_letter, range(20)))
-        async with AmqpConsumer(amqp_url, TOPOLOGY).consuming(refuse), asyncio.timeout(30):
+        async with AmqpConsumer(amqp_url, TOPOLOGY).consuming(refuse), patience("all are sent again"):
             await send_all_again(amqp_url)
             await becomes(channel, dead=20)
         assert sorted(await ids_in(channel, TOPOLOGY.dead_letter_queue)) == sorted(f"event-{n}" for n in range(20))
@@ -272,9 +274,11 @@ class TestSendingAgain:
 
         with pytest.raises(BrokerAway):
             await send_until_it_is_cut()
-        async with asyncio.timeout(20):
-            while await waiting_in(channel, TOPOLOGY.dead_letter_queue) < 24:
-                await asyncio.sleep(0.02)
+
+        async def are_back() -> bool:
+            return await waiting_in(channel, TOPOLOGY.dead_letter_queue) >= 24
+
+        await until(are_back, "those that were not sent are dead letters again")
         sent, dead = await ids_in(channel, TOPOLOGY.queue), await ids_in(channel, TOPOLOGY.dead_letter_queue)
         assert {*sent, *dead} == {f"event-{number}" for number in range(50)}
         print(f"cut in the 26th of 50: {len(sent)} sent, {len(dead)} still dead, {len(sent) + len(dead) - 50} in both")

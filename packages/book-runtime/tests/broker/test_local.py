@@ -8,6 +8,7 @@ import pytest
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, TryAgainLater, Undeliverable
+from support.waiting import patiently
 
 
 def refusing(number: int, error: Exception) -> Callable[[Sequence[Message]], Any]:
@@ -25,7 +26,7 @@ class TestLocalBroker:
         self, handler: Any, a_message: Callable[..., Message]
     ) -> None:
         broker = LocalBroker()
-        handler.first = lambda _: asyncio.sleep(0.05)
+        handler.first = lambda _: asyncio.sleep(0.01)
         async with broker.consuming(handler):
             await broker.publish([a_message(1)])
             assert handler.ids == ["event-1"]
@@ -69,7 +70,7 @@ class TestLocalBroker:
         await asyncio.sleep(0)
         assert not waiting.done()
         async with broker.consuming(handler):
-            await asyncio.wait_for(waiting, 1)
+            await patiently(waiting, "the publisher is ready")
 
     async def test_publishers_take_turns(self, handler: Any, a_message: Callable[..., Message]) -> None:
         broker = LocalBroker()

@@ -18,6 +18,7 @@ from rest_api.books.streams import exporting
 from rest_api.books.streams.forms import preferred
 from rest_api.books.streams.problems import NotAcceptable
 from support.streams import EXPORT, NDJSON, a_line, exported, report_of, send, volumes
+from support.waiting import patiently
 
 # Whatever a text may hold that means something to JSON, CSV, COPY or SQL.
 TITLES = [
@@ -171,7 +172,7 @@ class TestAnExport:
             "headers": [(b"authorization", f"Bearer {token}".encode())],
             "client": ("127.0.0.1", 1),
         }
-        await asyncio.wait_for(app(scope, receive, send_), 10)
+        await patiently(app(scope, receive, send_), "the export is cut off")
         # One that was never taken, and no end after it.
         assert sent == ["http.response.start", "http.response.body"]
         assert app.state.exports._running == 0

@@ -193,7 +193,7 @@ class TestAnImportWithAKey:
 
 class TestADatabaseThatGoesAway:
     async def test_leaves_word_of_how_far_it_came_and_doubles_nothing_when_sent_again(
-        self, own_postgresql: PostgreSQLServer, private_key_file: Path
+        self, own_postgresql: PostgreSQLServer, private_key_file: Path, quick_hashing: None
     ) -> None:
         upgrade(own_postgresql.url)
         settings = load(RestSettings, database_url=own_postgresql.url, jwt_private_key_file=private_key_file)

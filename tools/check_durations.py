@@ -1,0 +1,69 @@
+"""Holds tests to their budget: `tools/check_durations.py` after `make test` or `make test-all`.
+
+A test without the marker `slow` may take five seconds on a quiet machine. One that took longer, beside others, is run
+again alone, and fails this check if it takes longer then, too. Where other work leaves it only a part of the machine,
+it is given as much more time.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from support.durations import CACHED
+
+ROOT = Path(__file__).parents[1]
+
+BUDGET = 5.0
+"""Seconds."""
+
+ATTEMPTS = 3
+
+
+def main() -> int:
+    """Returns 1 if a test takes too long."""
+    last = _durations_in(ROOT / ".pytest_cache")
+    suspects = [test for test, seconds in last["quick"].items() if seconds > BUDGET]
+    too_long = list(_too_long(suspects))
+    for test, seconds in too_long:
+        print(f"{seconds:.1f} s alone, and {BUDGET:.0f} s is what a test without the marker slow may take: {test}")
+    print(f"{len(last['quick']):,} tests within {BUDGET:.0f} s each, {len(suspects)} of them measured again alone.")
+    return bool(too_long)
+
+
+def _too_long(tests: list[str]) -> Iterator[tuple[str, float]]:
+    for test in tests:
+        alone = min(_measured_alone(test) for _ in range(ATTEMPTS))
+        if alone > BUDGET:
+            yield test, alone
+
+
+def _measured_alone(test: str) -> float:
+    """Seconds that it takes, or would if no other work took a part of the machine."""
+    with tempfile.TemporaryDirectory() as cache:
+        share = _share_of_a_core()
+        subprocess.run([sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={cache}", test], cwd=ROOT, check=True)
+        seconds: float = _durations_in(Path(cache))["quick"][test]
+        return seconds * min(share, _share_of_a_core())
+
+
+def _share_of_a_core() -> float:
+    """What a process that works without a pause gets, of 1."""
+    began, worked = time.perf_counter(), time.process_time()
+    while time.process_time() < worked + 0.2:
+        pass
+    return (time.process_time() - worked) / (time.perf_counter() - began)
+
+
+def _durations_in(cache: Path) -> dict[str, Any]:
+    """What support/durations.py left there."""
+    durations: dict[str, Any] = json.loads((cache / "v" / CACHED).read_text())
+    return durations
+
+
+if __name__ == "__main__":
+    sys.exit(main())
