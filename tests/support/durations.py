@@ -92,9 +92,9 @@ class Durations:
 
 
 def workers() -> int:
-    """How many processes are to run tests: two a core, because a test waits for half of its time."""
+    """How many processes are to run tests: one more than there are cores, because tests wait for servers."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 * min(cores, 4)
+    return min(cores, 7) + 1
 
 
 def _module_of(nodeid: str) -> str:

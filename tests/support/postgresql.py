@@ -48,7 +48,11 @@ _SCHEMA = """
         (SELECT count(*) FROM pg_trigger)
 """
 
-_EMPTY = f"TRUNCATE {', '.join(Base.metadata.tables)} RESTART IDENTITY"
+# To empty a table takes a millisecond also where there is nothing in it, and to look takes none.
+_FULL = "SELECT ARRAY_REMOVE(ARRAY[{}], NULL)".format(
+    ", ".join(f"CASE WHEN EXISTS (SELECT FROM {name}) THEN '{name}' END" for name in Base.metadata.tables)
+)
+_COUNT_FROM_ONE = "SELECT setval(seqrelid, seqstart, false) FROM pg_sequence"
 
 
 def _processes() -> list[tuple[int, int]]:
@@ -60,6 +64,13 @@ def _processes() -> list[tuple[int, int]]:
 
 def _schema_of(connection: psycopg.Connection) -> tuple[object, ...] | None:
     return connection.execute(_SCHEMA).fetchone()
+
+
+def _empty(connection: psycopg.Connection) -> None:
+    [full] = connection.execute(_FULL.encode()).fetchone() or [[]]
+    if full:
+        connection.execute(f"TRUNCATE {', '.join(full)} CASCADE".encode())
+    connection.execute(_COUNT_FROM_ONE)
 
 
 class PostgreSQLServer(Server):
@@ -112,7 +123,7 @@ class PostgreSQLServer(Server):
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             if unchanged := _schema_of(connection) == self._schema:
-                connection.execute(_EMPTY.encode())
+                _empty(connection)
         if unchanged:
             self._returned.append(name)
         else:
