@@ -1,21 +1,20 @@
 """Holds tests to their budget: `tools/check_durations.py` after `make test` or `make test-all`.
 
 A test without the marker `slow` may take five seconds on a quiet machine. One that took longer, beside others, is run
-again alone, and fails this check if it takes longer then, too. Where other work leaves it only a part of the machine,
-it is given as much more time.
+again alone, and fails this check if it takes longer then, too. A machine that is slower than that of the record, or
+busy, is given as much more time as a yardstick takes there.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from support.durations import CACHED
+from support.durations import CACHED, RECORD, yardstick
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,20 +44,13 @@ def _too_long(tests: list[str]) -> Iterator[tuple[str, float]]:
 
 
 def _measured_alone(test: str) -> float:
-    """Seconds that it takes, or would if no other work took a part of the machine."""
+    """Seconds that it takes, or would on the machine of the record."""
     with tempfile.TemporaryDirectory() as cache:
-        share = _share_of_a_core()
+        before = yardstick()
         subprocess.run([sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={cache}", test], cwd=ROOT, check=True)
         seconds: float = _durations_in(Path(cache))["quick"][test]
-        return seconds * min(share, _share_of_a_core())
-
-
-def _share_of_a_core() -> float:
-    """What a process that works without a pause gets, of 1."""
-    began, worked = time.perf_counter(), time.process_time()
-    while time.process_time() < worked + 0.2:
-        pass
-    return (time.process_time() - worked) / (time.perf_counter() - began)
+        then: float = json.loads(RECORD.read_text())["yardstick"]
+        return seconds * then / max(before, yardstick())
 
 
 def _durations_in(cache: Path) -> dict[str, Any]:

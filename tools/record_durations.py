@@ -6,7 +6,7 @@ It is shown beside the total of every later run, and decides which modules come 
 import json
 import sys
 
-from support.durations import CACHED, RECORD
+from support.durations import CACHED, RECORD, yardstick
 
 LEAST = 0.5
 """Seconds of a module for which its place matters."""
@@ -16,7 +16,8 @@ def main() -> None:
     """Writes tests/durations.json."""
     last = json.loads((RECORD.parents[1] / ".pytest_cache" / "v" / CACHED).read_text())
     modules = {module: round(seconds, 1) for module, seconds in last["modules"].items() if seconds >= LEAST}
-    record = {"release": sys.argv[1], "tests": last["tests"], "seconds": last["seconds"], "modules": modules}
+    record = {name: last[name] for name in ("tests", "seconds")}
+    record |= {"release": sys.argv[1], "yardstick": round(yardstick(), 3), "modules": modules}
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -55,7 +55,7 @@ async def queue(amqp_url: str) -> AsyncIterator[AbstractQueue]:
 
 
 class ImpatientRelay(OutboxRelay):
-    """The lead of one that is silent for three seconds is over, not for twenty, and is asked for ten times a second."""
+    """The lead of one that is silent for two seconds is over, not for twenty, and is asked for ten times a second."""
 
     command = (
         sys.executable,
@@ -64,7 +64,7 @@ class ImpatientRelay(OutboxRelay):
 from functools import partialmethod
 from book_db.outbox import Outbox
 from rest_api.cli import main
-Outbox.lead = partialmethod(Outbox.lead, stand_by=0.1, silence=3.0)
+Outbox.lead = partialmethod(Outbox.lead, stand_by=0.1, silence=2.0)
 main()
 """,
         "relay",

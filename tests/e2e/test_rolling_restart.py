@@ -31,13 +31,13 @@ CALLERS = 6
 RESTARTS = 2 * int(os.environ.get("RESTART_ROUNDS", "1"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rest(workspace: Workspace, stores: dict[str, str], keys: dict[str, str]) -> Iterator[RestApi]:
     with RestApi(workspace, stores | keys) as rest:
         yield rest
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def replicas(workspace: Workspace, stores: dict[str, str], keys: dict[str, str]) -> Iterator[list[GrpcApi]]:
     """Two, which give clients on a busy machine time to turn to the other one."""
     with ExitStack() as stopping:

@@ -4,13 +4,11 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
-
-from support.waiting import PATIENCE
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -70,16 +68,8 @@ class System:
 
     def wait_until_healthy(self) -> None:
         """Raises ComposeFailed."""
-        self._wait_until_well(self.services)
-
-    def wait_until_well(self, service: str) -> None:
-        """Until one service is healthy. Raises ComposeFailed."""
-        self._wait_until_well([service])
-
-    def _wait_until_well(self, services: Sequence[str]) -> None:
-        # More patient than tests are: an image may just have been unpacked for the first time.
         deadline = time.monotonic() + _HEALTHY
-        while waiting := {name: state for name in services if (state := self.state(name)) not in _WELL}:
+        while waiting := {name: state for name in self.services if (state := self.state(name)) not in _WELL}:
             if time.monotonic() > deadline:
                 raise ComposeFailed(f"not healthy after {_HEALTHY:.0f} seconds: {waiting}")
             time.sleep(0.5)
@@ -122,17 +112,21 @@ class System:
         """Starts one that was there before, and does not wait for it."""
         self.docker("start", self.container(service))
 
+    def wait_until_well(self, service: str) -> None:
+        """Until one service is healthy. Raises AssertionError."""
+        wait_until(lambda: self.state(service) in _WELL, f"{service} is healthy", within=_HEALTHY)
+
     def execute(self, service: str, *command: str) -> str:
         """Runs a command inside a service's container and returns what it prints. Raises ComposeFailed."""
         return self.docker("exec", self.container(service), *command)
 
-    def compose(self, *arguments: str, timeout: float = 2 * PATIENCE) -> str:
+    def compose(self, *arguments: str, timeout: float = 180) -> str:
         """What a command of compose prints. Raises ComposeFailed."""
         return self._run([*self._compose, *arguments], subprocess.PIPE, timeout)
 
     def docker(self, *arguments: str, stderr: int = subprocess.PIPE) -> str:
         """What a command of docker prints. Raises ComposeFailed."""
-        return self._run(["docker", *arguments], stderr, PATIENCE)
+        return self._run(["docker", *arguments], stderr, 60)
 
     def _run(self, command: list[str], stderr: int, timeout: float) -> str:
         done = subprocess.run(
@@ -182,6 +176,14 @@ class Running:
         return ["env", f"PGPASSWORD={self.passwords['POSTGRES_PASSWORD']}", "psql", *options, "--tuples-only"]
 
 
+def wait_until(condition: Callable[[], bool], what: str, *, within: float) -> None:
+    """Raises AssertionError, which says what was waited for."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} seconds"
+        time.sleep(0.1)
+
+
 def _compose_file() -> str:
     return (ROOT / "docker-compose.yml").read_text()
 
@@ -205,7 +207,7 @@ def _compose_command() -> list[str]:
 def _failure_of(*command: str) -> str:
     """Why a command fails, or nothing."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return (done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}") if done.returncode else ""

@@ -15,16 +15,16 @@ from typing import Final
 import pytest
 
 RECORD: Final = Path(__file__).parents[1] / "durations.json"
-"""Of the last release: its number, its tests, the seconds that all of them took, and those of each module."""
+"""Of the last release: its number and tests, the seconds of all, of each module, and of the yardstick."""
 
 CACHED: Final = "colophon/durations"
 """Of the last run: the same, but for the number, and the seconds of each test that is not slow."""
 
-_SHARED: Final = "seconds until what all tests share was there"
+_SHARED: Final = "seconds until what several tests share was there"
 
 
 class Durations:
-    """A plugin of pytest. To start what all tests of a run share takes no test's time."""
+    """A plugin of pytest. To start what several tests share takes no test's time, but that of its module."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -33,6 +33,7 @@ class Durations:
         self._waited = 0.0
         self._depth = 0
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._modules: defaultdict[str, float] = defaultdict(float)
         self._slow: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -42,7 +43,7 @@ class Durations:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
-        if fixturedef.scope != "session":
+        if fixturedef.scope == "function":
             return (yield)
         began, self._depth = time.monotonic(), self._depth + 1
         try:
@@ -62,6 +63,7 @@ class Durations:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid] += report.duration
+        self._modules[_module_of(report.nodeid)] += report.duration
         if report.when == "setup":
             self._seconds[report.nodeid] -= float(str(dict(report.user_properties).get(_SHARED, 0.0)))
         if "slow" in report.keywords:
@@ -69,9 +71,6 @@ class Durations:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         took = time.monotonic() - self._began
-        modules: defaultdict[str, float] = defaultdict(float)
-        for test, seconds in self._seconds.items():
-            modules[_module_of(test)] += seconds
         if self._config.pluginmanager.hasplugin("cacheprovider"):
             assert self._config.cache is not None
             self._config.cache.set(
@@ -79,7 +78,7 @@ class Durations:
                 {
                     "tests": len(self._seconds),
                     "seconds": round(took, 1),
-                    "modules": {module: round(seconds, 2) for module, seconds in sorted(modules.items())},
+                    "modules": {module: round(seconds, 2) for module, seconds in sorted(self._modules.items())},
                     "quick": {
                         test: round(seconds, 2) for test, seconds in self._seconds.items() if test not in self._slow
                     },
@@ -89,6 +88,13 @@ class Durations:
             f"{len(self._seconds):,} tests in {took:,.0f} s; release {self._record['release']}:"
             f" {self._record['tests']:,} in {self._record['seconds']:,.0f} s"
         )
+
+
+def yardstick() -> float:
+    """Seconds for some work that is always the same: what times on two machines, or at two times, are compared by."""
+    began = time.perf_counter()
+    sum(number * number for number in range(5_000_000))
+    return time.perf_counter() - began
 
 
 def workers() -> int:

@@ -115,6 +115,7 @@ class TestRabbitMQ:
     def test_the_management_api_tells_who_is_connected(self, rabbitmq: RabbitMQServer) -> None:
         assert rabbitmq.manage("GET", "/connections") == []
 
+    @pytest.mark.slow
     async def test_an_own_one_keeps_confirmed_messages_through_a_kill(self, own_rabbitmq: RabbitMQServer) -> None:
         connection = await aio_pika.connect(own_rabbitmq.url)
         async with connection, connection.channel(publisher_confirms=True) as channel:
