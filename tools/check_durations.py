@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 BUDGET = 5.0
 """Seconds."""
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 
 
 def main() -> int:
