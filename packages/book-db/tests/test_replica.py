@@ -495,6 +495,27 @@ class TestAReader:
             assert await patiently(reading, "the replica has answered") == [(True,)]
 
 
+class TestTheEnd:
+    async def test_waits_for_what_was_asked_of_the_primary(
+        self, database: Database, follower: PostgreSQLReplica, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = asyncio.Event()
+
+        async def ask(_reads: ReplicaReads, _keys: object) -> None:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                for _ in range(100):  # as with a statement, which is over when PostgreSQL says so
+                    await asyncio.sleep(0)
+
+        monkeypatch.setattr(ReplicaReads, "_ask_position", ask)
+        before = asyncio.all_tasks()
+        async with ReplicaReads.open(follower.url_of(name), database):
+            await patiently(asked.wait(), "the primary is asked for its position")
+        assert asyncio.all_tasks() == before
+
+
 class TestAStoreWithAReplica:
     async def test_reads_books_there_and_leaves_no_task_behind(
         self, primary: PostgreSQLServer, follower: PostgreSQLReplica, name: str, quickly: None

@@ -104,6 +104,8 @@ class ReplicaReads:
                 watching.cancel()
                 reads._give_up()
                 await asyncio.wait([watching, *reads._reading])
+                # What they asked of the primary was cancelled with them, which takes its time.
+                await reads._positions.close()
 
     async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
         """As ``Database.fetch``, with all that was committed before the call.
