@@ -1,4 +1,4 @@
-"""Holds tests to their budget: `tools/check_durations.py` after `make test` or `make test-all`.
+"""Holds tests to their budget: `tools/check_durations.py` after `make test`.
 
 A test without the marker `slow` may take five seconds on a quiet machine. One that took longer, beside others, is run
 again alone, and fails this check if it takes longer then, too. A machine that is slower than that of the record, or
@@ -26,7 +26,13 @@ ATTEMPTS = 5
 
 def main() -> int:
     """Returns 1 if a test takes too long."""
-    last = _durations_in(ROOT / ".pytest_cache")
+    try:
+        last = _durations_in(ROOT / ".pytest_cache")
+    except FileNotFoundError:
+        last = {"quick": {}}
+    if not last["quick"]:
+        print("Nothing is known of tests without the marker slow: run `make test` first.")
+        return 1
     suspects = [test for test, seconds in last["quick"].items() if seconds > BUDGET]
     too_long = list(_too_long(suspects))
     for test, seconds in too_long:
