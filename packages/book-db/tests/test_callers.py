@@ -11,9 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 from book_db import callers as callers_module
 from book_db.api_tokens import ApiTokens
+from book_db.caller_changes import CALLERS_CHANGED
 from book_db.callers import ALL_SCOPES, READ_BOOKS, WRITE_BOOKS, Caller, Callers
 from book_db.database import Database
 from book_db.errors import InsufficientScope, RefreshRefused, SessionRequired
+from book_db.notifications import Listener
 from book_db.secret_tokens import API_TOKEN, REFRESH_TOKEN, digest, new_token
 from book_db.sessions import Sessions
 from book_db.tables import RefreshTokenRow, User
@@ -24,7 +26,7 @@ from structlog.testing import capture_logs
 from support.data_layer import Query, StatementsOf
 from support.postgresql import PostgreSQLServer
 from support.proxy import Proxy
-from support.waiting import until
+from support.waiting import patiently, until
 
 AN_HOUR = 3_600
 """Seconds. What is remembered for so long is forgotten by itself in no test."""
@@ -46,15 +48,21 @@ class PlainTokens(TokenVerifier):
 
 
 @asynccontextmanager
-async def hearing(callers: Callers, url: str) -> AsyncIterator[None]:
-    """With its listener connected, as in a process that is up."""
-    task = asyncio.create_task(callers.listener(url).run())
+async def running(listener: Listener) -> AsyncIterator[None]:
+    task = asyncio.create_task(listener.run())
     try:
-        await until(lambda: callers._hearing, "notifications are heard")
         yield
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def hearing(callers: Callers, url: str) -> AsyncIterator[None]:
+    """With its listener connected, as in a process that is up."""
+    async with running(callers.listener(url)):
+        await until(lambda: callers._hearing, "notifications are heard")
+        yield
 
 
 @pytest.fixture
@@ -253,6 +261,20 @@ class TestACallerWhoIsOut:
         await until(lambda: not other_process._remembered, "the caller is forgotten")
         with pytest.raises(InvalidToken):
             await other_process.identify(token)
+
+    async def test_a_new_user_is_told_of_to_nobody(
+        self, users: Users, sessions: Sessions, user: User, database_url: str
+    ) -> None:
+        """Or nothing that is looked up while somebody registers would be remembered."""
+        told: list[str] = []
+        hears = asyncio.Event()
+        listener = Listener(database_url, {CALLERS_CHANGED: told.append}, hearing=hears.set, deaf=hears.clear)
+        async with running(listener):
+            await patiently(hears.wait(), "notifications are heard")
+            await users.add({"email": "grace@example.org", "hashed_password": "x"})
+            await sessions.end_all(user.id)  # notifications come in the order of the transactions
+            await until(lambda: bool(told), "the end of the sessions is heard")
+        assert told == [str(user.id)]
 
     async def test_takes_nobody_else_out_of_the_memory(
         self, callers: Callers, users: Users, sessions: Sessions, token: str

@@ -1,7 +1,7 @@
 """Users: who may sign in."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -46,8 +46,10 @@ class Users:
     async def add(self, values: Mapping[str, Any]) -> User:
         """Raises EmailTaken."""
         user_id = uuid4()
-        async with self._writing(user_id) as connection:
-            return await _written(connection, insert(User).values(id=user_id, **values), user_id)
+        # Nobody is told: nobody can have been identified as a user who was not there.
+        with _refusing_a_taken_address():
+            async with self._database.transaction() as connection:
+                return await _written(connection, insert(User).values(id=user_id, **values), user_id)
 
     @repeat_write
     async def change(
@@ -92,13 +94,19 @@ class Users:
     @asynccontextmanager
     async def _writing(self, user_id: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction that changes one user, and tells of it."""
-        try:
+        with _refusing_a_taken_address():
             async with changing_callers(self._database, user_id) as connection:
                 yield connection
-        except IntegrityError as error:
-            if isinstance(error.orig, UniqueViolation):
-                raise EmailTaken from error
-            raise
+
+
+@contextmanager
+def _refusing_a_taken_address() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if isinstance(error.orig, UniqueViolation):
+            raise EmailTaken from error
+        raise
 
 
 async def _written(connection: AsyncConnection, write: Insert | Update, user_id: UUID) -> User:
