@@ -1,5 +1,6 @@
 """Signing in with a provider, and the accounts with providers that belong to a user."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -11,10 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
-from rest_api.settings import RestSettings
-from rest_api.users.oauth.access_log import leave_codes_out
 from rest_api.users.oauth.problems import TITLES
-from rest_api.users.oauth.providers import registered
 from rest_api.users.oauth.sign_in import Callback, SignIn
 from rest_api.users.parts import Parts
 from rest_api.users.schemas import Tokens
@@ -67,14 +65,12 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def router_for(settings: RestSettings) -> APIRouter:
-    """The endpoints of those providers that the service is registered with; none if it is with none."""
+def router_for(providers: Collection[str]) -> APIRouter:
+    """The endpoints of the providers of these names, and of the logins with them; none where there are none."""
     router = APIRouter(responses=documented(503))
-    providers = registered(settings)
     for name in providers:
         router.include_router(_with_provider(name, TITLES[name]))
     if providers:
-        leave_codes_out()
         router.include_router(_logins)
     return router
 
