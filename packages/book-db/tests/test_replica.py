@@ -57,7 +57,8 @@ def _reads(server: str) -> float:
 @contextmanager
 def a_primary(workspace: Workspace) -> Iterator[PostgreSQLServer]:
     """One that keeps a write-ahead log for others to follow, who try again at once when they have lost it."""
-    with PostgreSQLServer(workspace, settings=("full_page_writes=off",)) as server:
+    # Whatever the others have not read yet must be there: a checkpoint, as every new database takes, throws it away.
+    with PostgreSQLServer(workspace, settings=("full_page_writes=off", "wal_keep_size=1GB")) as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET wal_retrieve_retry_interval = '50ms'")
         upgrade(server.url)
