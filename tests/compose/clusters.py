@@ -20,6 +20,7 @@ from faults.watcher import Watcher, token_of_somebody
 from faults.writes import Book, Outcome
 from grpc_api.consumer import BOOK_LOG
 from support.compose import Running
+from support.waiting import until
 
 RELAYS: Final = ("outbox-relay", "outbox-relay-2")
 CONSUMERS: Final = ("grpc-api", "grpc-api-2")
@@ -31,9 +32,6 @@ _PAUSE: Final = 0.02
 
 _DOWN: Final = 5.0
 """Seconds that a node stays away at the least, which is long enough for all to notice."""
-
-_PATIENCE: Final = 60.0
-"""Seconds until events flow again after a loss."""
 
 _METRICS: Final = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9100/metrics').read().decode())"
 
@@ -179,9 +177,10 @@ class Users:
     async def _all_go_on(self, since: datetime) -> None:
         """Until a change that was made later has come, and writes and reads were answered."""
         began = time.monotonic()
-        while not (self.watcher.newest > since and self._writes[-1] > began and self.readers.answered[-1] > began):
-            assert time.monotonic() < began + _PATIENCE, f"not all go on after {_PATIENCE:.0f} seconds"
-            await asyncio.sleep(0.05)
+        await until(
+            lambda: self.watcher.newest > since and self._writes[-1] > began and self.readers.answered[-1] > began,
+            "all go on",
+        )
 
     def _seen(self, victim: str, role: str, began: float, down: float) -> Loss:
         pause = partial(_longest_pause, began=began)

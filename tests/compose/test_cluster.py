@@ -25,7 +25,8 @@ from faults.judge import Evidence, offences
 from faults.load import Load, writing
 from faults.report import counted
 from faults.watcher import Watcher, watching
-from support.compose import Running, wait_until
+from support.compose import Running
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.compose
 
@@ -59,7 +60,7 @@ _OF_NGINX: Final = frozenset(("502 outcome-unknown",))
 
 class TestACluster:
     def test_the_queue_of_the_log_is_on_every_broker(self, cluster: Running) -> None:
-        wait_until(lambda: len(members_of_the_log(cluster)) == len(BROKERS), "a member on each broker", within=60)
+        wait_until(lambda: len(members_of_the_log(cluster)) == len(BROKERS), "a member on each broker")
 
     def test_the_replica_follows_and_is_read_only(self, cluster: Running) -> None:
         follows = "SELECT application_name, state FROM pg_stat_replication"
@@ -73,7 +74,6 @@ class TestACluster:
         wait_until(
             lambda: cluster.query(readers, service="postgres-replica").split() == ["grpc-api", "rest-api"],
             "both read from the replica",
-            within=60,
         )
         for service in ("rest-api-2", "grpc-api-2"):
             assert "the replica is read" in cluster.system.log(service)
@@ -139,7 +139,6 @@ async def evidence_of(cluster: Running, load: Load, readers: Readers, watcher: W
         wait_until,
         lambda: left_in(cluster)["outbox"] == 0 and int(cluster.query(NEWEST)) == watcher.position,
         "everything has arrived",
-        within=60,
     )
     log, rows = entries_of(cluster.rows(LOG)), books_of(cluster.rows(ROWS))
     shown = await shown_to_readers(cluster.url, rows.keys() | {entry.book.id for _, entry in log}, rows)
@@ -161,7 +160,6 @@ def wait_until_the_replica_has_all(cluster: Running) -> None:
     wait_until(
         lambda: cluster.query(everything) == cluster.query(everything, service="postgres-replica"),
         "the replica has the log of its primary",
-        within=30,
     )
 
 

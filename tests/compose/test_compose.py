@@ -19,7 +19,8 @@ import pytest
 from books.v1.book_service_pb2 import ListBooksRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from grpclib.client import Channel
-from support.compose import Running, System, wait_until
+from support.compose import Running, System
+from support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.compose
 
@@ -35,7 +36,7 @@ _TO_BUILD_WITH = re.compile(r"bin/(gcc|g\+\+|cc|c\+\+|clang|ld|make|cargo|poetry
 def client(running: Running) -> Iterator[httpx.Client]:
     """Someone who has registered over REST, and is signed in."""
     account = {"email": f"{uuid4().hex}@example.org", "password": "correct horse battery"}
-    with httpx.Client(base_url=f"{running.url}/api/v1", timeout=20) as client:
+    with httpx.Client(base_url=f"{running.url}/api/v1", timeout=PATIENCE) as client:
         assert client.post("/auth/register", json=account).status_code == 201
         form = {"username": account["email"], "password": account["password"]}
         answer = client.post("/auth/login", data=form)
@@ -66,7 +67,7 @@ def read(running: Running, client: httpx.Client, book_id: int) -> book_contracts
 async def _read(port: int, book_id: int, metadata: dict[str, str]) -> book_contracts.Book:
     async with Channel("127.0.0.1", port) as channel:
         stub = book_contracts.BookServiceStub(channel, metadata=metadata)
-        answer = await stub.get_book(book_contracts.GetBookRequest(id=book_id), timeout=20)
+        answer = await stub.get_book(book_contracts.GetBookRequest(id=book_id), timeout=PATIENCE)
     assert answer.book is not None
     return answer.book
 
@@ -96,7 +97,7 @@ class TestABook:
         assert error.value.status is grpclib.Status.NOT_FOUND
 
         life = [("created", 1), ("updated", 2), ("deleted", 3)]
-        wait_until(lambda: len(events_of(system, book["id"])) >= len(life), "three events in the log", within=90)
+        wait_until(lambda: len(events_of(system, book["id"])) >= len(life), "three events in the log")
         assert events_of(system, book["id"]) == life
         assert running.query(f"SELECT count(*) FROM event_log WHERE book_id = {book['id']}") == "3"  # noqa: S608
         assert running.query("SELECT count(*) FROM outbox") == "0"
@@ -220,15 +221,17 @@ class TestStopping:
         ):
             with _no_way_to_the_books(running):
                 writing = pool.submit(add_book, client)
-                reading = BookServiceStub(channel).ListBooks.future(ListBooksRequest(), metadata=token, timeout=20)
-                wait_until(lambda: _kept_waiting(running) == 2, "both wait for the lock", within=5)
-                stopping = pool.submit(system.docker, "stop", "--time=30", *map(system.container, OURS))
-                wait_until(lambda: _is_told_to_stop(system, "rest-api"), "rest-api stops", within=5)
-                wait_until(lambda: _is_told_to_stop(system, "grpc-api"), "grpc-api stops", within=5)
+                reading = BookServiceStub(channel).ListBooks.future(
+                    ListBooksRequest(), metadata=token, timeout=PATIENCE
+                )
+                wait_until(lambda: _kept_waiting(running) == 2, "both wait for the lock")
+                stopping = pool.submit(system.docker, "stop", f"--time={PATIENCE:.0f}", *map(system.container, OURS))
+                wait_until(lambda: _is_told_to_stop(system, "rest-api"), "rest-api stops")
+                wait_until(lambda: _is_told_to_stop(system, "grpc-api"), "grpc-api stops")
                 assert [one.done() for one in (writing, reading, stopping)] == [False] * 3
-            assert writing.result(timeout=10)["version"] == 1
-            assert book["id"] in [listed.id for listed in reading.result(timeout=10).books]
-            stopping.result(timeout=10)
+            assert writing.result(timeout=PATIENCE)["version"] == 1
+            assert book["id"] in [listed.id for listed in reading.result(timeout=PATIENCE).books]
+            stopping.result(timeout=PATIENCE)
             assert {service: system.state(service) for service in OURS} == dict.fromkeys(OURS, "exited 0")
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from .conftest import MANY, Examine
+from .conftest import FEW, MANY, Examine
 
 
 # Bodies are of up to a thousand books.
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@pytest.mark.parametrize("sequences", [20, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sequences", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_schemathesis_finds_nothing_in_sequences_of_operations(examine: Examine, sequences: int) -> None:
     report = examine(sequences, "stateful")
     assert not report.findings

@@ -3,20 +3,18 @@
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from support.waiting import PATIENCE, wait_until
+
 ROOT: Final = Path(__file__).parents[2]
 
 _UP: Final = 900.0
 """Seconds for pulling, building and starting, on a small machine with nothing in its caches."""
-
-_HEALTHY: Final = 300.0
-"""Seconds from there until all are healthy."""
 
 _LABEL: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
@@ -32,7 +30,7 @@ class NoDocker(Exception):
 
 
 class ComposeFailed(Exception):
-    """A command of Docker failed, or the system did not become healthy."""
+    """A command of Docker failed."""
 
 
 class System:
@@ -49,7 +47,10 @@ class System:
         self._compose += ["--profile", profile] if profile else []
 
     def up(self) -> None:
-        """Builds what has to be built, starts everything, and waits until it is healthy. Raises ComposeFailed."""
+        """Builds what has to be built, starts everything, and waits until it is healthy.
+
+        Raises ComposeFailed, and GaveUp.
+        """
         self.compose("up", "-d", "--build", timeout=_UP)
         self.wait_until_healthy()
 
@@ -67,12 +68,9 @@ class System:
         ]
 
     def wait_until_healthy(self) -> None:
-        """Raises ComposeFailed."""
-        deadline = time.monotonic() + _HEALTHY
-        while waiting := {name: state for name in self.services if (state := self.state(name)) not in _WELL}:
-            if time.monotonic() > deadline:
-                raise ComposeFailed(f"not healthy after {_HEALTHY:.0f} seconds: {waiting}")
-            time.sleep(0.5)
+        """Raises GaveUp for the first that is not."""
+        for service in self.services:
+            self.wait_until_well(service)
 
     @cached_property
     def services(self) -> list[str]:
@@ -113,20 +111,20 @@ class System:
         self.docker("start", self.container(service))
 
     def wait_until_well(self, service: str) -> None:
-        """Until one service is healthy. Raises AssertionError."""
-        wait_until(lambda: self.state(service) in _WELL, f"{service} is healthy", within=_HEALTHY)
+        """Until one service is healthy, or has done what it was for. Raises GaveUp."""
+        wait_until(lambda: self.state(service) in _WELL, f"{service} is healthy")
 
     def execute(self, service: str, *command: str) -> str:
         """Runs a command inside a service's container and returns what it prints. Raises ComposeFailed."""
         return self.docker("exec", self.container(service), *command)
 
-    def compose(self, *arguments: str, timeout: float = 180) -> str:
+    def compose(self, *arguments: str, timeout: float = PATIENCE) -> str:
         """What a command of compose prints. Raises ComposeFailed."""
         return self._run([*self._compose, *arguments], subprocess.PIPE, timeout)
 
     def docker(self, *arguments: str, stderr: int = subprocess.PIPE) -> str:
         """What a command of docker prints. Raises ComposeFailed."""
-        return self._run(["docker", *arguments], stderr, 60)
+        return self._run(["docker", *arguments], stderr, PATIENCE)
 
     def _run(self, command: list[str], stderr: int, timeout: float) -> str:
         done = subprocess.run(
@@ -176,14 +174,6 @@ class Running:
         return ["env", f"PGPASSWORD={self.passwords['POSTGRES_PASSWORD']}", "psql", *options, "--tuples-only"]
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, within: float) -> None:
-    """Raises AssertionError, which says what was waited for."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} seconds"
-        time.sleep(0.1)
-
-
 def _compose_file() -> str:
     return (ROOT / "docker-compose.yml").read_text()
 
@@ -207,7 +197,7 @@ def _compose_command() -> list[str]:
 def _failure_of(*command: str) -> str:
     """Why a command fails, or nothing."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return (done.stderr.strip() or f"{' '.join(command)} ended with {done.returncode}") if done.returncode else ""
