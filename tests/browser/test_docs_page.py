@@ -78,6 +78,8 @@ class TestTheDocsPage:
         page.goto(f"{rest.url}/docs")
         _authorise(page)
         _create_a_book(page)
+        # What is kept there outlives the browser.
+        assert page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
         page.screenshot(path=tmp_path / "docs.png", full_page=True)
         print(f"{len(visit.requests)} requests, {len(visit.troubles)} troubles; the page is in {tmp_path / 'docs.png'}")
         assert visit.troubles == []

@@ -93,7 +93,8 @@ class TestColophonWatch:
             assert (await interrupted(process))[0] == 0
 
     async def test_a_program_needs_its_token_alone(self, colophon: Colophon, person: Person) -> None:
-        made = await person.call("POST", "/users/me/tokens", json={"name": "watch", "scopes": ["books:read"]})
+        new = {"name": "watch", "scopes": ["books:read"], "current_password": PASSWORD}
+        made = await person.call("POST", "/users/me/tokens", json=new)
         async with watching(colophon, "--after", "0", COLOPHON_TOKEN=made.json()["token"]) as process:
             await person.call("POST", "/books", json=EMMA)
             assert "  book.created  " in await next_line(process)

@@ -171,7 +171,7 @@ class TestAUserWhoIsOut:
 
 class TestAProgram:
     async def test_reads_on_both_services_until_its_token_is_removed(self, system: System, person: Person) -> None:
-        new = {"name": "reader", "scopes": ["books:read"]}
+        new = {"name": "reader", "scopes": ["books:read"], "current_password": person.password}
         made = (await person.call("POST", "/users/me/tokens", json=new)).json()
         async with calling(system.grpc.address, made["token"]) as service:
             assert (await person.call("GET", "/books", token=made["token"])).status_code == 200

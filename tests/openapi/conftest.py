@@ -81,6 +81,9 @@ EXCUSES = (
         "invalid",
         ("must not be blank",),
     ),
+    # A new password is good if it is another one; whoever is the last superuser stays it.
+    Excuse(("changeMe",), "invalid", ("must not be the one that it is",)),
+    Excuse(("changeUser", "deleteUser"), "last-superuser"),
     # A key is good if no other request had it.
     Excuse(("createBook", "createBooks", "importBooks"), "idempotency-key-reused"),
     # A condition holds or not, by the book's version.

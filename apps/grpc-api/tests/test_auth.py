@@ -132,7 +132,7 @@ class TestAProgram:
     ) -> None:
         _, metadata = await make("books:read")
         assert await is_let_in(stub, metadata)
-        await store.users.change(caller.user_id, {"is_active": False})
+        await store.users.change(caller.user_id, {"is_active": False}, decided_on={"id": caller.user_id})
         assert not await is_let_in(stub, metadata)
 
 
@@ -165,7 +165,7 @@ class TestWhoIsOut:
         self, stub: "BookServiceAsyncStub", caller: SignedIn, store: Store
     ) -> None:
         assert await is_let_in(stub, caller.metadata)
-        await store.users.change(caller.user_id, {"is_active": False})
+        await store.users.change(caller.user_id, {"is_active": False}, decided_on={"id": caller.user_id})
         await _until_forgotten(stub, caller)
 
 

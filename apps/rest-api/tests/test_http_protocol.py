@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rest_api.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
+from rest_api.observed import Observed
 from rest_api.serving import listen, serving
 from rest_api.settings import RestSettings
 from support.waiting import patiently, until
@@ -150,6 +151,45 @@ class TestAHead:
     async def test_asks_in_vain_for_another_protocol(self, wire: Wire) -> None:
         await wire.send(LIVE + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         assert (await wire.answer()).status == 200
+
+
+GOOD_FOR_NOTHING = b"Host: c\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n"
+
+
+class TestALength:
+    @pytest.mark.parametrize("request_line", [b"GET /healthz/live", b"POST /api/v1/auth/login", b"POST /api/v1/books"])
+    async def test_may_be_written_with_any_number_of_zeros(self, wire: Wire, request_line: bytes) -> None:
+        """Python reads no number of more than 4,300 digits."""
+        zeros = b"0" * 5_000
+        await wire.send(request_line + b" HTTP/1.1\r\n" + GOOD_FOR_NOTHING + b"Content-Length: " + zeros + b"\r\n\r\n")
+        answer = await wire.answer()
+        assert answer.status in (200, 401, 422), answer
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+    @pytest.mark.parametrize("digits", [b"9" * 18, b"0" * 5_000 + b"9" * 18, b"9" * 19, b"9" * 5_000])
+    async def test_that_nobody_has_is_refused(self, wire: Wire, digits: bytes) -> None:
+        await wire.send(
+            b"POST /api/v1/auth/login HTTP/1.1\r\n" + GOOD_FOR_NOTHING + b"Content-Length: " + digits + b"\r\n\r\n"
+        )
+        answer = await wire.answer()
+        assert (answer.status, answer.problem["status"]) in ((413, 413), (400, 400))
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+class TestAFailure:
+    async def test_outside_of_the_app_is_a_problem_document_too(
+        self, wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError("of something around the app")
+
+        monkeypatch.setattr(Observed, "__call__", fail)
+        await wire.send(LIVE + b"\r\n")
+        answer = await wire.answer()
+        assert (answer.status, answer.problem["type"]) == (500, "urn:colophon:internal")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "RuntimeError" not in answer.problem["detail"]
+        assert "of something around the app" in caplog.text
 
 
 class TestAfterTheBody:

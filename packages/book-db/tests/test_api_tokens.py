@@ -12,7 +12,7 @@ from book_db.database import Database
 from book_db.errors import ApiTokenNotFound, TooManyApiTokens, UserNotFound
 from book_db.secret_tokens import digest
 from book_db.tables import User
-from book_db.users import Users
+from book_db.users import EVERYTHING, Access, Users
 from support.data_layer import Query
 
 READ = ["books:read"]
@@ -61,7 +61,7 @@ class TestANewToken:
     async def test_is_made_for_nobody_who_is_gone_or_not_active(
         self, api_tokens: ApiTokens, users: Users, user: User
     ) -> None:
-        await users.change(user.id, {"is_active": False})
+        await users.change(user.id, {"is_active": False}, decided_on={"id": user.id})
         for user_id in (user.id, uuid4()):
             with pytest.raises(UserNotFound):
                 await api_tokens.add(user_id, "backup", READ, days=30)
@@ -110,7 +110,7 @@ class TestATokenThatIsOver:
 
     async def test_has_a_user_who_is_not_active_or_gone(self, api_tokens: ApiTokens, users: Users, user: User) -> None:
         _, token = await api_tokens.add(user.id, "backup", READ, days=30)
-        await users.change(user.id, {"is_active": False})
+        await users.change(user.id, {"is_active": False}, decided_on={"id": user.id})
         assert not await is_good(api_tokens, token)
         await users.remove(user.id)
         assert not await is_good(api_tokens, token)
@@ -119,7 +119,7 @@ class TestATokenThatIsOver:
         self, api_tokens: ApiTokens, users: Users, user: User
     ) -> None:
         _, token = await api_tokens.add(user.id, "backup", READ, days=30)
-        await users.change(user.id, {"hashed_password": "y"}, sign_out=True)
+        await users.change(user.id, {"hashed_password": "y"}, decided_on={"id": user.id}, ends=Access.SESSIONS)
         assert await is_good(api_tokens, token)
-        await users.change(user.id, {"hashed_password": "z"}, revoke_tokens=True)
+        await users.change(user.id, {"hashed_password": "z"}, decided_on={"id": user.id}, ends=EVERYTHING)
         assert not await is_good(api_tokens, token)

@@ -19,7 +19,7 @@ from book_db.notifications import Listener
 from book_db.secret_tokens import API_TOKEN, REFRESH_TOKEN, digest, new_token
 from book_db.sessions import Sessions
 from book_db.tables import RefreshTokenRow, User
-from book_db.users import Users
+from book_db.users import EVERYTHING, Users
 from book_runtime.tokens import Claims, InvalidToken, TokenVerifier
 from sqlalchemy import insert
 from structlog.testing import capture_logs
@@ -138,7 +138,10 @@ ENDINGS = [
     pytest.param(lambda users, sessions, user, session: sessions.end_one(user.id, session), id="signed-out-from-afar"),
     pytest.param(lambda users, sessions, user, session: sessions.end_all(user.id), id="signed-out-everywhere"),
     pytest.param(lambda users, sessions, user, session: _replay(sessions, user, session), id="refresh-token-replayed"),
-    pytest.param(lambda users, sessions, user, session: users.change(user.id, {"is_active": False}), id="deactivated"),
+    pytest.param(
+        lambda users, sessions, user, session: users.change(user.id, {"is_active": False}, decided_on={"id": user.id}),
+        id="deactivated",
+    ),
     pytest.param(lambda users, sessions, user, session: users.remove(user.id), id="removed"),
 ]
 
@@ -311,10 +314,15 @@ ProgramEnding = Callable[[Users, ApiTokens, User, UUID], Any]
 
 PROGRAM_ENDINGS = [
     pytest.param(lambda users, tokens, user, token_id: tokens.remove(user.id, token_id), id="removed"),
-    pytest.param(lambda users, tokens, user, _: users.change(user.id, {"is_active": False}), id="user-deactivated"),
+    pytest.param(
+        lambda users, tokens, user, _: users.change(user.id, {"is_active": False}, decided_on={"id": user.id}),
+        id="user-deactivated",
+    ),
     pytest.param(lambda users, tokens, user, _: users.remove(user.id), id="user-removed"),
     pytest.param(
-        lambda users, tokens, user, _: users.change(user.id, {"hashed_password": "y"}, revoke_tokens=True),
+        lambda users, tokens, user, _: users.change(
+            user.id, {"hashed_password": "y"}, decided_on={"id": user.id}, ends=EVERYTHING
+        ),
         id="account-recovered",
     ),
 ]

@@ -18,6 +18,7 @@ from book_db.migrations import _config
 from book_db.outbox import OutboxBell
 from book_db.tables import Base
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 from support.postgresql import PostgreSQLServer
 from support.waiting import PATIENCE
 
@@ -76,6 +77,7 @@ A_ROW_OF_EACH = {
         FROM outbox
     """,
     "0008": "",
+    "0009": "",
 }
 """For each revision, a row in every table that it made."""
 
@@ -165,6 +167,48 @@ class TestRows:
         assert (await catalogue.replace(book.id, draft, actor)).version == 2
         await bell.close()
         await database.close()
+
+
+class TestAddresses:
+    """Those that the release before writes, which knows nothing of what they are looked for by."""
+
+    ANN = "INSERT INTO users (id, email, hashed_password) VALUES (gen_random_uuid(), 'Ann@example.org', 'x')"
+    FOLDED = "SELECT email_folded FROM users"
+
+    def test_are_folded_when_they_were_there_before(self, empty_database_url: str) -> None:
+        migrations.upgrade(empty_database_url, "0008")
+        rows_of(empty_database_url, self.ANN.replace("Ann", "İnes"))
+        migrations.upgrade(empty_database_url)
+        assert rows_of(empty_database_url, self.FOLDED) == [("i\u0307nes@example.org",)]
+
+    def test_are_folded_when_they_are_added_and_changed(self, database_url: str) -> None:
+        rows_of(database_url, self.ANN)
+        assert rows_of(database_url, self.FOLDED) == [("ann@example.org",)]
+        for email in ("ANN@example.org", "Bea@example.org"):
+            rows_of(database_url, f"UPDATE users SET email = '{email}'")  # noqa: S608 - of constants
+            assert rows_of(database_url, self.FOLDED) == [(email.lower(),)]
+
+    def test_belong_to_one_user_whoever_writes_them(self, database_url: str) -> None:
+        rows_of(database_url, self.ANN)
+        with pytest.raises(IntegrityError, match="users_email_folded_key"):
+            rows_of(database_url, self.ANN.replace("Ann", "aNN"))
+
+    def test_are_folded_as_the_application_does_it_at_the_next_climb(self, database_url: str) -> None:
+        rows_of(database_url, self.ANN.replace("Ann", "İnes"))
+        migrations.upgrade(database_url)
+        assert rows_of(database_url, self.FOLDED) == [("i\u0307nes@example.org",)]
+
+    def test_stay_as_they_are_where_another_user_has_the_same_then(
+        self, database_url: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """To PostgreSQL the last letters differ, to Unicode they are one."""
+        for name in ("ΝΙΚΟΣ", "νικος"):
+            rows_of(database_url, self.ANN.replace("Ann", name))
+        before = rows_of(database_url, self.FOLDED)
+        assert len({*before}) == 2
+        migrations.upgrade(database_url)
+        assert rows_of(database_url, self.FOLDED) == before
+        assert "an address is that of another user" in capsys.readouterr().out
 
 
 class TestDrift:

@@ -74,7 +74,7 @@ class TestALink:
     async def test_is_not_made_to_a_user_who_was_changed_meanwhile(
         self, accounts: OAuthAccounts, users: Users, ada: User, query: Query, meanwhile: Mapping[str, Any]
     ) -> None:
-        await users.change(ada.id, meanwhile)
+        await users.change(ada.id, meanwhile, decided_on={"id": ada.id})
         with pytest.raises(Overtaken):
             await accounts.link(ada.id, ACCOUNT)
         assert query("SELECT count(*) FROM oauth_accounts") == [(0,)]

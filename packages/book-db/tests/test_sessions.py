@@ -11,7 +11,7 @@ from book_db.errors import RefreshRefused, SessionNotFound
 from book_db.secret_tokens import API_TOKEN, REFRESH_TOKEN, digest, new_token
 from book_db.sessions import Client, Sessions, SignIn
 from book_db.tables import User
-from book_db.users import Users
+from book_db.users import Access, Users
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -102,7 +102,7 @@ class TestRefresh:
         assert logs == []
 
     async def test_refuses_an_inactive_user(self, sessions: Sessions, users: Users, signed_in: SignIn) -> None:
-        await users.change(signed_in.user_id, {"is_active": False})
+        await users.change(signed_in.user_id, {"is_active": False}, decided_on={"id": signed_in.user_id})
         with pytest.raises(RefreshRefused):
             await sessions.refresh(signed_in.refresh_token, 3_600)
 
@@ -185,7 +185,7 @@ class TestManyAtOnce:
         self, sessions: Sessions, users: Users, user: User
     ) -> None:
         families = [await sessions.begin(user.id, 3_600) for _ in range(FAMILIES)]
-        change = users.change(user.id, {"hashed_password": "y"}, sign_out=True)
+        change = users.change(user.id, {"hashed_password": "y"}, decided_on={"id": user.id}, ends=Access.SESSIONS)
         answers = await asyncio.gather(
             change, *(sessions.refresh(each.refresh_token, 3_600) for each in families), return_exceptions=True
         )

@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import pytest
 from book_db.database import Database
-from book_db.errors import EmailTaken, UserNotFound
+from book_db.errors import EmailTaken, Overtaken, UserNotFound
 from book_db.sessions import Sessions
 from book_db.tables import User
-from book_db.users import Users
+from book_db.users import Access, Users
 from sqlalchemy.exc import IntegrityError
 from support.data_layer import Query
 
@@ -46,7 +46,21 @@ class TestUsers:
             await users.add({"email": "ada@example.org", "hashed_password": "y"})
         other = await users.add({"email": "grace@example.org", "hashed_password": "y"})
         with pytest.raises(EmailTaken):
-            await users.change(other.id, {"email": "ADA@example.org"})
+            await users.change(other.id, {"email": "ADA@example.org"}, decided_on={"id": other.id})
+
+    async def test_two_mailboxes_are_two_accounts(self, users: Users) -> None:
+        """Whatever PostgreSQL's lower makes of them, which differs from one collation to the next."""
+        pairs = [("İnes@example.org", "ines@example.org"), ("strasse@example.org", "straße@example.org")]
+        for pair in pairs:
+            added = [await users.add({"email": email, "hashed_password": "x"}) for email in pair]
+            found = [await users.by_email(email) for email in pair]
+            assert [each and each.id for each in found] == [each.id for each in added]
+
+    async def test_an_address_is_found_in_any_case_that_unicode_knows(self, users: Users) -> None:
+        added = await users.add({"email": "Ελένη.ΝΙΚΟΣ@example.org", "hashed_password": "x"})
+        found = await users.by_email("ΕΛΈΝΗ.νικος@EXAMPLE.org")
+        assert found is not None
+        assert found.id == added.id
 
     async def test_of_two_who_register_the_same_address_at_once_one_does(self, users: Users) -> None:
         values = {"email": "ada@example.org", "hashed_password": "x"}
@@ -59,7 +73,7 @@ class TestUsers:
             await users.add({"email": "ada@example.org", "hashed_password": None})
 
     async def test_a_change_is_seen_and_returned(self, users: Users, user: User) -> None:
-        assert (await users.change(user.id, {"is_verified": True})).is_verified
+        assert (await users.change(user.id, {"is_verified": True}, decided_on={"id": user.id})).is_verified
         found = await users.get(user.id)
         assert found is not None
         assert found.is_verified
@@ -67,7 +81,35 @@ class TestUsers:
     async def test_a_user_who_is_gone_cannot_be_changed(self, users: Users, user: User) -> None:
         await users.remove(user.id)
         with pytest.raises(UserNotFound):
-            await users.change(user.id, {"is_verified": True})
+            await users.change(user.id, {"is_verified": True}, decided_on={"id": user.id})
+
+    async def test_a_change_that_was_decided_on_what_is_so_no_more_is_not_done(self, users: Users, user: User) -> None:
+        """Whatever column it is, and also where it would change nothing."""
+        for column, seen in {"email": "x@example.org", "hashed_password": "y", "is_active": False}.items():
+            with pytest.raises(Overtaken):
+                await users.change(user.id, {"is_verified": True}, decided_on={"id": user.id, column: seen})
+        found = await users.get(user.id)
+        assert found is not None
+        assert not found.is_verified
+
+    async def test_a_change_must_say_what_it_was_decided_on(self, users: Users, user: User) -> None:
+        with pytest.raises(ValueError, match="decided on"):
+            await users.change(user.id, {"is_verified": True}, decided_on={})
+
+    async def test_a_change_is_not_done_in_a_session_of_somebody_else_or_one_that_is_over(
+        self, users: Users, sessions: Sessions, user: User
+    ) -> None:
+        other = await users.add({"email": "grace@example.org", "hashed_password": "x"})
+        others, over = [(await sessions.begin(of, 60)).session_id for of in (other.id, user.id)]
+        await sessions.end(over)
+        for session_id in (others, over, uuid4()):
+            with pytest.raises(Overtaken):
+                await users.change(
+                    user.id, {"hashed_password": "y"}, decided_on={"email": user.email}, within=session_id
+                )
+        found = await users.get(user.id)
+        assert found is not None
+        assert found.hashed_password == "x"
 
     async def test_pages_bring_everybody_once(self, users: Users) -> None:
         everybody = {(await users.add({"email": f"{n}@example.org", "hashed_password": "x"})).id for n in range(7)}
@@ -99,7 +141,9 @@ class TestSessions:
         self, users: Users, sessions: Sessions, user: User
     ) -> None:
         other, own = [(await sessions.begin(user.id, 60)).session_id for _ in range(2)]
-        await users.change(user.id, {"hashed_password": "y"}, sign_out=True, keep=own)
+        await users.change(
+            user.id, {"hashed_password": "y"}, decided_on={"id": user.id}, within=own, ends=Access.SESSIONS
+        )
         assert set(await sessions.live([other, own])) == {own}
 
     async def test_one_that_has_expired_is_not_live_and_is_swept_at_the_next_sign_in(
@@ -112,7 +156,7 @@ class TestSessions:
 
     async def test_of_a_user_who_is_not_active_none_is_live(self, users: Users, sessions: Sessions, user: User) -> None:
         session_id = (await sessions.begin(user.id, 60)).session_id
-        await users.change(user.id, {"is_active": False})
+        await users.change(user.id, {"is_active": False}, decided_on={"id": user.id})
         assert await sessions.live([session_id]) == {}
 
     async def test_of_a_user_who_was_removed_none_is_left(

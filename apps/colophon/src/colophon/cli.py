@@ -60,7 +60,10 @@ def create_superuser(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
     ] = False,
-    promote: Annotated[bool, typer.Option("--promote", help="Make a user who is there already a superuser.")] = False,
+    promote: Annotated[
+        bool,
+        typer.Option("--promote", help="Make a user who is there already, and has confirmed the address, a superuser."),
+    ] = False,
 ) -> None:
     """Make a superuser of the catalogue that `colophon run` runs, be it running or not."""
     from book_db import migrations

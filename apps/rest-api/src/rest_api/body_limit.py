@@ -1,11 +1,16 @@
 """No more of a body is read than the service takes."""
 
+import sys
 from collections.abc import Callable
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rest_api.problems import TOO_LARGE, too_large
+
+_DIGITS_MAX: Final = 18
+"""Of a number of bytes that 64 bits hold."""
 
 
 class BodyLimit:
@@ -48,5 +53,7 @@ def declared_length(scope: Scope) -> int:
     """How many bytes of body a request says it has; 0 where it does not say."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            return int(value)
+            digits = value.lstrip(b"0")
+            # Python reads no number of thousands of digits.
+            return int(digits or b"0") if len(digits) <= _DIGITS_MAX else sys.maxsize
     return 0

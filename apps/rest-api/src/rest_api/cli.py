@@ -69,7 +69,11 @@ def create_superuser(
         bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
     ] = False,
     promote: Annotated[
-        bool, typer.Option("--promote", help="Make a user who is there already a superuser, with the same password.")
+        bool,
+        typer.Option(
+            "--promote",
+            help="Make a user who is there already, and has confirmed the address, a superuser.",
+        ),
     ] = False,
 ) -> None:
     """Make a superuser in the database of DATABASE_URL."""

@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Final, cast
 
@@ -17,6 +17,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 _IPV4: Final = 4
 _SITE: Final = 64
 """Bits of an IPv6 address that one customer shares; the others they choose at will."""
+
+_PEER: Final = "colophon.peer"
+"""Where a scope says who has connected, which may be a proxy."""
 
 _NAME: Final = re.compile(r"(?!-)([a-z0-9-]{1,63}\.)*[a-z][a-z0-9-]{0,62}", re.IGNORECASE)
 """A host's name by RFC 1123. Its last part begins with a letter, or it would be a broken address."""
@@ -34,23 +37,27 @@ def address_of(request: HTTPConnection) -> str:
     """The address of the client: the peer's, or what a proxy of TRUSTED_PROXIES says. Empty when it is not known, as
     on a Unix socket.
     """
-    address = _parsed(request)
+    address = _parsed(request.client)
     return "" if address is None else str(address)
 
 
 def network_of(request: HTTPConnection) -> str:
-    """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address. Empty when it is not known."""
-    address = _parsed(request)
+    """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address. Empty when it is not known.
+
+    Of a client whose address a proxy does not tell, it is that of the proxy: strangers to each other are not one client
+    of all proxies.
+    """
+    address = _parsed(request.client) or _parsed(request.scope.get(_PEER))
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), _SITE), strict=False))
     return "" if address is None else str(address)
 
 
-def _parsed(request: HTTPConnection) -> IPv4Address | IPv6Address | None:
-    if request.client is None:
+def _parsed(client: Sequence[Any] | None) -> IPv4Address | IPv6Address | None:
+    if client is None:
         return None
     try:
-        address = ip_address(request.client.host.partition("%")[0])
+        address = ip_address(str(client[0]).partition("%")[0])
     except ValueError:  # a proxy may pass on anything, and RFC 7239 has it say "unknown"
         return None
     # A socket that listens on :: shows IPv4 clients in this form.
@@ -84,7 +91,13 @@ def behind(proxies: str, app: ASGIApp) -> ASGIApp:
 def _behind_networks(app: ASGIApp, networks: Iterable[IPv4Network | IPv6Network]) -> ASGIApp:
     trusted = [each for network in networks for each in _in_both_families(network)]
     # uvicorn's types are its own, of the same shape.
-    return cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, app), trusted))
+    believing = cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, app), trusted))
+
+    def keeping_the_peer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope[_PEER] = scope.get("client")
+        return believing(scope, receive, send)
+
+    return keeping_the_peer
 
 
 class _BehindNames:

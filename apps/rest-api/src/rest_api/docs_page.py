@@ -38,7 +38,8 @@ def _router(app: FastAPI) -> APIRouter:
             swagger_css_url="/docs/files/swagger-ui.css",
             swagger_favicon_url="/docs/files/favicon.png",
             swagger_ui_parameters={
-                "persistAuthorization": True,
+                # In the storage of a browser the password and the refresh token would outlive it.
+                "persistAuthorization": False,
                 "tryItOutEnabled": True,
                 "displayRequestDuration": True,
             },

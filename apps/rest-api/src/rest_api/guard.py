@@ -97,7 +97,20 @@ class GuardedRoute(JsonRoute):
 
 
 class SessionRoute(GuardedRoute):
-    """A route for those who are signed in, and for no program: with one token nobody shall make another."""
+    """A route for those who are signed in, and for no program: with one token nobody shall make another.
+
+    What it tells of an account is stored by nobody on its way.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def unstored(request: Request) -> Response:
+            answer = await handle(request)
+            answer.headers["Cache-Control"] = "no-store"
+            return answer
+
+        return unstored
 
     def _security(self, methods: Collection[str]) -> list[dict[str, list[str]]]:
         return [_PASSWORD]

@@ -1,6 +1,7 @@
 """What uvicorn leaves open: how long the headers of a request may be, and how long they may take to come."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 
@@ -75,6 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _Refused
         self._in_head = False
         super().on_headers_complete()
+        # uvicorn's own answer to a failure outside of what answers the app's failures is plain text.
+        fail = partial(_fail, self.cycle.send, self._security_headers)
+        self.cycle.send_500_response = fail  # type: ignore[method-assign]  # uvicorn makes the cycle itself
         self._since = self.loop.time()
 
     def on_body(self, body: bytes) -> None:
@@ -136,6 +140,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)
+
+
+async def _fail(send: Callable[[Any], Awaitable[None]], security_headers: Headers) -> None:
+    answer = problem(500, "internal", "Something went wrong here. The log of the service says what.")
+    headers = [*security_headers, *answer.raw_headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": False})
 
 
 class _Refused(httptools.HttpParserError):

@@ -16,6 +16,7 @@ from book_db.errors import (
     IdempotencyKeyReused,
     InsufficientScope,
     InvalidPageToken,
+    LastSuperuser,
     LinkNotFound,
     RefreshRefused,
     SessionNotFound,
@@ -98,7 +99,7 @@ _DESCRIPTIONS: Final = {
     403: "The user, or the program with its token, may not do this.",
     404: "There is no such thing.",
     406: "`Accept` allows none of the forms that there are.",
-    409: "Another user has this e-mail address, or it is confirmed already.",
+    409: "Another user has this e-mail address, it is confirmed already, or nobody would be left to manage users.",
     412: "The book is at another version than the request allows; `ETag` says at which.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -230,6 +231,7 @@ _SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
     LinkNotFound: (404, "login-not-found"),
     ApiTokenNotFound: (404, "api-token-not-found"),
     TooManyApiTokens: (409, "too-many-api-tokens"),
+    LastSuperuser: (409, "last-superuser"),
     # 400 and not 401, as RFC 6749, section 5.2, has it for a grant that is not good.
     RefreshRefused: (400, "bad-refresh-token"),
 }

@@ -5,11 +5,11 @@ account tried from many places get far. Only the digests of both are kept.
 """
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from hashlib import blake2b
 from typing import Annotated, Literal
-from unicodedata import normalize
 
+from book_db.addresses import folded
 from book_runtime.settings import Settings
 from fastapi import Depends, Request
 from limits import RateLimitItem, parse_many
@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field
 
 from rest_api.client_address import network_of
 from rest_api.rate_counts import Counts, Exhausted
+from rest_api.users.addresses import normalised
 from rest_api.users.problems import BadCredentials
 
 _REFUSED = Counter("colophon_rate_limited", "Requests that were refused because there were too many", ["limit"])
@@ -59,6 +60,9 @@ class LimitSettings(Settings):
 
     limit_login_failures_per_account: Limit = "100/hour"
     """Wrong passwords for one account from everywhere."""
+
+    limit_password_per_account: Limit = "5/hour"  # noqa: S105  # no secret
+    """Changes of one account's password by who knows it: each makes the links of before useless."""
 
     limit_register_per_address: Limit = "60/hour"
     """Accounts asked for from one address."""
@@ -104,11 +108,14 @@ class RateLimits:
 
     async def register(self, request: Request, email: str) -> None:
         await self._take("limit_register_per_address", network_of(request))
-        await self._take("limit_register_per_account", _folded(email))
+        await self._take("limit_register_per_account", _account_of(email))
 
     async def mail(self, request: Request, email: str) -> None:
         await self._take("limit_mail_per_address", network_of(request))
-        await self._take("limit_mail_per_account", _folded(email))
+        await self._take("limit_mail_per_account", _account_of(email))
+
+    async def password(self, email: str) -> None:
+        await self._take("limit_password_per_account", _account_of(email))
 
     async def link(self, request: Request, token: str) -> None:
         await self._take("limit_link_per_address", network_of(request))
@@ -130,7 +137,7 @@ class RateLimits:
         It is counted beforehand and taken back afterwards, so that a thousand guesses at the same time are no more than
         a thousand one after the other.
         """
-        account = _folded(email)
+        account = _account_of(email)
         async with AsyncExitStack() as back:
             await back.enter_async_context(await self._take("limit_login_failures", network_of(request), account))
             await back.enter_async_context(await self._take("limit_login_failures_per_account", account))
@@ -142,7 +149,7 @@ class RateLimits:
 
     async def forgive(self, request: Request, email: str) -> None:
         """Forgets the wrong passwords for an account whose owner has shown to be one by other means."""
-        account = _folded(email)
+        account = _account_of(email)
         await self._forget("limit_login_failures", network_of(request), account)
         await self._forget("limit_login_failures_per_account", account)
 
@@ -167,9 +174,11 @@ class RateLimits:
         return f"{limit.removeprefix('limit_')}/{digest.hexdigest()}"
 
 
-def _folded(email: str) -> str:
-    """The same for all ways to write an address that the database takes for the same, and perhaps for some more."""
-    return normalize("NFKC", email).strip().casefold()
+def _account_of(email: str) -> str:
+    """The same for all spellings that find the same account. What is no address finds none, and counts as it is."""
+    with suppress(ValueError):
+        return folded(normalised(email))
+    return email
 
 
 async def _rate_limits(request: Request) -> RateLimits:

@@ -59,7 +59,7 @@ async def eve(stranger: httpx.AsyncClient) -> Person:
 async def superuser(app: FastAPI, stranger: httpx.AsyncClient) -> Person:
     parts: UserParts = app.state.user_parts
     person = await _signed_in(stranger)
-    await parts.users.change(person.id, {"is_superuser": True})
+    await parts.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
     return person
 
 

@@ -17,11 +17,13 @@ SHARED = {"book_id"}
 async def things(ada: Person, app: FastAPI) -> dict[str, Any]:
     """The id of something of Ada's for each parameter by which something is found."""
     parts: UserParts = app.state.user_parts
-    await parts.users.change(ada.id, {"is_verified": True})
+    await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
     await parts.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
     links = await parts.oauth_accounts.links_of(ada.id)
     token = await ada.call(
-        "POST", "/users/me/tokens", json={"name": "export", "scopes": ["books:read"], "expires_in_days": 1}
+        "POST",
+        "/users/me/tokens",
+        json={"name": "export", "scopes": ["books:read"], "expires_in_days": 1, "current_password": PASSWORD},
     )
     sessions = (await ada.call("GET", "/users/me/sessions")).json()["sessions"]
     return {

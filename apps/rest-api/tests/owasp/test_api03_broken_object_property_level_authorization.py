@@ -50,7 +50,7 @@ class TestARight:
 
     async def test_is_not_taken_by_a_token_of_a_program(self, eve: Person) -> None:
         for scopes in (["users:write"], ["books:write", "*"], []):
-            asked = {"name": "export", "scopes": scopes, "expires_in_days": 1}
+            asked = {"name": "export", "scopes": scopes, "expires_in_days": 1, "current_password": PASSWORD}
             assert (await eve.call("POST", "/users/me/tokens", json=asked)).status_code == 422
 
 
@@ -85,7 +85,7 @@ class TestWhatIsSecret:
         assert secrets == SHOWN_ONCE
 
     async def test_is_not_in_what_is_listed(self, ada: Person, superuser: Person) -> None:
-        asked = {"name": "export", "scopes": ["books:read"], "expires_in_days": 1}
+        asked = {"name": "export", "scopes": ["books:read"], "expires_in_days": 1, "current_password": PASSWORD}
         token = (await ada.call("POST", "/users/me/tokens", json=asked)).json()["token"]
         for person, path in ((ada, "/users/me/tokens"), (ada, "/users/me/sessions"), (superuser, "/users")):
             text = (await person.call("GET", path)).text

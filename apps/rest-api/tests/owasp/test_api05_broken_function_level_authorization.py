@@ -25,10 +25,10 @@ class TestWhatSuperusersDo:
         assert answer.status_code == 403
         assert (await eve.call("GET", "/users/me")).json()["is_superuser"] is False
 
-    async def test_ends_with_the_right_to_it(self, superuser: Person) -> None:
-        assert (
-            await superuser.call("PATCH", f"/users/{superuser.id}", json={"is_superuser": False})
-        ).status_code == 200
+    async def test_ends_with_the_right_to_it(self, superuser: Person, eve: Person) -> None:
+        for person, is_superuser in ((eve, True), (superuser, False)):
+            change = {"is_superuser": is_superuser, "current_password": PASSWORD}
+            assert (await superuser.call("PATCH", f"/users/{person.id}", json=change)).status_code == 200
         assert (await superuser.call("GET", "/users")).status_code == 403
 
     @pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
@@ -46,7 +46,7 @@ class TestATokenOfAProgram:
     async def test_opens_what_its_scope_names_and_nothing_else(
         self, superuser: Person, operations: list[Operation], scope: str
     ) -> None:
-        asked = {"name": "program", "scopes": [scope], "expires_in_days": 1}
+        asked = {"name": "program", "scopes": [scope], "expires_in_days": 1, "current_password": PASSWORD}
         token = (await superuser.call("POST", "/users/me/tokens", json=asked)).json()["token"]
         opened = []
         for operation in operations:
@@ -67,7 +67,12 @@ class TestATokenOfAProgram:
         assert all(operation.path.startswith("/api/v1/books") for operation in opened)
 
     async def test_makes_no_other_and_changes_no_account(self, superuser: Person) -> None:
-        asked = {"name": "program", "scopes": ["books:read", "books:write"], "expires_in_days": 1}
+        asked = {
+            "name": "program",
+            "scopes": ["books:read", "books:write"],
+            "expires_in_days": 1,
+            "current_password": PASSWORD,
+        }
         token = (await superuser.call("POST", "/users/me/tokens", json=asked)).json()["token"]
         change = {"password": PASSWORD * 2, "current_password": PASSWORD}
         for method, path, body in (

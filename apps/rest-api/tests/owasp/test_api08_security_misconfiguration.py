@@ -4,7 +4,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from support.operations import Operation
-from support.people import Person
+from support.people import PASSWORD, Person
 
 SECRET = "postgresql://user:hunter2@inside"
 
@@ -77,7 +77,7 @@ class TestWhatIsServed:
 
     async def test_is_not_kept_on_its_way_where_it_is_a_secret(self, ada: Person, stranger: httpx.AsyncClient) -> None:
         form = {"username": ada.email, "password": ada.password}
-        asked = {"name": "export", "scopes": ["books:read"], "expires_in_days": 1}
+        asked = {"name": "export", "scopes": ["books:read"], "expires_in_days": 1, "current_password": PASSWORD}
         for answer in (
             await stranger.post("/api/v1/auth/login", data=form),
             await stranger.post("/api/v1/auth/refresh", json={"refresh_token": ada.refresh_token}),

@@ -55,7 +55,7 @@ async def ada(stranger: httpx.AsyncClient) -> Person:
 async def superuser(stranger: httpx.AsyncClient, parts: UserParts) -> Person:
     """A superuser who is signed in."""
     person = await _signed_in(stranger)
-    await parts.users.change(person.id, {"is_superuser": True})
+    await parts.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
     return person
 
 

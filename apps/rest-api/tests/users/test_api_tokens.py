@@ -18,7 +18,7 @@ A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": 
 
 
 async def make(person: Person, *scopes: str, **changed: Any) -> httpx.Response:
-    body = {"name": "nightly export", "scopes": scopes or ("books:read",), **changed}
+    body = {"name": "nightly export", "scopes": scopes or ("books:read",), "current_password": PASSWORD, **changed}
     return await person.call("POST", "/users/me/tokens", json=body)
 
 
@@ -39,6 +39,14 @@ class TestMakingOne:
         listed = await ada.call("GET", "/users/me/tokens")
         assert listed.json() == {"tokens": [{key: value for key, value in made.items() if key != "token"}]}
         assert made["token"] not in listed.text
+
+    async def test_takes_the_password_as_it_is_now(self, ada: Person) -> None:
+        """With a stolen access token, which lives for minutes, nobody makes a token that lives for a year."""
+        answer = await make(ada, current_password=ANOTHER)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:wrong-password")
+        answer = await ada.call("POST", "/users/me/tokens", json={"name": "export", "scopes": ["books:read"]})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/current_password")
+        assert (await ada.call("GET", "/users/me/tokens")).json() == {"tokens": []}
 
     @pytest.mark.parametrize(
         ("changed", "pointer"),
@@ -134,10 +142,9 @@ async def remove(ada: Person, token_id: str, *_: object) -> None:
 
 
 async def deactivate(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, parts: UserParts) -> None:
-    user = await parts.manager.get(ada.id)
-    await parts.manager.change(user, {"is_active": False})
+    await parts.manager.change_other(ada.id, {"is_active": False})
     # It does not come back with the user.
-    await parts.manager.change(user, {"is_active": True})
+    await parts.manager.change_other(ada.id, {"is_active": True})
 
 
 async def delete_user(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, parts: UserParts) -> None:
@@ -171,7 +178,8 @@ class TestItsEnd:
 
     async def test_comes_when_a_superuser_sets_the_password(self, ada: Person, superuser: Person) -> None:
         token = await a_token(ada)
-        await superuser.call("PATCH", f"/users/{ada.id}", json={"password": ANOTHER})
+        change = {"password": ANOTHER, "current_password": PASSWORD}
+        assert (await superuser.call("PATCH", f"/users/{ada.id}", json=change)).status_code == 200
         assert (await ada.call("GET", "/books", token=token)).status_code == 401
 
     async def test_is_not_when_its_user_changes_the_password_or_signs_out(self, ada: Person) -> None:

@@ -73,6 +73,17 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
 each_endpoint = pytest.mark.parametrize("endpoint", [pytest.param(name, id=name) for name in CALLS])
 
 
+SPELLINGS = {
+    "capitals": "ANN@EXAMPLE.ORG",
+    "a-mark-that-maps-to-nothing": "ann@exam\u034fple.org",
+    "many-of-them": "ann@exam" + "\u034f" * 15 + "ple.org",
+    "a-variation-selector": "ann@example\ufe0f.org",
+    "an-ideographic-full-stop": "ann@example\u3002org",
+    "letters-of-full-width": "ann@\uff45xample.org",
+}
+"""Ways to write one address that all find its account."""
+
+
 class TestPerAddress:
     @each_endpoint
     async def test_the_fourth_of_three_is_refused_and_other_addresses_are_not(
@@ -118,6 +129,18 @@ class TestPerAddress:
             here.headers["X-Forwarded-For"] = "198.51.100.8"
             assert not is_refused(await log_in(here, NOBODY, PASSWORD))
 
+    @pytest.mark.parametrize("told", ["unknown", "_hidden", "", "[", "198.51.100.7.8"])
+    async def test_behind_one_that_does_not_tell_the_proxy_counts(self, serve: Serve, told: str) -> None:
+        """And not all clients of all proxies as one."""
+        async with (
+            serve(limit_login_per_address="2/hour", trusted_proxies="10.0.0.0/8") as client,
+            client("10.1.2.3") as one,
+            client("10.1.2.4") as other,
+        ):
+            for each in (one, other):
+                each.headers["X-Forwarded-For"] = told
+                assert await refusals(3, partial(log_in, each, NOBODY, PASSWORD)) == [False, False, True]
+
 
 class TestPerAccount:
     @each_endpoint
@@ -131,19 +154,68 @@ class TestPerAccount:
                     answers.append(is_refused(await here.post(f"/api/v1/auth/{endpoint}", **call)))
         assert answers == [False] * 3 + [True] * 2
 
-    async def test_however_it_is_written(self, serve: Serve) -> None:
+    @pytest.mark.parametrize("spelling", [pytest.param(value, id=name) for name, value in SPELLINGS.items()])
+    async def test_however_it_is_written(self, serve: Serve, mailbox: Mailbox, spelling: str) -> None:
         async with serve(limit_mail_per_account="2/hour") as client, client() as here:
+            await Person.register(here, "ann@example.org")
             answers = [
                 is_refused(await here.post("/api/v1/auth/forgot-password", json={"email": email}))
-                for email in ("ada@example.org", "ADA@Example.org", "Ada@EXAMPLE.ORG")
+                for email in ("ann@example.org", spelling, "ann@example.org", spelling)
             ]
-        assert answers == [False, False, True]
+        assert answers == [False, False, True, True]
+        assert [each["Subject"] for each in mailbox.messages].count("Choose a new password") == 2
+
+    async def test_another_mailbox_is_another_account(self, serve: Serve) -> None:
+        """PostgreSQL's lower makes one of the two in some collations."""
+        async with serve(limit_mail_per_account="1/hour") as client, client() as here:
+            for email in ("\u0130da@example.org", "ida@example.org"):
+                await Person.register(here, email)
+                assert not is_refused(await here.post("/api/v1/auth/forgot-password", json={"email": email}))
 
     async def test_no_more_mails_are_sent_than_are_let_through(self, serve: Serve, mailbox: Mailbox) -> None:
         async with serve(limit_mail_per_account="2/hour") as client, client() as here:
             person = await Person.register(here)
             await refusals(6, lambda: here.post("/api/v1/auth/forgot-password", json={"email": person.email}))
         assert [each["Subject"] for each in mailbox.messages].count("Choose a new password") == 2
+
+
+class TestChangeMe:
+    async def test_sends_no_more_mails_to_an_address_than_may_be_asked_for(
+        self, serve: Serve, mailbox: Mailbox
+    ) -> None:
+        async with serve(limit_mail_per_account="2/hour") as client, client() as here:
+            person = await Person.register(here)
+            await person.sign_in()
+            answers = [
+                is_refused(await change(person, email=email))
+                for n in range(3)
+                for email in ("victim@example.org", f"{n}@example.org")
+            ]
+        assert answers == [False] * 4 + [True, False]
+        assert [each["To"] for each in mailbox.messages].count("victim@example.org") == 2
+
+    async def test_tells_no_more_often_who_has_an_account_than_registering_does(self, serve: Serve) -> None:
+        async with serve(limit_register_per_address="4/hour") as client, client() as here:
+            person, other = await Person.register(here), await Person.register(here)
+            await person.sign_in()
+            statuses = [(await change(person, email=other.email)).status_code for _ in range(3)]
+        assert statuses == [409, 409, 429]
+
+    async def test_changes_the_password_a_few_times_an_hour(self, serve: Serve) -> None:
+        """A thief who knows it would make every link useless that the owner is sent."""
+        async with serve(limit_password_per_account="2/hour") as client, client() as here:
+            person = await Person.register(here)
+            await person.sign_in()
+            answers = []
+            for n in range(3):
+                new = f"another password {n}"
+                answers.append(is_refused(await change(person, password=new)))
+                person.password = person.password if answers[-1] else new
+        assert answers == [False, False, True]
+
+
+async def change(person: Person, **changes: str) -> httpx.Response:
+    return await person.call("PATCH", "/users/me", json={"current_password": person.password, **changes})
 
 
 class TestLogin:
@@ -156,6 +228,14 @@ class TestLogin:
             )
             # Now the right one is refused as well, before it is looked at: a guesser learns nothing from it.
             assert is_refused(await log_in(here, person.email, PASSWORD))
+
+    @pytest.mark.parametrize("spelling", [pytest.param(value, id=name) for name, value in SPELLINGS.items()])
+    async def test_counts_failures_however_the_account_is_written(self, serve: Serve, spelling: str) -> None:
+        async with serve(limit_login_failures="3/hour") as client, client() as here:
+            await Person.register(here, "ann@example.org")
+            assert (await log_in(here, spelling, PASSWORD)).status_code == 200
+            await refusals(3, lambda: log_in(here, "ann@example.org", "wrong " + PASSWORD))
+            assert is_refused(await log_in(here, spelling, PASSWORD))
 
     async def test_a_stranger_elsewhere_does_not_lock_the_owner_out(self, serve: Serve) -> None:
         async with (

@@ -83,7 +83,7 @@ class TestRefresh:
     async def test_is_not_for_who_is_deactivated(
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False})
+        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         assert is_refused(await refresh(stranger, ada.refresh_token))
 
     async def test_is_over_after_a_password_reset(

@@ -141,7 +141,7 @@ class TestLogin:
     async def test_does_not_let_in_who_is_deactivated(
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False})
+        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         assert problem(await log_in(stranger, ada.email, PASSWORD)) == (400, "bad-credentials", [])
 
     async def test_needs_both_fields(self, stranger: httpx.AsyncClient) -> None:
@@ -152,7 +152,7 @@ class TestLogin:
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
     ) -> None:
         older = Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
-        await parts.users.change(ada.id, {"hashed_password": older})
+        await parts.users.change(ada.id, {"hashed_password": older}, decided_on={"id": ada.id})
         assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
         user = await parts.users.get(ada.id)
         assert user is not None
@@ -164,7 +164,7 @@ class TestLogin:
     ) -> None:
         as_it_was = await parts.users.get(ada.id)
         assert as_it_was is not None
-        changed = await parts.manager.change(as_it_was, {"password": ANOTHER})
+        changed = await parts.manager.change_other(ada.id, {"password": ANOTHER})
         assert await parts.manager.user_db.rehash(as_it_was, "a better hash of the old password") is None
         user = await parts.users.get(ada.id)
         assert user is not None
@@ -174,17 +174,16 @@ class TestLogin:
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
     ) -> None:
         as_it_was = await parts.manager.get(ada.id)
-        await parts.manager.change(as_it_was, {"password": ANOTHER})
+        await parts.manager.change_other(ada.id, {"password": ANOTHER})
         with pytest.raises(BadCredentials):
             await parts.strategy.write_token(as_it_was)
 
     async def test_leaves_no_session_of_the_old_password_whoever_comes_first(
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
     ) -> None:
-        user = await parts.manager.get(ada.id)
         answers, _ = await asyncio.gather(
             asyncio.gather(*(log_in(stranger, ada.email, PASSWORD) for _ in range(8))),
-            parts.manager.change(user, {"password": ANOTHER}),
+            parts.manager.change_other(ada.id, {"password": ANOTHER}),
         )
         tokens = [answer.json()["access_token"] for answer in answers if answer.status_code == 200]
         assert {(await ada.call("GET", "/users/me", token=token)).status_code for token in tokens} <= {401}
@@ -273,7 +272,7 @@ class TestForgotPassword:
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
     ) -> None:
         known = await forget(stranger, ada.email)
-        await parts.users.change(ada.id, {"is_active": False})
+        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         for email in ("nobody@example.org", ada.email):
             answer = await forget(stranger, email)
             assert (answer.status_code, answer.content) == (known.status_code, known.content)
@@ -311,7 +310,7 @@ class TestResetPassword:
     async def test_is_over_when_the_user_is_deactivated(
         self, ada: Person, stranger: httpx.AsyncClient, token: str, parts: UserParts
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False})
+        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         assert problem(await reset(stranger, token)) == BAD_LINK
 
     async def test_is_over_after_an_hour(

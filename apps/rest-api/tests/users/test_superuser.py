@@ -2,7 +2,9 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from book_db.api_tokens import ApiTokens
 from book_db.database import Database
+from book_db.sessions import Sessions
 from book_db.tables import User
 from book_db.users import Users
 from rest_api.cli import app
@@ -23,8 +25,19 @@ async def users(database_url: str) -> AsyncIterator[Users]:
     await database.close()
 
 
-async def a_user(users: Users) -> User:
-    return await users.add({"email": "ada@example.org", "hashed_password": "theirs", "is_active": False})
+@pytest.fixture
+def sessions(users: Users) -> Sessions:
+    return Sessions(users._database)
+
+
+@pytest.fixture
+def api_tokens(users: Users) -> ApiTokens:
+    return ApiTokens(users._database)
+
+
+async def a_user(users: Users, *, is_verified: bool = True) -> User:
+    values = {"email": "ada@example.org", "hashed_password": "theirs", "is_active": False}
+    return await users.add(values | {"is_verified": is_verified})
 
 
 class TestCreateSuperuser:
@@ -66,6 +79,24 @@ class TestPromote:
         user = await promote(users, "ADA@example.org")
         assert (user.is_superuser, user.is_active, user.hashed_password) == (True, True, "theirs")
 
+    async def test_ends_what_was_begun_before(self, users: Users, sessions: Sessions, api_tokens: ApiTokens) -> None:
+        """Whoever has it would be a superuser too."""
+        user = await users.add({"email": "ada@example.org", "hashed_password": "theirs", "is_verified": True})
+        session_id = (await sessions.begin(user.id, 3_600)).session_id
+        await api_tokens.add(user.id, "backup", ["books:read"], days=30)
+        await promote(users, "ada@example.org")
+        assert await sessions.live([session_id]) == {}
+        assert await api_tokens.of(user.id) == []
+
+    async def test_leaves_a_user_alone_of_whom_nobody_knows_whether_they_have_the_address(self, users: Users) -> None:
+        """Anybody may have registered it."""
+        before = await a_user(users, is_verified=False)
+        with pytest.raises(SuperuserRefused, match="has to confirm the address first"):
+            await promote(users, "ada@example.org")
+        after = await users.get(before.id)
+        assert after is not None
+        assert (after.is_superuser, after.is_active) == (False, False)
+
     async def test_wants_a_user(self, users: Users) -> None:
         with pytest.raises(SuperuserRefused, match="has no account"):
             await promote(users, "ada@example.org")
@@ -89,7 +120,10 @@ class TestTheCommand:
 
     def test_promotes_without_a_password(self, database_url: str) -> None:
         with psycopg.connect(database_url) as connection:
-            connection.execute("INSERT INTO users VALUES (gen_random_uuid(), 'ada@example.org', 'theirs')")
+            connection.execute(
+                "INSERT INTO users (id, email, hashed_password, is_verified)"
+                " VALUES (gen_random_uuid(), 'ada@example.org', 'theirs', true)"
+            )
         done = command(database_url, "ADA@example.org", "--promote")
         assert (done.exit_code, done.stdout) == (0, "ada@example.org is a superuser.\n"), done.output
         assert stored(database_url) == [("ada@example.org", True)]

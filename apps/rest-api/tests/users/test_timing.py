@@ -48,7 +48,7 @@ class TestLogin:
         self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts, store: Store
     ) -> None:
         idle = await Person.register(stranger)
-        await parts.users.change(idle.id, {"is_active": False})
+        await parts.users.change(idle.id, {"is_active": False}, decided_on={"id": idle.id})
         tries = {
             "wrong password": (ada.email, "correct horse batterz"),
             "unknown": ("nobody@example.org", PASSWORD),

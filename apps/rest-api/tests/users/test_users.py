@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,13 @@ ANOTHER = "staple battery horse"
 
 async def change_me(person: Person, current_password: str = PASSWORD, **change: Any) -> httpx.Response:
     return await person.call("PATCH", "/users/me", json={"current_password": current_password, **change})
+
+
+async def change_user(
+    superuser: Person, user: Person, current_password: str = PASSWORD, **change: Any
+) -> httpx.Response:
+    body = {"current_password": current_password, **change}
+    return await superuser.call("PATCH", f"/users/{user.id}", json=body)
 
 
 class TestGetMe:
@@ -85,9 +93,10 @@ class TestSuperusers:
         answer = await ada.call(method, "/users" + path.format(id=ada.id), json=body)
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:not-superuser")
 
-    async def test_are_so_no_longer_than_they_are(self, superuser: Person, parts: UserParts) -> None:
+    async def test_are_so_no_longer_than_they_are(self, superuser: Person, ada: Person, parts: UserParts) -> None:
         assert (await superuser.call("GET", "/users")).status_code == 200
-        await parts.users.change(superuser.id, {"is_superuser": False})
+        await change_user(superuser, ada, is_superuser=True)
+        await parts.users.change(superuser.id, {"is_superuser": False}, decided_on={"id": superuser.id})
         assert (await superuser.call("GET", "/users")).status_code == 403
 
     async def test_read_users(self, ada: Person, superuser: Person) -> None:
@@ -120,7 +129,7 @@ class TestSuperusers:
         assert (await ada.call("GET", "/users/me")).status_code == 200
 
     async def test_set_passwords_and_end_the_sessions_of_the_user(self, ada: Person, superuser: Person) -> None:
-        assert (await superuser.call("PATCH", f"/users/{ada.id}", json={"password": ANOTHER})).status_code == 200
+        assert (await change_user(superuser, ada, password=ANOTHER)).status_code == 200
         assert (await ada.call("GET", "/users/me")).status_code == 401
         assert (await superuser.call("GET", "/users/me")).status_code == 200
 
@@ -130,18 +139,67 @@ class TestSuperusers:
             assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:password-needed")
         assert (await change_me(superuser, password=ANOTHER)).status_code == 200
 
+    @pytest.mark.parametrize(
+        "change",
+        [{"email": "accomplice@example.org"}, {"password": ANOTHER}, {"is_superuser": True}, {"is_verified": True}],
+    )
+    async def test_show_who_they_are_before_they_change_who_may_do_what(
+        self, ada: Person, superuser: Person, parts: UserParts, change: dict[str, Any]
+    ) -> None:
+        """With a stolen access token alone, nobody makes a superuser who stays one."""
+        before = await parts.manager.get(ada.id)
+        answer = await superuser.call("PATCH", f"/users/{ada.id}", json=change)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:password-needed")
+        answer = await change_user(superuser, ada, current_password=ANOTHER, **change)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:wrong-password")
+        after = await parts.manager.get(ada.id)
+        assert (after.email, after.hashed_password, after.is_superuser, after.is_verified) == (
+            before.email,
+            before.hashed_password,
+            before.is_superuser,
+            before.is_verified,
+        )
+        assert (await change_user(superuser, ada, **change)).status_code == 200
+
     async def test_vouch_for_an_address_that_they_set(self, ada: Person, superuser: Person) -> None:
-        change = {"email": "ada.new@example.org", "is_verified": True}
-        assert (await superuser.call("PATCH", f"/users/{ada.id}", json=change)).json()["is_verified"]
+        changed = await change_user(superuser, ada, email="ada.new@example.org", is_verified=True)
+        assert changed.json()["is_verified"]
 
     async def test_change_the_address_of_who_is_deactivated(self, ada: Person, superuser: Person) -> None:
-        change = {"email": "ada.new@example.org", "is_active": False}
-        answer = await superuser.call("PATCH", f"/users/{ada.id}", json=change)
+        answer = await change_user(superuser, ada, email="ada.new@example.org", is_active=False)
         assert (answer.status_code, answer.json()["email"]) == (200, "ada.new@example.org")
 
     async def test_make_superusers(self, ada: Person, superuser: Person) -> None:
-        await superuser.call("PATCH", f"/users/{ada.id}", json={"is_superuser": True})
+        await change_user(superuser, ada, is_superuser=True)
         assert (await ada.call("GET", f"/users/{superuser.id}")).status_code == 200
+
+    async def test_the_last_one_stays(self, superuser: Person, ada: Person) -> None:
+        """Or nobody could manage users any more, but for who reaches the database."""
+        me = f"/users/{superuser.id}"
+        last_words = [
+            await superuser.call("DELETE", me),
+            await change_user(superuser, superuser, is_superuser=False),
+            await superuser.call("PATCH", me, json={"is_active": False}),
+        ]
+        assert [(each.status_code, each.json()["type"]) for each in last_words] == [
+            (409, "urn:colophon:last-superuser")
+        ] * 3
+        await change_user(superuser, ada, is_superuser=True)
+        assert (await superuser.call("DELETE", me)).status_code == 204
+
+    async def test_of_two_who_remove_each_other_one_stays(self, superuser: Person, ada: Person) -> None:
+        await change_user(superuser, ada, is_superuser=True)
+        answers = await asyncio.gather(
+            superuser.call("DELETE", f"/users/{ada.id}"), ada.call("DELETE", f"/users/{superuser.id}")
+        )
+        left = [each for each in (superuser, ada) if (await each.call("GET", "/users")).status_code == 200]
+        assert len(left) == 1
+        assert min(each.status_code for each in answers) == 204
+
+    async def test_what_is_told_of_accounts_is_not_to_be_stored(self, superuser: Person) -> None:
+        paths = ("/users/me", "/users/me/sessions", "/users/me/tokens", "/users", f"/users/{superuser.id}")
+        answers = [await superuser.call("GET", path) for path in paths]
+        assert {(each.status_code, each.headers["cache-control"]) for each in answers} == {(200, "no-store")}
 
     async def test_remove_users_with_their_sessions(self, ada: Person, superuser: Person) -> None:
         assert (await superuser.call("DELETE", f"/users/{ada.id}")).status_code == 204

@@ -10,15 +10,19 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from book_db.caller_changes import changing_callers
 from book_db.database import Database, repeat_read, repeat_write
-from book_db.errors import ApiTokenNotFound, TooManyApiTokens, UserNotFound
+from book_db.errors import ApiTokenNotFound, Overtaken, TooManyApiTokens, UserNotFound
 from book_db.secret_tokens import API_TOKEN, digest, new_token
+from book_db.sessions import holding
 from book_db.tables import ApiTokenRow, User
 
 MOST: Final = 100
 """Tokens that one user may have at a time."""
 
 # Whoever makes a token has its user alone: two at once do not both find room for the last one.
-_LOCK: Final = text("SELECT id FROM users WHERE id = :user_id AND is_active FOR NO KEY UPDATE")
+_LOCK: Final = text(
+    "SELECT id FROM users WHERE id = :user_id AND is_active "
+    "AND hashed_password = coalesce(:hashed_password, hashed_password) FOR NO KEY UPDATE"
+)
 _SWEEP: Final = delete(ApiTokenRow).where(ApiTokenRow.expires_at <= func.now())
 _COUNT: Final = select(func.count()).select_from(ApiTokenRow)
 _GOOD: Final = (
@@ -62,17 +66,30 @@ class ApiTokens:
         self._database = database
 
     @repeat_write
-    async def add(self, user_id: UUID, name: str, scopes: Collection[str], *, days: float) -> tuple[ApiToken, str]:
+    async def add(
+        self,
+        user_id: UUID,
+        name: str,
+        scopes: Collection[str],
+        *,
+        days: float,
+        hashed_password: str | None = None,
+        within: UUID | None = None,
+    ) -> tuple[ApiToken, str]:
         """A new token, which is good for so many days, and the one copy of it that there is.
 
-        Raises TooManyApiTokens, and UserNotFound when the user is gone or not active.
+        Raises TooManyApiTokens, UserNotFound when the user is gone, not active, or has another password than the one
+        that was checked, and Overtaken when the session ``within`` which it was asked for is over.
         """
         token = new_token(API_TOKEN)
         values = {"id": uuid4(), "user_id": user_id, "name": name, "hash": digest(token), "scopes": sorted(scopes)}
         expires_at = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, days * 86_400)
         async with self._database.transaction() as connection:
-            if not (await connection.execute(_LOCK, {"user_id": user_id})).first():
+            locked = await connection.execute(_LOCK, {"user_id": user_id, "hashed_password": hashed_password})
+            if not locked.first():
                 raise UserNotFound(user_id)
+            if within is not None and await connection.scalar(holding(within, user_id)) is None:
+                raise Overtaken
             await connection.execute(_SWEEP.where(ApiTokenRow.user_id == user_id))
             if (await connection.scalar(_COUNT.where(ApiTokenRow.user_id == user_id)) or 0) >= MOST:
                 raise TooManyApiTokens(MOST)

@@ -121,6 +121,10 @@ class LinkNotFound(BookDbError):
         super().__init__(link_id=link_id)
 
 
+class LastSuperuser(BookDbError):
+    """Nobody would be left who manages users: make another superuser first."""
+
+
 class Overtaken(BookDbError):
     """Someone else was first, or what was found is so no more: look again."""
 

@@ -6,9 +6,11 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Row, delete, insert, select, text, update
+from sqlalchemy import Delete, Row, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from book_db.addresses import folded, with_folded
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import LinkNotFound, Overtaken
 from book_db.tables import OAuthAccountRow, User
@@ -18,7 +20,7 @@ from book_db.tables import OAuthAccountRow, User
 _LINK: Final = text(
     "INSERT INTO oauth_accounts (id, user_id, provider, account_id, account_email) "
     "SELECT :id, id, :provider, :account_id, :email FROM users "
-    "WHERE id = :user_id AND lower(email) = lower(:email) AND is_verified AND is_active FOR SHARE "
+    "WHERE id = :user_id AND email_folded = :folded AND is_verified AND is_active FOR SHARE "
     "ON CONFLICT DO NOTHING"
 )
 
@@ -64,7 +66,8 @@ class OAuthAccounts:
     async def add_user(self, values: Mapping[str, Any], account: ProviderAccount) -> User:
         """A new user, whom the account belongs to. Raises Overtaken when someone has the address or the account."""
         user_id = uuid4()
-        new_user = insert(User).values(id=user_id, email=account.email, **values).returning(*User.__table__.c)
+        columns = with_folded({"id": user_id, "email": account.email, **values})
+        new_user = insert(User).values(**columns).returning(*User.__table__.c)
         link = insert(OAuthAccountRow).values(
             id=uuid4(),
             user_id=user_id,
@@ -88,7 +91,7 @@ class OAuthAccounts:
 
         Raises Overtaken when the user is no such user by now, or when the account is someone's already.
         """
-        facts = {"id": uuid4(), "user_id": user_id, **account._asdict()}
+        facts = {"id": uuid4(), "user_id": user_id, "folded": folded(account.email), **account._asdict()}
         async with self._database.transaction() as connection:
             linked = await connection.execute(_LINK, facts)
         if not linked.rowcount:
@@ -121,6 +124,20 @@ class OAuthAccounts:
             gone = await connection.execute(link)
         if not gone.rowcount:
             raise LinkNotFound(link_id)
+
+
+def unlinking(user_id: UUID) -> Delete:
+    """The statement that takes all of a user's accounts away."""
+    return delete(OAuthAccountRow).where(OAuthAccountRow.user_id == user_id)
+
+
+async def unlink_others(connection: AsyncConnection, user: User) -> None:
+    """Takes the accounts away that have another address than their user."""
+    theirs = select(OAuthAccountRow.id, OAuthAccountRow.account_email).where(OAuthAccountRow.user_id == user.id)
+    rows = await connection.execute(theirs)
+    others = [row.id for row in rows if folded(row.account_email) != user.email_folded]
+    if others:
+        await connection.execute(delete(OAuthAccountRow).where(OAuthAccountRow.id.in_(others)))
 
 
 def _user(row: Row[Any]) -> User:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import Row, Uuid, bindparam, func, select, text, update
+from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,7 +28,8 @@ _SWEEP: Final = text("DELETE FROM sessions WHERE user_id = :user_id AND (expires
 _BEGIN: Final = text(
     "INSERT INTO sessions (id, user_id, expires_at, user_agent, address) "
     "SELECT :id, id, now() + make_interval(secs => :seconds), :user_agent, :address FROM users "
-    "WHERE id = :user_id AND is_active AND hashed_password = coalesce(:hashed_password, hashed_password) FOR SHARE"
+    "WHERE id = :user_id AND is_active AND hashed_password = coalesce(:hashed_password, hashed_password) "
+    "AND email = coalesce(:email, email) FOR SHARE"
 )
 _ADD_TOKEN: Final = text("INSERT INTO refresh_tokens (hash, session_id) VALUES (:hash, :session_id)")
 
@@ -111,14 +112,27 @@ class Sessions:
 
     @repeat_write
     async def begin(
-        self, user_id: UUID, seconds: int, *, hashed_password: str | None = None, client: Client | None = None
+        self,
+        user_id: UUID,
+        seconds: int,
+        *,
+        hashed_password: str | None = None,
+        email: str | None = None,
+        client: Client | None = None,
     ) -> SignIn:
         """A new session, which lives for so many seconds unless it is refreshed.
 
-        Raises UserNotFound when the user is gone, is not active, or has another password than the one that was checked.
+        Raises UserNotFound when the user is gone, is not active, or has another password or address than the one that
+        was found.
         """
         session_id, token = uuid4(), new_token(REFRESH_TOKEN)
-        facts = {"id": session_id, "user_id": user_id, "seconds": seconds, "hashed_password": hashed_password}
+        facts = {
+            "id": session_id,
+            "user_id": user_id,
+            "seconds": seconds,
+            "hashed_password": hashed_password,
+            "email": email,
+        }
         async with self._database.transaction() as connection:
             await connection.execute(_SWEEP, {"user_id": user_id})
             begun = await connection.execute(_BEGIN, facts | (client or Client())._asdict())
@@ -211,6 +225,12 @@ def ending_all(user_id: UUID, keep: UUID | None = None) -> Any:
     """The statement that ends a user's sessions, all but ``keep``."""
     ended = _END.where(SessionRow.user_id == user_id)
     return ended if keep is None else ended.where(SessionRow.id != keep)
+
+
+def holding(session_id: UUID, user_id: UUID) -> Select[UUID]:
+    """The query for a live session of the user, which stays live until the transaction ends."""
+    theirs = select(SessionRow.id).where(SessionRow.id == session_id, SessionRow.user_id == user_id, *_IS_LIVE)
+    return theirs.with_for_update(read=True)
 
 
 async def _locked(connection: AsyncConnection, token: str) -> Row[Any]:

@@ -2,23 +2,40 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from enum import Flag, auto
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Insert, Row, Update, delete, func, insert, select, update
+from sqlalchemy import Insert, Row, Update, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from book_db.addresses import folded, with_folded
 from book_db.api_tokens import removing_all
 from book_db.caller_changes import changing_callers
 from book_db.database import Database, repeat_read, repeat_write
-from book_db.errors import EmailTaken, UserNotFound
-from book_db.sessions import ending_all
+from book_db.errors import EmailTaken, LastSuperuser, Overtaken, UserNotFound
+from book_db.oauth_accounts import unlink_others, unlinking
+from book_db.sessions import ending_all, holding
 from book_db.tables import User
 
 _COLUMNS: Final = tuple(User.__table__.c)
 _USERS: Final = select(*_COLUMNS)
+
+
+class Access(Flag):
+    """The ways in which someone can act as a user."""
+
+    SESSIONS = auto()
+    TOKENS = auto()
+    """Those of the user's programs."""
+    LOGINS = auto()
+    """Of accounts at providers."""
+
+
+NOTHING: Final = Access(0)
+EVERYTHING: Final = ~NOTHING
 
 
 class Users:
@@ -31,8 +48,8 @@ class Users:
         return await self._one(_USERS.where(User.id == user_id))
 
     async def by_email(self, email: str) -> User | None:
-        """The user with this address, in whatever case it is written."""
-        return await self._one(_USERS.where(func.lower(User.email) == func.lower(email)))
+        """The user with this address, which must be normalised, in whatever case it is written."""
+        return await self._one(_USERS.where(User.email_folded == folded(email)))
 
     @repeat_read
     async def page(self, size: int, after: UUID | None = None) -> list[User]:
@@ -49,7 +66,7 @@ class Users:
         # Nobody is told: nobody can have been identified as a user who was not there.
         with _refusing_a_taken_address():
             async with self._database.transaction() as connection:
-                return await _written(connection, insert(User).values(id=user_id, **values), user_id)
+                return await _written(connection, insert(User).values(id=user_id, **with_folded(values)), user_id)
 
     @repeat_write
     async def change(
@@ -57,32 +74,51 @@ class Users:
         user_id: UUID,
         values: Mapping[str, Any],
         *,
-        sign_out: bool = False,
-        keep: UUID | None = None,
-        revoke_tokens: bool = False,
+        decided_on: Mapping[str, Any],
+        within: UUID | None = None,
+        ends: Access = NOTHING,
     ) -> User:
-        """Changes some columns of a user, one at least, and with ``sign_out`` ends every session but ``keep``, with
-        ``revoke_tokens`` takes back the tokens of the user's programs.
+        """Changes some columns of a user, one at least, if the columns that this was ``decided_on``, one at least, are
+        still as they were seen, and the session ``within`` which it was asked for is live.
 
-        Raises EmailTaken and UserNotFound.
+        What the change ``ends`` is over at once, but for that session. With another address, so is every login of an
+        account at a provider with another one than that.
+
+        Raises EmailTaken, UserNotFound, LastSuperuser, and Overtaken when what it was decided on is so no more.
         """
+        if not decided_on:
+            raise ValueError("a write must say what it was decided on")
+        seen = (getattr(User, column) == value for column, value in decided_on.items())
+        change = update(User).where(User.id == user_id, *seen).values(**with_folded(values))
         async with self._writing(user_id) as connection:
-            user = await _written(connection, update(User).where(User.id == user_id).values(**values), user_id)
-            if sign_out:
-                await connection.execute(ending_all(user_id, keep))
-            if revoke_tokens:
+            if False in (values.get("is_superuser"), values.get("is_active")):
+                await _keep_a_superuser(connection, user_id)
+            user = await _written(connection, change, user_id)
+            # After the user, whom all lock first. It waits for whoever ends the session just now.
+            if within is not None and await connection.scalar(holding(within, user_id)) is None:
+                raise Overtaken
+            if Access.SESSIONS in ends:
+                await connection.execute(ending_all(user_id, keep=within))
+            if Access.TOKENS in ends:
                 await connection.execute(removing_all(user_id))
+            if Access.LOGINS in ends:
+                await connection.execute(unlinking(user_id))
+            elif "email" in values:
+                await unlink_others(connection, user)
             return user
 
     async def rehash(self, user_id: UUID, old_hash: str, new_hash: str) -> User | None:
         """Puts another hash of the same password in place; None if the password was changed meanwhile."""
-        same = update(User).where(User.id == user_id, User.hashed_password == old_hash)
-        return await self._one(same.values(hashed_password=new_hash).returning(*_COLUMNS))
+        try:
+            return await self.change(user_id, {"hashed_password": new_hash}, decided_on={"hashed_password": old_hash})
+        except (Overtaken, UserNotFound):
+            return None
 
     @repeat_write
     async def remove(self, user_id: UUID) -> None:
-        """Takes a user out, and with the user every session and token."""
+        """Takes a user out, and with the user every session and token. Raises LastSuperuser."""
         async with self._writing(user_id) as connection:
+            await _keep_a_superuser(connection, user_id)
             await connection.execute(delete(User).where(User.id == user_id))
 
     @repeat_read
@@ -109,11 +145,20 @@ def _refusing_a_taken_address() -> Iterator[None]:
         raise
 
 
+async def _keep_a_superuser(connection: AsyncConnection, but: UUID) -> None:
+    """Raises LastSuperuser if there is no other. Of two who go at the same time, one is the last."""
+    superusers = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id).with_for_update()
+    if list(await connection.scalars(superusers)) == [but]:
+        raise LastSuperuser
+
+
 async def _written(connection: AsyncConnection, write: Insert | Update, user_id: UUID) -> User:
     row = (await connection.execute(write.returning(*_COLUMNS))).one_or_none()
-    if row is None:
-        raise UserNotFound(user_id)
-    return _user(row)
+    if row is not None:
+        return _user(row)
+    if await connection.scalar(select(User.id).where(User.id == user_id)):
+        raise Overtaken
+    raise UserNotFound(user_id)
 
 
 def _user(row: Row[Any]) -> User:

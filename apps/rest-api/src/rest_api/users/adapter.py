@@ -1,13 +1,13 @@
 """What fastapi-users asks of a database, answered by book_db."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 from book_db.errors import EmailTaken, UserNotFound
 from book_db.oauth_accounts import OAuthAccounts, ProviderAccount
-from book_db.users import Users
+from book_db.users import EVERYTHING, NOTHING, Access, Users
 from fastapi_users.db import BaseUserDatabase
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 
@@ -39,22 +39,31 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
             return await self._users.add(create_dict)
 
     async def update(
-        self, user: Account, update_dict: dict[str, Any], *, keep: UUID | None = None, revoke_tokens: bool = False
+        self,
+        user: Account,
+        update_dict: dict[str, Any],
+        *,
+        decided_on: Collection[str] = (),
+        within: UUID | None = None,
+        recovery: bool = False,
     ) -> Account:
-        """Changes a user. A new password and a deactivation end the user's sessions, all but ``keep``.
+        """Changes a user, if the columns that it was ``decided_on`` are still what they are in ``user``, and the
+        session ``within`` which it was asked for is live.
 
-        The tokens of the user's programs are taken back with ``revoke_tokens``, and by a deactivation.
+        A new password ends the user's sessions but that one. A deactivation, and a new password in a ``recovery``, end
+        whatever anybody could act as the user with.
+
+        Raises Overtaken.
         """
         if not update_dict:
             return user
-        deactivated = update_dict.get("is_active") is False
         with _in_words_of_fastapi_users():
             return await self._users.change(
                 user.id,
                 update_dict,
-                sign_out="hashed_password" in update_dict or deactivated,
-                keep=keep,
-                revoke_tokens=revoke_tokens or deactivated,
+                decided_on={column: getattr(user, column) for column in decided_on},
+                within=within,
+                ends=_ended_by(update_dict, recovery=recovery),
             )
 
     async def rehash(self, user: Account, better_hash: str) -> Account | None:
@@ -74,7 +83,18 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
         await self._oauth_accounts.link(user.id, account)
 
     async def note_oauth_address(self, account: ProviderAccount) -> None:
+        # One that is no address is kept as the provider tells it: it is shown, and found by nobody.
+        with suppress(ValueError):
+            account = account._replace(email=normalised(account.email))
         await self._oauth_accounts.note_address(account)
+
+
+def _ended_by(changes: Mapping[str, Any], *, recovery: bool) -> Access:
+    if changes.get("is_active") is False:
+        return EVERYTHING
+    if "hashed_password" in changes:
+        return EVERYTHING if recovery else Access.SESSIONS
+    return NOTHING
 
 
 @contextmanager

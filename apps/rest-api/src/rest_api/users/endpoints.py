@@ -10,7 +10,8 @@ from rest_api.users.accounts import Account
 from rest_api.users.own_sessions import router as own_sessions
 from rest_api.users.own_tokens import router as own_tokens
 from rest_api.users.parts import CurrentUser, Parts, require_superuser
-from rest_api.users.problems import PasswordNeeded
+from rest_api.users.problems import NotForOneself, PasswordNeeded
+from rest_api.users.proof import Proof
 from rest_api.users.schemas import (
     PAGE_SIZE_DEFAULT,
     PageSize,
@@ -38,13 +39,19 @@ async def get_me(user: CurrentUser) -> Account:
 
 
 @_oneself.patch("", response_model=UserRead, responses=_WRITES | documented(429), operation_id="changeMe")
-async def change_me(change: UserUpdate, request: Request, user: CurrentUser, limits: Limits, parts: Parts) -> Account:
+async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: Limits, parts: Parts) -> Account:
     """Change one's own address or password, with the password as it is now. A new password ends every other session;
     a new address is to be confirmed again.
     """
-    async with limits.guessing(request, user.email):
-        await parts.manager.check_password(user, change.current_password)
-    return await parts.manager.change(user, change.values(), keep=caller_of(request).session_id)
+    user = await prove(change.current_password)
+    if "password" in change.model_fields_set:
+        await limits.password(user.email)
+    if "email" in change.model_fields_set:
+        # It tells who has an account, and sends a mail to whoever has the address.
+        await limits.register(request, change.email)
+        await limits.mail(request, change.email)
+    session_id = caller_of(request).session()
+    return await parts.manager.change_own(user, change.current_password, change.values(), within=session_id)
 
 
 @_everyone.get("", response_model=UserPage, operation_id="listUsers")
@@ -67,19 +74,29 @@ async def get_user(user_id: UserId, parts: Parts) -> Account:
     return await parts.manager.get(user_id)
 
 
-@_everyone.patch("/{user_id}", response_model=UserRead, responses=documented(404) | _WRITES, operation_id="changeUser")
-async def change_user(user_id: UserId, change: UserUpdateBySuperuser, request: Request, parts: Parts) -> Account:
-    """Change a user. A new password and a deactivation end the user's sessions and take back the tokens of the user's
-    programs, at once. One's own address and password are changed at `/users/me`.
+@_everyone.patch(
+    "/{user_id}", response_model=UserRead, responses=documented(404, 429) | _WRITES, operation_id="changeUser"
+)
+async def change_user(
+    user_id: UserId, change: UserUpdateBySuperuser, request: Request, prove: Proof, parts: Parts
+) -> Account:
+    """Change a user; another address, password or right with one's own password as it is now.
+
+    A new password and a deactivation end the user's sessions, take back the tokens of the user's programs and forget
+    the accounts at providers that the user signs in with, at once. One's own address and password are changed at
+    `/users/me`.
     """
-    caller = caller_of(request)
-    if user_id == caller.user_id and change.model_fields_set & {"email", "password"}:
-        raise PasswordNeeded
-    user = await parts.manager.get(user_id)
-    return await parts.manager.change(user, change.values(), keep=caller.session_id, recovery=True)
+    named = change.model_fields_set
+    if user_id == caller_of(request).user_id and named & {"email", "password"}:
+        raise NotForOneself
+    if named & {"email", "password", "is_superuser", "is_verified"}:
+        if "current_password" not in named:
+            raise PasswordNeeded
+        await prove(change.current_password)
+    return await parts.manager.change_other(user_id, change.values())
 
 
-@_everyone.delete("/{user_id}", status_code=204, responses=documented(404), operation_id="deleteUser")
+@_everyone.delete("/{user_id}", status_code=204, responses=documented(404, 409), operation_id="deleteUser")
 async def delete_user(user_id: UserId, parts: Parts) -> None:
     """Remove a user, and with the user every session and token. The user's books stay."""
     await parts.manager.delete(await parts.manager.get(user_id))

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +18,8 @@ from fastapi_users.exceptions import (
     InvalidID,
     InvalidPasswordException,
     InvalidResetPasswordToken,
+    InvalidVerifyToken,
+    UserAlreadyVerified,
     UserInactive,
     UserNotExists,
 )
@@ -47,7 +49,8 @@ class TokenSecrets:
 class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     """The flows of fastapi-users over our own storage, with the hashing beside the event loop.
 
-    `register` and `change` stand in for the library's `create` and `update`, which hash on the event loop.
+    `register`, `change_own`, `change_other`, `verify` and `reset_password` stand in for those of the library, which
+    hash on the event loop, and write whatever has changed since they read.
     """
 
     user_db: UserDatabase
@@ -91,26 +94,73 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         if not (await self._passwords.verify(password, user.hashed_password)).right:
             raise WrongPassword
 
-    async def change(
-        self, user: Account, changes: Mapping[str, Any], *, keep: UUID | None = None, recovery: bool = False
+    async def change_own(
+        self, user: Account, current_password: str, changes: Mapping[str, Any], *, within: UUID
     ) -> Account:
-        """The user with these fields changed. A new password ends every session but ``keep``, a new address is
-        unverified and is sent a link. In a ``recovery`` a new password also takes back the tokens of the user's
-        programs: somebody else may have made them.
+        """The user with these fields changed, as the user asks in a session, whose password was found to be this one.
+        A new password ends every other session.
 
-        Raises UserAlreadyExists, InvalidPasswordException, and UserNotExists when the user is gone meanwhile.
+        Raises WrongPassword when the password was changed since then or the session has ended, UserAlreadyExists and
+        InvalidPasswordException.
         """
+        # Another salt would make the links useless with which an owner gets the account back from a thief.
+        if passwords.are_the_same(changes.get("password", ""), current_password):
+            raise InvalidPasswordException("must not be the one that it is")
+        try:
+            return await self._change(user, changes, decided_on=("hashed_password", "email"), within=within)
+        except (Overtaken, UserNotExists) as error:
+            raise WrongPassword from error
+
+    # Whoever was overtaken looks at the user again.
+    @retry(times=4, delay=0, exceptions=Overtaken)
+    async def change_other(self, user_id: UUID, changes: Mapping[str, Any]) -> Account:
+        """The user with these fields changed by a superuser. A new password and a deactivation end whatever anybody
+        could act as the user with: somebody else may have made it.
+
+        Raises UserNotExists, UserAlreadyExists and InvalidPasswordException.
+        """
+        return await self._change(await self.get(user_id), changes, decided_on=("email",), recovery=True)
+
+    async def _change(
+        self,
+        user: Account,
+        changes: Mapping[str, Any],
+        *,
+        decided_on: Collection[str],
+        within: UUID | None = None,
+        recovery: bool = False,
+    ) -> Account:
+        """A new address is unverified, unless it is said to be, and is sent a link. Raises Overtaken."""
         values = dict(changes)
         email = values.get("email", user.email)
         if email != user.email:
             values.setdefault("is_verified", False)
-        revoke_tokens = recovery and "password" in values
         if "password" in values:
             values["hashed_password"] = await self._hash(values.pop("password"), email)
-        changed = await self.user_db.update(user, values, keep=keep, revoke_tokens=revoke_tokens)
+        changed = await self.user_db.update(user, values, decided_on=decided_on, within=within, recovery=recovery)
         if changed.email != user.email and changed.is_active and not changed.is_verified:
             await self.request_verify(changed)
         return changed
+
+    async def verify(self, token: str, request: Request | None = None) -> Account:
+        """The user whose address is confirmed by the token of a link.
+
+        Raises InvalidVerifyToken, also when the user has another address by now, and UserAlreadyVerified.
+        """
+        try:
+            claims = decode_jwt(token, self.verification_token_secret, [self.verification_token_audience])
+            user = await self.get(self.parse_id(claims["sub"]))
+            email = claims["email"]
+        except (jwt.PyJWTError, KeyError, InvalidID, UserNotExists) as error:
+            raise InvalidVerifyToken from error
+        if user.email != email or not user.is_active:
+            raise InvalidVerifyToken
+        if user.is_verified:
+            raise UserAlreadyVerified
+        try:
+            return await self.user_db.update(user, {"is_verified": True}, decided_on=("email", "is_active"))
+        except (Overtaken, UserNotExists) as error:
+            raise InvalidVerifyToken from error
 
     async def forgot_password(self, user: Account, request: Request | None = None) -> None:
         """Sends a link with which the password can be set. Raises UserInactive."""
@@ -125,12 +175,16 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         await self.on_after_forgot_password(user, token, request)
 
     async def reset_password(self, token: str, password: str, request: Request | None = None) -> Account:
-        """Sets a new password, ends every session and takes back the tokens of the user's programs.
+        """Sets a new password, and ends whatever anybody could act as the user with.
 
-        Raises InvalidResetPasswordToken and InvalidPasswordException.
+        Raises InvalidResetPasswordToken, also when another password was set meanwhile, and InvalidPasswordException.
         """
         user = await self._user_of_reset_token(token)
-        changed = await self.change(user, {"password": password}, recovery=True)
+        decided_on = ("hashed_password", "email", "is_active")
+        try:
+            changed = await self._change(user, {"password": password}, decided_on=decided_on, recovery=True)
+        except (Overtaken, UserNotExists) as error:
+            raise InvalidResetPasswordToken from error
         await self.on_after_reset_password(changed, request)
         return changed
 
@@ -196,9 +250,6 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     ) -> None:
         hours = self.reset_password_token_lifetime_seconds // _HOUR
         self._post.post(self._letters.password_reset(user.email, token, hours))
-
-    async def _update(self, user: Account, update_dict: dict[str, Any]) -> Account:
-        return await self.change(user, update_dict)
 
     async def _hash(self, password: str, email: str) -> str:
         if fault := passwords.fault_of(password, email):

@@ -3,13 +3,14 @@
 from typing import Any, Final
 
 from book_db.api_tokens import MOST
-from book_db.errors import UserNotFound
-from book_runtime.tokens import InvalidToken
-from fastapi import APIRouter, Request, Response
+from book_db.errors import Overtaken, UserNotFound
+from fastapi import APIRouter, Request
 
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.users.parts import Parts
+from rest_api.users.problems import WrongPassword
+from rest_api.users.proof import Proof
 from rest_api.users.schemas import ApiTokenCreate, ApiTokenCreated, ApiTokenId, ApiTokenList
 
 router = APIRouter(prefix="/users/me/tokens", route_class=SessionRoute)
@@ -21,20 +22,27 @@ _TOO_MANY: Final[dict[int | str, dict[str, Any]]] = {409: {"description": f"The 
     "",
     status_code=201,
     response_model=ApiTokenCreated,
-    responses=documented(400, 413, 415, 422) | _TOO_MANY,
+    responses=documented(400, 413, 415, 422, 429) | _TOO_MANY,
     operation_id="createToken",
 )
-async def create_token(new: ApiTokenCreate, request: Request, response: Response, parts: Parts) -> dict[str, Any]:
-    """Make a token for a program, which calls with it in one's name: on books, within its scopes, over REST and gRPC.
+async def create_token(new: ApiTokenCreate, request: Request, prove: Proof, parts: Parts) -> dict[str, Any]:
+    """Make a token for a program, with the password as it is now. The program calls with it in one's name: on books,
+    within its scopes, over REST and gRPC.
 
     The token is shown this once.
     """
-    user_id = caller_of(request).user_id
+    user = await prove(new.current_password)
     try:
-        made, token = await parts.api_tokens.add(user_id, new.name, new.scopes, days=new.expires_in_days)
-    except UserNotFound as error:  # since the call began
-        raise InvalidToken("its user is gone") from error
-    response.headers["Cache-Control"] = "no-store"
+        made, token = await parts.api_tokens.add(
+            user.id,
+            new.name,
+            new.scopes,
+            days=new.expires_in_days,
+            hashed_password=user.hashed_password,
+            within=caller_of(request).session(),
+        )
+    except (UserNotFound, Overtaken) as error:
+        raise WrongPassword from error
     return made._asdict() | {"token": token}
 
 

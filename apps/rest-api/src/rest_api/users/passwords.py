@@ -46,6 +46,11 @@ def fault_of(password: str, email: str) -> str | None:
     return None
 
 
+def are_the_same(one: str, other: str) -> bool:
+    """Whether two passwords are one, however they were typed."""
+    return _normalised(one) == _normalised(other)
+
+
 class Verdict(NamedTuple):
     """Whether a password is right, and a better hash of it if the one that is stored is of an older make."""
 

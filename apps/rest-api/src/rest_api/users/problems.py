@@ -20,8 +20,12 @@ class WrongPassword(BadCredentials):
     """The password with which the caller was to show who they are is not theirs."""
 
 
+class NotForOneself(FastAPIUsersException):
+    """Superusers change their own address and password as everybody does."""
+
+
 class PasswordNeeded(FastAPIUsersException):
-    """Superusers change their own address and password as everybody does: with their password."""
+    """What a thief of a superuser's session would change of another user is changed with the superuser's password."""
 
 
 class NotSuperuser(FastAPIUsersException):
@@ -32,10 +36,15 @@ PROBLEMS: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
     # 400 and not 401, as RFC 6749, section 5.2, has it: no access token is missing.
     BadCredentials: (400, "bad-credentials", "The e-mail address or the password is wrong."),
     WrongPassword: (403, "wrong-password", "The current password is wrong."),
-    PasswordNeeded: (
+    NotForOneself: (
         403,
         "password-needed",
         "Your own address and password are changed at /api/v1/users/me, with your current password.",
+    ),
+    PasswordNeeded: (
+        403,
+        "password-needed",
+        "Another address, password or right of a user takes your own password, as `current_password`.",
     ),
     NotSuperuser: (403, "not-superuser", "Only superusers manage users."),
     UserNotExists: (404, "user-not-found", "There is no such user."),

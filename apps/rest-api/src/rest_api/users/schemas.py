@@ -126,9 +126,17 @@ class UserUpdate(_Change):
 
 
 class UserUpdateBySuperuser(_Change):
-    """What superusers change of a user, one field at least."""
+    """What superusers change of a user, one field at least, and their own password as the proof that it is they."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "not": {"required": ["current_password"], "maxProperties": 1}}
+    )
+
+    current_password: CurrentPassword = Field(
+        default=None,  # type: ignore[assignment]  # absent, never null
+        validate_default=False,
+        description="The superuser's own password as it is now, wanted with another address, password or right.",
+    )
 
     is_active: bool = Field(
         default=None,  # type: ignore[assignment]  # absent, never null
@@ -190,8 +198,9 @@ def _whole(value: object) -> object:
 
 
 class ApiTokenCreate(_Input):
-    """A token for a program."""
+    """A token for a program, and the user's password as the proof that it is they."""
 
+    current_password: CurrentPassword
     name: TokenName
     scopes: TokenScopes
     expires_in_days: Annotated[int, BeforeValidator(_whole)] = Field(

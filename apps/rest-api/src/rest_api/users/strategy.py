@@ -49,7 +49,11 @@ class SessionStrategy(Strategy[Account, UUID]):
         try:
             return self._tokens(
                 await self.sessions.begin(
-                    user.id, self.lifetimes.refresh, hashed_password=user.hashed_password, client=self.client
+                    user.id,
+                    self.lifetimes.refresh,
+                    hashed_password=user.hashed_password,
+                    email=user.email,
+                    client=self.client,
                 )
             )
         except UserNotFound as error:  # or changed, since the password was found right

@@ -5,9 +5,9 @@ import sys
 
 import typer
 from book_db.database import Database
-from book_db.errors import DatabaseUnavailable, EmailTaken
+from book_db.errors import DatabaseUnavailable, EmailTaken, Overtaken, UserNotFound
 from book_db.tables import User
-from book_db.users import Users
+from book_db.users import Access, Users
 
 from rest_api.users import passwords
 from rest_api.users.addresses import normalised
@@ -31,16 +31,30 @@ async def create_superuser(users: Users, email: str, password: str) -> User:
     try:
         return await users.add({"email": email, "hashed_password": hashed, "is_superuser": True, "is_verified": True})
     except EmailTaken as error:
-        raise SuperuserRefused(f"{email} has an account already; --promote makes its user a superuser") from error
+        raise SuperuserRefused(
+            f"{email} has an account already, whoever made it; once its address is confirmed, --promote makes its user "
+            "a superuser"
+        ) from error
 
 
 async def promote(users: Users, email: str) -> User:
-    """Makes a user who is there already a superuser; the password stays. Raises SuperuserRefused."""
+    """Makes a user who is there already a superuser. The password stays, and sessions and tokens of before end.
+
+    Raises SuperuserRefused.
+    """
     email = _address(email)
     user = await users.by_email(email)
     if user is None:
         raise SuperuserRefused(f"{email} has no account that could be promoted")
-    return await users.change(user.id, {"is_superuser": True, "is_active": True})
+    decided_on = {"email": user.email, "hashed_password": user.hashed_password, "is_verified": True}
+    rights = {"is_superuser": True, "is_active": True}
+    try:
+        return await users.change(user.id, rights, decided_on=decided_on, ends=Access.SESSIONS | Access.TOKENS)
+    except (Overtaken, UserNotFound) as error:
+        raise SuperuserRefused(
+            f"nobody has shown that the account with the address {email} is theirs: whoever made it has to confirm the "
+            "address first, by the link in the mail"
+        ) from error
 
 
 def make_superuser(database_url: str, email: str, *, password_stdin: bool = False, to_promote: bool = False) -> None:

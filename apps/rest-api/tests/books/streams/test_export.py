@@ -124,6 +124,7 @@ class TestTheForm:
         answer = await client.get(EXPORT, params=parameters, headers=headers)
         assert answer.headers["content-type"].partition(";")[0] == media_type
         assert answer.headers["content-disposition"].startswith('attachment; filename="books-')
+        assert answer.headers["cache-control"] == "no-store"
         assert ("vary" in answer.headers) == ("format" not in parameters)
 
     @pytest.mark.parametrize("accept", ["application/json", "text/csv;q=0", "*/*;q=0", "image/*, text/html"])

@@ -14,7 +14,7 @@ from rest_api.settings import RestSettings
 from rest_api.users.oauth import providers as ours
 from rest_api.users.signing import derived_secret
 from structlog.testing import capture_logs
-from support.people import Person
+from support.people import PASSWORD, Person
 from support.providers import ADDRESS, CODE, SECRET, TOKEN, Browser, Browsers, GitHub, Google, Provider
 from support.waiting import patiently
 
@@ -296,7 +296,7 @@ class TestTheDocument:
 
 
 async def test_a_program_takes_no_login_away(app: FastAPI, ada: Person, browser: Browser) -> None:
-    body = {"name": "reader", "scopes": ["books:read"]}
+    body = {"name": "reader", "scopes": ["books:read"], "current_password": PASSWORD}
     made = await ada.call("POST", "/users/me/tokens", json=body)
     assert made.status_code == 201, made.text
     answer = await ada.call("GET", "/users/me/logins", token=made.json()["token"])

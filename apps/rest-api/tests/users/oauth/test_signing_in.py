@@ -154,7 +154,7 @@ class TestAnAccountThatIsKnown:
         self, browser: Browser, provider: Provider, parts: UserParts
     ) -> None:
         me = await browser.me(await browser.sign_in(provider))
-        await parts.users.change(me["id"], {"is_active": False})
+        await parts.users.change(me["id"], {"is_active": False}, decided_on={"id": me["id"]})
         assert problem(await browser.sign_in(provider)) == (403, "account-inactive")
 
 
@@ -162,7 +162,7 @@ class TestAUserWithTheSameAddress:
     async def test_is_signed_in_who_has_confirmed_it(
         self, browser: Browser, provider: Provider, ada: Person, parts: UserParts
     ) -> None:
-        await parts.users.change(ada.id, {"is_verified": True})
+        await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
         provider.recognises(1, ada.email.upper())
         assert (await browser.me(await browser.sign_in(provider)))["id"] == str(ada.id)
         provider.recognises(1, "lovelace@example.org")
@@ -198,7 +198,7 @@ class TestAUserWithTheSameAddress:
     async def test_does_not_let_in_who_is_deactivated(
         self, browser: Browser, provider: Provider, ada: Person, parts: UserParts, rows: Rows
     ) -> None:
-        await parts.users.change(ada.id, {"is_verified": True, "is_active": False})
+        await parts.users.change(ada.id, {"is_verified": True, "is_active": False}, decided_on={"id": ada.id})
         provider.recognises(1, ada.email)
         assert problem(await browser.sign_in(provider)) == (403, "account-inactive")
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]

@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
+from book_db.addresses import fold_addresses
 from book_db.books.indexing import index_books
 from book_db.database import driver_url
 
@@ -14,13 +15,14 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Brings the database to a revision, ``head`` being the newest. Safe when several start at once.
 
     All or nothing: a failure, which comes out as SQLAlchemy's DBAPIError, leaves the schema as it was. At the newest
-    schema, books are given the words that the release before did not make.
+    schema, books are given the words and addresses the folding that the release before did not make.
     """
     command.upgrade(_config(url), revision)
     if revision == "head":
         engine = create_engine(driver_url(url))
         try:
             index_books(engine)
+            fold_addresses(engine)
         finally:
             engine.dispose()
 

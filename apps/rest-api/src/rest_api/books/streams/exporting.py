@@ -72,7 +72,10 @@ class Export(Filters):
 async def export_books(request: Request, export: Annotated[Export, Query()]) -> Response:
     """Download all books, or those that meet every filter, as they are at one moment."""
     form = export.format or preferred(request.headers.get("accept", ""))
-    headers = {"Content-Disposition": f'attachment; filename="books-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"'}
+    headers = {
+        "Content-Disposition": f'attachment; filename="books-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{form}"',
+        "Cache-Control": "no-store",
+    }
     if export.format is None:
         headers["Vary"] = "Accept"
     return _Download(request.app.state.exports, export.to_selection(), form, headers)

@@ -1,0 +1,28 @@
+"""The password once more, before something is changed that a thief of a session would change."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from rest_api.rate_limits import Limits
+from rest_api.users.accounts import Account
+from rest_api.users.parts import CurrentUser, Parts
+
+Prove = Callable[[str], Awaitable[Account]]
+
+
+async def _prove(request: Request, user: CurrentUser, limits: Limits, parts: Parts) -> Prove:
+    async def prove(password: str) -> Account:
+        async with limits.guessing(request, user.email):
+            await parts.manager.check_password(user, password)
+        return user
+
+    return prove
+
+
+Proof = Annotated[Prove, Depends(_prove)]
+"""For endpoints of a GuardedRoute: to be called with the current password, gives the caller as found with it.
+
+It raises WrongPassword, which counts as a wrong password at sign-in does, and TooManyRequests.
+"""
