@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from book_db import callers as callers_module
+from book_db import sessions as sessions_module
 from book_db.api_tokens import ApiTokens
 from book_db.caller_changes import CALLERS_CHANGED
 from book_db.callers import ALL_SCOPES, READ_BOOKS, WRITE_BOOKS, Caller, Callers
@@ -308,6 +309,36 @@ class TestACallerWhoIsOut:
         let_go.set()
         await identifying  # it began before the session ended
         assert callers._remembered == {}
+
+
+class TestOneSessionMoreThanThereMayBe:
+    async def test_ends_the_one_that_was_used_longest_ago(
+        self, sessions: Sessions, other_process: Callers, user: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Everywhere, as if it were ended by hand."""
+        monkeypatch.setattr(sessions_module, "MOST", 3)
+        begun = [await sessions.begin(user.id, 3_600) for _ in range(3)]
+        await sessions.refresh(begun[0].refresh_token, 3_600)
+        oldest = f"{user.id} {begun[1].session_id}"
+        await other_process.identify(oldest)
+        assert list(other_process._remembered) == [oldest]
+        newest = await sessions.begin(user.id, 3_600)
+        await until(lambda: not other_process._remembered, "the caller is forgotten")
+        assert [each.id for each in await sessions.of(user.id)] == [
+            newest.session_id,
+            begun[0].session_id,
+            begun[2].session_id,
+        ]
+
+    async def test_leaves_those_of_others_and_what_is_over_alone(
+        self, sessions: Sessions, users: Users, user: User, query: Query, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sessions_module, "MOST", 2)
+        grace = await users.add({"email": "grace@example.org", "hashed_password": "x"})
+        for user_id in (grace.id, user.id, grace.id, user.id, user.id):
+            await sessions.begin(user_id, 3_600)
+        counted = "SELECT user_id, count(*) FROM sessions WHERE ended_at IS NULL GROUP BY user_id"
+        assert dict(query(counted)) == {grace.id: 2, user.id: 2}
 
 
 ProgramEnding = Callable[[Users, ApiTokens, User, UUID], Any]

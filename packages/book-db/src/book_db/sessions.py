@@ -18,8 +18,8 @@ from book_db.tables import RefreshTokenRow, SessionRow, User
 
 _log = structlog.get_logger(__name__)
 
-LISTED_MAX: Final = 1_000
-"""Sessions of one user that are listed."""
+MOST: Final = 100
+"""Sessions that one user may have at a time. One more ends the one that was used longest ago."""
 
 # A user's sessions that are over are swept when the user signs in again, and with them their refresh tokens.
 _SWEEP: Final = text("DELETE FROM sessions WHERE user_id = :user_id AND (expires_at < now() OR ended_at IS NOT NULL)")
@@ -30,6 +30,14 @@ _BEGIN: Final = text(
     "SELECT :id, id, now() + make_interval(secs => :seconds), :user_agent, :address FROM users "
     "WHERE id = :user_id AND is_active AND hashed_password = coalesce(:hashed_password, hashed_password) "
     "AND email = coalesce(:email, email) FOR SHARE"
+)
+_END_THOSE_BEYOND: Final = text(
+    """
+    UPDATE sessions SET ended_at = now() WHERE id IN (
+        SELECT id FROM sessions WHERE user_id = :user_id AND ended_at IS NULL AND expires_at > now()
+        ORDER BY last_used_at DESC, id OFFSET :most
+    )
+    """
 )
 _ADD_TOKEN: Final = text("INSERT INTO refresh_tokens (hash, session_id) VALUES (:hash, :session_id)")
 
@@ -120,7 +128,8 @@ class Sessions:
         email: str | None = None,
         client: Client | None = None,
     ) -> SignIn:
-        """A new session, which lives for so many seconds unless it is refreshed.
+        """A new session, which lives for so many seconds unless it is refreshed. If it is one more than MOST, that ends
+        which was used longest ago.
 
         Raises UserNotFound when the user is gone, is not active, or has another password or address than the one that
         was found.
@@ -139,6 +148,11 @@ class Sessions:
             if not begun.rowcount:
                 raise UserNotFound(user_id)
             await connection.execute(_ADD_TOKEN, {"hash": digest(token), "session_id": session_id})
+            ended = (await connection.execute(_END_THOSE_BEYOND, {"user_id": user_id, "most": MOST})).rowcount
+            if ended:
+                await tell(connection, user_id)
+        if ended:
+            tell_this_process(self._database, user_id)
         return SignIn(user_id, session_id, token)
 
     @repeat_write
@@ -179,9 +193,9 @@ class Sessions:
 
     @repeat_read
     async def of(self, user_id: UUID) -> list[Session]:
-        """The user's live sessions, the one that was used last first; no more than LISTED_MAX."""
+        """The user's live sessions, the one that was used last first; no more than MOST."""
         query = select(*_COLUMNS).where(SessionRow.user_id == user_id, *_IS_LIVE)
-        newest_first = query.order_by(SessionRow.last_used_at.desc(), SessionRow.id).limit(LISTED_MAX)
+        newest_first = query.order_by(SessionRow.last_used_at.desc(), SessionRow.id).limit(MOST)
         async with self._database.statement() as connection:
             return [Session(*row) for row in await connection.execute(newest_first)]
 

@@ -14,7 +14,9 @@ router = APIRouter(prefix="/users/me/sessions", route_class=SessionRoute)
 
 @router.get("", response_model=SessionList, operation_id="listSessions")
 async def list_sessions(request: Request, parts: Parts) -> dict[str, Any]:
-    """See where one is signed in. The session that was used last comes first; 1,000 are shown at most."""
+    """See where one is signed in, the session that was used last first. There are 100 at most: one more ends the one
+    that was used longest ago.
+    """
     caller = caller_of(request)
     sessions = await parts.sessions.of(caller.user_id)
     return {"sessions": [each._asdict() | {"current": each.id == caller.session_id} for each in sessions]}
