@@ -224,6 +224,22 @@ class TestThatIsRefused:
             await until(lambda: not REGISTRY.get_sample_value("colophon_watchers"), "nobody watches")
             await Watching(stub, caller).next()
 
+    async def test_more_than_half_of_them_are_not_one_user_s(
+        self, store: Store, caller: SignedIn, sign_in: Callable[[], Awaitable[SignedIn]]
+    ) -> None:
+        other = await sign_in()
+        async with (
+            serving(store, LocalBroker(), host="127.0.0.1", port=0, max_watchers=2) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            stub: BookServiceAsyncStub = BookServiceStub(channel)
+            await Watching(stub, caller).next()
+            error = await Watching(stub, caller).failure()
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert detail_of(error, ErrorInfo).reason == "TOO_MANY_WATCHERS"
+            assert "of yours" in str(error.details())
+            await Watching(stub, other).next()
+
 
 class TestTheEnd:
     async def test_comes_at_once_when_the_service_stops(self, store: Store, caller: SignedIn) -> None:

@@ -1,6 +1,6 @@
 """The REST service on a real database, and someone who is signed in to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +15,8 @@ from rest_api.settings import RestSettings
 from rest_api.users import passwords
 from rest_api.users.keys import make_key_pair
 from rest_api.users.signing import TokenSigner
+
+SignIn = Callable[[], Awaitable[str]]
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +68,21 @@ def signer(private_key_file: Path) -> TokenSigner:
 
 
 @pytest.fixture
-async def token(store: Store, signer: TokenSigner) -> str:
+def sign_in(store: Store, signer: TokenSigner) -> SignIn:
+    """Gives the access token of a new user who has just signed in."""
+
+    async def sign_in() -> str:
+        user = await store.users.add({"email": f"{uuid4().hex}@example.org", "hashed_password": "none fits"})
+        session = await store.sessions.begin(user.id, 3_600)
+        return signer.sign(user.id, session.session_id, 3_600)
+
+    return sign_in
+
+
+@pytest.fixture
+async def token(sign_in: SignIn) -> str:
     """The access token of a user who has just signed in."""
-    user = await store.users.add({"email": f"{uuid4().hex}@example.org", "hashed_password": "none fits"})
-    session = await store.sessions.begin(user.id, 3_600)
-    return signer.sign(user.id, session.session_id, 3_600)
+    return await sign_in()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
-from book_db.callers import Callers
+from book_db.callers import Caller, Callers
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -100,9 +100,10 @@ class Guard:
         assert decode is not None
 
         async def guarded(request: bytes, context: Any) -> None:
-            async def identify_caller() -> None:
-                if self._callers is not None:
-                    await identify(context.invocation_metadata(), self._callers)
+            async def identify_caller() -> Caller | None:
+                if self._callers is None:
+                    return None
+                return await identify(context.invocation_metadata(), self._callers)
 
             code = "UNKNOWN"
             _STREAMS.labels(method).inc()

@@ -65,7 +65,7 @@ class CallSettings(AddressSettings):
     """How old a connection gets before its client is told to make a new one; 0 lets it live."""
 
     max_watchers: Annotated[int, Field(ge=0)] = 2_000
-    """How many calls of WatchBooks may be open at a time in one process."""
+    """How many calls of WatchBooks may be open at a time in one process; of one user, half of them."""
 
     notice_seconds: Annotated[float, Field(ge=0, le=300)] = 0.5
     """How long the gRPC service goes on taking calls after its health has said NOT_SERVING, when it is told to stop."""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
+from book_db.callers import Caller
 from book_db.errors import DatabaseUnavailable
 
 _REVIEW_EVERY: Final = 2.0
@@ -13,7 +14,7 @@ _REVIEW_EVERY: Final = 2.0
 
 _CURRENT: Final[ContextVar["_Stream"]] = ContextVar("stream")
 
-_Identify: TypeAlias = Callable[[], Awaitable[object]]
+_Identify: TypeAlias = Callable[[], Awaitable[Caller | None]]
 
 
 class ServiceStopping(Exception):
@@ -43,7 +44,7 @@ class Streams:
         _CURRENT.set(stream)
         try:
             async with stream.endable():
-                await identify()
+                stream.caller = await identify()
                 yield
         finally:
             self._open.remove(stream)
@@ -66,8 +67,14 @@ def end_of_this_stream() -> Callable[[Exception], None]:
     return _CURRENT.get().end
 
 
+def caller_of_this_stream() -> Caller | None:
+    """Who has opened the stream that is open in this task; None where everybody may call."""
+    return _CURRENT.get().caller
+
+
 class _Stream:
     def __init__(self, identify: _Identify) -> None:
+        self.caller: Caller | None = None
         self._identify = identify
         self._task: asyncio.Task[Any] | None = None
         self._why: Exception | None = None

@@ -9,6 +9,7 @@ from typing import Final
 from book_db.books.exporting import Exports
 from book_db.books.idempotency import IdempotencyKeys
 from book_db.store import open_store
+from book_runtime.places import Places
 from book_runtime.tokens import TokenVerifier
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
@@ -59,6 +60,7 @@ def create_app(settings: RestSettings) -> FastAPI:
         async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
             app.state.store = store
             app.state.lists = Lists(store.catalogue)
+            app.state.imports = Places(settings.max_imports)
             app.state.exports = Exports(settings.database_url, at_once=settings.max_exports)
             async with (
                 open_user_parts(store, private_key, settings) as app.state.user_parts,

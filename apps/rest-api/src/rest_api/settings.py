@@ -75,8 +75,11 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     max_import_bytes: Annotated[int, Field(ge=1_024)] = 2**30
     """The longest upload of books that is read, which is never in memory as a whole."""
 
+    max_imports: Annotated[int, Field(ge=1, le=100)] = 8
+    """How many imports may run at a time; of one user, half of them."""
+
     max_exports: Annotated[int, Field(ge=1, le=100)] = 4
-    """How many exports may run at once; each has a connection to the database of its own."""
+    """How many exports may run at once; of one user, half of them. Each has a connection to the database of its own."""
 
     require_if_match: bool = False
     """Whether a book is changed or deleted only with If-Match, which says what version of it was seen."""

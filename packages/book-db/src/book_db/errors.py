@@ -52,13 +52,13 @@ class InvalidPageToken(BookDbError):
 
 
 class TooManyExports(BookDbError):
-    """{at_once} exports are running, and this service runs no more at once."""
+    """{at_once} exports {whose} are running, and this service runs no more at once."""
 
     retry_after: ClassVar[int] = 10
     """Seconds after which asking again makes sense."""
 
-    def __init__(self, at_once: int) -> None:
-        super().__init__(at_once=at_once)
+    def __init__(self, at_once: int, *, own: bool) -> None:
+        super().__init__(at_once=at_once, whose="of yours" if own else "of all users")
 
 
 class EmailTaken(BookDbError):

@@ -10,10 +10,11 @@ class PositionNotReached(Exception):
 
 
 class TooManyWatchers(Exception):
-    """This service has {most} watchers, and takes no more."""
+    """This service has {most} watchers{whose}, and takes no more."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__((type(self).__doc__ or "").format(most=most))
+    def __init__(self, most: int, *, own: bool) -> None:
+        whose = " of yours" if own else ""
+        super().__init__((type(self).__doc__ or "").format(most=most, whose=whose))
 
 
 class WatcherTooSlow(Exception):

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from book_db.errors import DatabaseUnavailable
 from book_db.event_log import EventLog, Interest, Stretch
+from book_runtime.places import NoPlaceLeft, Places
 from books.v1.book_service_pb2 import WatchBooksRequest
 from prometheus_client import Counter, Gauge
 
 from grpc_api.checks import Checks
-from grpc_api.streams import end_of_this_stream
+from grpc_api.streams import caller_of_this_stream, end_of_this_stream
 from grpc_api.watching.buffer import Buffer
 from grpc_api.watching.changes import change_of, reached
 from grpc_api.watching.errors import PositionNotReached, TooManyWatchers
@@ -37,8 +38,7 @@ class Watches:
     def __init__(self, log: EventLog, tail: Tail, most: int) -> None:
         self._log = log
         self._tail = tail
-        self._most = most
-        self._count = 0
+        self._places = Places(most)
         self._turns = asyncio.Semaphore(_READERS)
 
     async def changes(self, request: WatchBooksRequest) -> AsyncGenerator[bytes, None]:
@@ -94,15 +94,15 @@ class Watches:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        if self._count >= self._most:
-            raise TooManyWatchers(self._most)
-        self._count += 1
-        _WATCHERS.inc()
-        try:
+        caller = caller_of_this_stream()
+        with ExitStack() as place:
+            try:
+                place.enter_context(self._places.taken_by(caller and caller.user_id))
+            except NoPlaceLeft as full:
+                raise TooManyWatchers(full.most, own=full.own) from full
+            _WATCHERS.inc()
+            place.callback(_WATCHERS.dec)
             yield
-        finally:
-            self._count -= 1
-            _WATCHERS.dec()
 
 
 def _interest(request: WatchBooksRequest) -> Interest:

@@ -4,13 +4,15 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from book_db.store import Store
+from book_runtime.places import Places
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,10 +142,30 @@ class TestTheForm:
 
 class TestAnExport:
     async def test_more_than_may_run_at_once_is_503(self, app: FastAPI, client: httpx.AsyncClient) -> None:
-        app.state.exports._at_once = 0
+        app.state.exports._places = Places(0)
         answer = await client.get(EXPORT)
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:colophon:too-many-exports")
         assert answer.headers["retry-after"] == "10"
+
+    async def test_more_than_half_of_them_are_not_one_user_s(
+        self,
+        app: FastAPI,
+        client: httpx.AsyncClient,
+        token: str,
+        store: Store,
+        sign_in: Callable[[], Awaitable[str]],
+    ) -> None:
+        """Whoever takes theirs slowly keeps others from none."""
+        caller = await store.callers.identify(token)
+        another = await sign_in()
+        places = app.state.exports._places
+        with places.taken_by(caller.user_id), places.taken_by(caller.user_id):
+            answer = await client.get(EXPORT)
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:colophon:too-many-exports")
+            assert "of yours" in answer.json()["detail"]
+            headers = {"Authorization": f"Bearer {another}"}
+            assert (await client.get(EXPORT, headers=headers)).status_code == 200
+        assert (await client.get(EXPORT)).status_code == 200
 
     async def test_that_nobody_takes_is_cut_off(
         self,
@@ -176,4 +198,4 @@ class TestAnExport:
         await patiently(app(scope, receive, send_), "the export is cut off")
         # One that was never taken, and no end after it.
         assert sent == ["http.response.start", "http.response.body"]
-        assert app.state.exports._running == 0
+        assert not app.state.exports._places._taken

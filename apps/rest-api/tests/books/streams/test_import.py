@@ -1,7 +1,8 @@
 """Books that come as a stream."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from book_db.migrations import upgrade
 from book_db.store import Store
 from book_db.tables import OutboxRow
+from book_runtime.places import Places
 from book_runtime.settings import load
+from fastapi import FastAPI
 from rest_api.app import create_app
 from rest_api.books.streams import loading
 from rest_api.settings import RestSettings
@@ -139,6 +142,30 @@ class TestImport:
         assert summary == {"created": 10, "refused": 990, "stopped_at": 1_001}
 
 
+class TestManyAtATime:
+    async def test_more_than_half_of_them_are_not_one_user_s(
+        self,
+        app: FastAPI,
+        client: httpx.AsyncClient,
+        token: str,
+        store: Store,
+        sign_in: Callable[[], Awaitable[str]],
+    ) -> None:
+        """However slowly they come in."""
+        caller = await store.callers.identify(token)
+        another = await sign_in()
+        with ExitStack() as taken:
+            for _ in range(4):
+                taken.enter_context(app.state.imports.taken_by(caller.user_id))
+            answer = await send(client, volumes(1, 3))
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:colophon:too-many-imports")
+            assert answer.headers["retry-after"] == "10"
+            client.headers["Authorization"] = f"Bearer {another}"
+            assert (await send(client, volumes(1, 3))).status_code == 200
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert (await send(client, volumes(4, 6))).status_code == 200
+
+
 class TestTheSizeOfAnUpload:
     @pytest.fixture
     def rest_settings(self, database_url: str, private_key_file: Path) -> RestSettings:
@@ -173,7 +200,8 @@ class TestAnImportWithAKey:
         assert again.headers["idempotent-replayed"] == "true"
         assert (len(await exported(client)), await count_events(store)) == (1_099, 1_099)
 
-    async def test_sent_in_parallel_loads_each_book_once(self, client: httpx.AsyncClient) -> None:
+    async def test_sent_in_parallel_loads_each_book_once(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+        app.state.imports = Places(10)
         upload = volumes(1, 1_200)
         answers = await asyncio.gather(*(send(client, upload, key="monday") for _ in range(5)))
         reports = [report_of(answer) for answer in answers]

@@ -4,10 +4,12 @@ docs/decisions/0012-streams.md has the measurements.
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import psycopg
+from book_runtime.places import NoPlaceLeft, Places
 from psycopg.abc import Buffer, PQGen
 from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many
@@ -59,30 +61,28 @@ class Exports:
         self._parameters = libpq_parameters(url) | connection_settings("colophon-export", statement_timeout=0)
         self._parameters["client_encoding"] = "utf8"
         self._parameters["options"] += " -c datestyle=ISO -c default_transaction_read_only=on"
-        self._at_once = at_once
-        self._running = 0
+        self._places = Places(at_once)
 
     @asynccontextmanager
-    async def open(self, selection: Selection, form: Form) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes of an export in blocks, for the length of the block.
+    async def open(self, selection: Selection, form: Form, user_id: UUID) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of a user's export in blocks, for the length of the block.
 
         Raises TooManyExports, and DatabaseUnavailable at any time: what was given until then is not the whole.
         """
-        with self._counted(), translated(lost=ConnectionLost):
+        with self._counted(user_id), translated(lost=ConnectionLost):
             with translated(lost=NotCommitted):  # nothing was given yet
                 connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)
             async with connection, connection.cursor().copy(*_copy(selection, form)):
                 yield _blocks(connection)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._running >= self._at_once:
-            raise TooManyExports(self._at_once)
-        self._running += 1
-        try:
+    def _counted(self, user_id: UUID) -> Iterator[None]:
+        with ExitStack() as place:
+            try:
+                place.enter_context(self._places.taken_by(user_id))
+            except NoPlaceLeft as full:
+                raise TooManyExports(full.most, own=full.own) from full
             yield
-        finally:
-            self._running -= 1
 
 
 def _copy(selection: Selection, form: Form) -> tuple[bytes, dict[str, Any]]:

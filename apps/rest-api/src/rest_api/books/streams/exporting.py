@@ -1,12 +1,13 @@
 """Export: the endpoint, and the answer that is a stream."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import structlog
-from book_db.books.exporting import Exports, Form
-from book_db.books.selection import Selection
+from book_db.books.exporting import Form
 from book_db.errors import DatabaseUnavailable
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from rest_api.books.finding import Filters, each_once
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, lines_of, preferred
-from rest_api.guard import GuardedRoute
+from rest_api.guard import GuardedRoute, caller_of
 from rest_api.problems import documented
 
 _log = structlog.get_logger(__name__)
@@ -78,20 +79,21 @@ async def export_books(request: Request, export: Annotated[Export, Query()]) -> 
     }
     if export.format is None:
         headers["Vary"] = "Accept"
-    return _Download(request.app.state.exports, export.to_selection(), form, headers)
+    opening = request.app.state.exports.open(export.to_selection(), form, caller_of(request).user_id)
+    return _Download(opening, headers, _MEDIA_TYPES[form])
 
 
 class _Download(StreamingResponse):
     """Opens the export before it answers: what cannot begin is a problem document, not a download that breaks off."""
 
-    def __init__(self, exports: Exports, selection: Selection, form: Form, headers: dict[str, str]) -> None:
-        super().__init__((), headers=headers, media_type=_MEDIA_TYPES[form])
-        self._exports = exports
-        self._selection = selection
-        self._form = form
+    def __init__(
+        self, opening: AbstractAsyncContextManager[AsyncIterator[bytes]], headers: dict[str, str], media_type: str
+    ) -> None:
+        super().__init__((), headers=headers, media_type=media_type)
+        self._opening = opening
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._exports.open(self._selection, self._form) as self.body_iterator:
+        async with self._opening as self.body_iterator:
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:

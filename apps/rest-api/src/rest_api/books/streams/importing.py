@@ -1,14 +1,18 @@
 """Import: the endpoint."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, Final
+from uuid import UUID
 
+from book_runtime.places import NoPlaceLeft, Places
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, header_pattern, lines_of
 from rest_api.books.streams.loading import Import
-from rest_api.books.streams.problems import UnknownForm
+from rest_api.books.streams.problems import TooManyImports, UnknownForm
 from rest_api.books.streams.reading import CsvReader, NdjsonReader, Reader
 from rest_api.books.streams.report import Report
 from rest_api.guard import GuardedRoute, caller_of
@@ -61,7 +65,7 @@ _BROKEN_OFF: Final[dict[int | str, dict[str, Any]]] = {
     503: {
         "description": "The database does not answer just now. If some of the upload was loaded, the type is "
         "`urn:colophon:import-broken-off`, `next_line` says from which line on nothing is, and `created` and `refused` "
-        "count what was before. With `Retry-After`, the same may safely be sent again."
+        "count what was before. Or too many imports are running. With `Retry-After`, the same may safely be sent again."
     },
 }
 
@@ -81,11 +85,22 @@ async def import_books(request: Request, report: Annotated[Report, Depends(Repor
     `Idempotency-Key`, the same upload may be sent again and goes on from where it broke off.
     """
     reader, key = _reader_of(request), key_of(request, "importBooks")
-    await Import(request.app.state.store.catalogue, reader, report, caller_of(request).user_id, key).run(
-        request.stream()
-    )
+    user_id = caller_of(request).user_id
+    with _place_for(user_id, request.app.state.imports):
+        await Import(request.app.state.store.catalogue, reader, report, user_id, key).run(request.stream())
     was_done_before = 0 < report.replayed == report.created
     return StreamingResponse(report.blocks(), headers=REPLAYED if was_done_before else {}, media_type=NDJSON)
+
+
+@contextmanager
+def _place_for(user_id: UUID, imports: Places) -> Iterator[None]:
+    """Raises TooManyImports."""
+    with ExitStack() as place:
+        try:
+            place.enter_context(imports.taken_by(user_id))
+        except NoPlaceLeft as full:
+            raise TooManyImports(full.most, own=full.own) from full
+        yield
 
 
 def _reader_of(request: Request) -> Reader:

@@ -31,6 +31,20 @@ class UnknownForm(StreamError):
     slug = "unsupported-media-type"
 
 
+class TooManyImports(StreamError):
+    """An upload beside as many as this service takes in at a time."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "too-many-imports"
+
+    def __init__(self, at_once: int, *, own: bool) -> None:
+        whose = "of yours" if own else "of all users"
+        super().__init__(
+            f"{at_once} imports {whose} are running, and this service runs no more at once.",
+            headers={"Retry-After": "10"},
+        )
+
+
 class NotAcceptable(StreamError):
     """A download that the client would not take in any form there is."""
 
