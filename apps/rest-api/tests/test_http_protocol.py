@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from rest_api import http_protocol
 from rest_api.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
 from rest_api.observed import Observed
 from rest_api.serving import listen, serving
@@ -272,7 +273,22 @@ class TestPatience:
         await elapse(1.1)
         assert await wire.is_closed()
 
-    async def test_does_not_end_where_a_body_goes_on(self, wire: Wire, send: Send, elapse: Elapse) -> None:
+    async def test_ends_where_a_body_drips_in(self, wire: Wire, send: Send, elapse: Elapse) -> None:
+        await send(
+            b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000\r\n\r\n"
+        )
+        for _ in range(2):
+            await send(b"{")
+            await elapse(0.4)
+        await send(b"{")
+        await elapse(0.4)
+        assert await wire.is_closed()
+
+    async def test_does_not_end_where_a_body_goes_on(
+        self, wire: Wire, send: Send, elapse: Elapse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http_protocol, "LEAST_RATE", 18 / HEADER_SECONDS)
         body = json.dumps({"email": "nobody@example.org"}).encode()
         await send(
             b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"

@@ -17,6 +17,11 @@ MAX_HEAD_BYTES: Final = 32 * 1_024
 
 MAX_HEADERS: Final = 100
 
+LEAST_RATE: Final = 1_024
+"""Bytes of a body a second that a client must send at the least, on an average over its patience. A byte now and then
+would keep a connection, and what was read, for days.
+"""
+
 _STREAMS: Final = frozenset({"/api/v1/books/import"})
 """Where a client may pause in the body: what it sends may be made while it is sent."""
 
@@ -33,12 +38,15 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     def __init__(self, *args: Any, patience: float, security_headers: Headers, **options: Any) -> None:
-        """``patience`` is how long, in seconds, the headers of a request may take, and a pause in its body."""
+        """``patience`` is how long, in seconds, the headers of a request may take, and so many bytes of its body as are
+        to come in that time.
+        """
         super().__init__(*args, **options)
         self._patience = patience
         self._security_headers = security_headers
         self._watch: asyncio.TimerHandle | None = None
         self._since = 0.0
+        self._bytes_since = 0
         self._in_head = False
         self._went_on = False
         self._unread = 0
@@ -79,12 +87,13 @@ class BoundedProtocol(HttpToolsProtocol):
         # uvicorn's own answer to a failure outside of what answers the app's failures is plain text.
         fail = partial(_fail, self.cycle.send, self._security_headers)
         self.cycle.send_500_response = fail  # type: ignore[method-assign]  # uvicorn makes the cycle itself
-        self._since = self.loop.time()
+        self._since, self._bytes_since = self.loop.time(), 0
 
     def on_body(self, body: bytes) -> None:
         self._went_on = True
-        if self._is_busy:
-            self._since = self.loop.time()
+        self._bytes_since += len(body)
+        if self._is_busy and self._bytes_since >= LEAST_RATE * self._patience:
+            self._since, self._bytes_since = self.loop.time(), 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:

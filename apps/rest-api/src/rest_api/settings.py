@@ -91,7 +91,7 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     """The other sites whose pages may call this service; without any, none may."""
 
     header_seconds: Annotated[int, Field(ge=1, le=600)] = 10
-    """How long a client may take to send the headers of a request, and pause while it sends the body."""
+    """How long a client may take to send the headers of a request. In that time, as many KiB of its body must come."""
 
     drain_seconds: Annotated[int, Field(ge=0)] = 10
     """How long requests that are running may take to finish when the service is told to stop."""
