@@ -81,6 +81,16 @@ EXCUSES = (
         "invalid",
         ("must not be blank",),
     ),
+    # A list of common passwords is no pattern.
+    Excuse(
+        ("register", "resetPassword", "changeMe", "changeUser"),
+        "invalid",
+        (
+            "must not be blank",
+            "must not be a short piece again and again",
+            "must not be one that many people have",
+        ),
+    ),
     # A new password is good if it is another one; whoever is the last superuser stays it.
     Excuse(("changeMe",), "invalid", ("must not be the one that it is",)),
     Excuse(("changeUser", "deleteUser"), "last-superuser"),

@@ -1,11 +1,15 @@
 import asyncio
+from bisect import bisect_left
 from collections.abc import AsyncIterator
 from unittest.mock import patch
 
 import pytest
 from argon2 import extract_parameters
 from book_runtime.tasks import beside
+from hypothesis import given
+from hypothesis import strategies as st
 from pwdlib.hashers.argon2 import Argon2Hasher
+from rest_api.users import common_passwords
 from rest_api.users.passwords import COST, Passwords, _nobodys_hash, fault_of
 
 EMAIL = "Ada.Lovelace@Example.org"
@@ -28,6 +32,15 @@ class TestTheRules:
             pytest.param(
                 "ＡＤＡ．ＬＯＶＥＬＡＣＥ", "must not be the e-mail address", id="the-local-part-in-full-width"
             ),
+            pytest.param("colophoncolophon", "must not be a short piece again and again", id="a-word-twice"),
+            pytest.param("aaaaaaaaaaaa", "must not be a short piece again and again", id="one-letter"),
+            pytest.param("abcABCabcABC ", "must not be a short piece again and again", id="a-piece-in-any-case"),
+            pytest.param("123456654321", "must not be one that many people have", id="common-digits"),
+            pytest.param("123456789012", "must not be one that many people have", id="more-of-them"),
+            pytest.param("password1234", "must not be one that many people have", id="a-common-word"),
+            pytest.param("PassWord1234", "must not be one that many people have", id="in-any-case"),
+            pytest.param("qwertyuiop12", "must not be one that many people have", id="a-row-of-keys"),
+            pytest.param("motherfucker", "must not be one that many people have", id="an-oath"),
             pytest.param("correct horse\0battery", "must not contain the character U+0000", id="nul"),
             pytest.param("correct horse\nbattery", "must not contain the character U+000A", id="line-end"),
             pytest.param("correct horse \ud800", "must not contain the character U+D800", id="lone-surrogate"),
@@ -42,15 +55,32 @@ class TestTheRules:
         "password",
         [
             pytest.param("twelve chars", id="shortest"),
-            pytest.param("x" * 256, id="longest"),
+            pytest.param("".join(map(chr, range(0x400, 0x500))), id="longest"),
+            pytest.param("twelve chars" * 2, id="a-long-piece-again"),
             pytest.param("ada.lovelace@example.com", id="another-address"),
             pytest.param("ada.lovelace 1815", id="more-than-the-local-part"),
             pytest.param("пароль из двенадцати", id="cyrillic"),
-            pytest.param("🐎🔋📎" * 4, id="emoji"),
+            pytest.param("🐎🔋📎🐎🔋🔋📎📎🐎🔋🐎📎", id="emoji"),
         ],
     )
     def test_let_the_others_pass(self, password: str) -> None:
         assert fault_of(password, EMAIL) is None
+
+
+class TestCommonPasswords:
+    def test_are_in_order_and_each_once(self) -> None:
+        digests = list(common_passwords._ALL)
+        assert len(digests) > 40_000
+        assert digests == sorted(set(digests))
+        assert set(map(len, digests)) == {common_passwords.DIGEST_BYTES}
+
+    def test_are_found_at_both_ends(self) -> None:
+        for digest in (common_passwords._ALL[0], common_passwords._ALL[-1]):
+            assert common_passwords._ALL[bisect_left(common_passwords._ALL, digest)] == digest
+
+    @given(st.uuids().map(str))
+    def test_are_not_those_that_nobody_has(self, password: str) -> None:
+        assert not common_passwords.is_common(password)
 
 
 @pytest.fixture

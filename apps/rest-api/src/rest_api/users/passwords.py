@@ -15,12 +15,17 @@ from fastapi_users.password import PasswordHelper
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from rest_api.users.common_passwords import is_common
+
 A = TypeVarTuple("A")
 R = TypeVar("R")
 
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 256
-RULES: Final = f"{MIN_LENGTH} to {MAX_LENGTH} characters, not blank, not the e-mail address or the part before its @"
+RULES: Final = (
+    f"{MIN_LENGTH} to {MAX_LENGTH} characters, not blank, not the e-mail address or the part before its @, not a short "
+    "piece again and again, and none that many people have"
+)
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -41,9 +46,23 @@ def fault_of(password: str, email: str) -> str | None:
         return f"must have at least {MIN_LENGTH} characters"
     if not password.strip():
         return "must not be blank"
-    if _bare(password) in (_bare(email), _bare(email.rpartition("@")[0])):
+    return _guessed_by(bare(password), bare(email))
+
+
+def _guessed_by(password: str, email: str) -> str | None:
+    """By what those who guess would find it soon."""
+    if password in (email, email.rpartition("@")[0].strip()):
         return "must not be the e-mail address or the part before its @"
+    if _piece_of(password) < min(MIN_LENGTH, len(password)):
+        return "must not be a short piece again and again"
+    if is_common(password):
+        return "must not be one that many people have"
     return None
+
+
+def _piece_of(password: str) -> int:
+    """The length of the shortest piece that the whole is made of, again and again; its own if there is none."""
+    return (password * 2).find(password, 1)
 
 
 def are_the_same(one: str, other: str) -> bool:
@@ -106,5 +125,6 @@ def _normalised(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """What is the same for all ways to write a text that those who guess try together."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
