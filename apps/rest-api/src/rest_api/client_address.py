@@ -15,8 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 _IPV4: Final = 4
-_SITE: Final = 64
-"""Bits of an IPv6 address that one customer shares; the others they choose at will."""
+_PREFIXES: Final = {64: 1, 56: 2, 48: 4}
+"""Bits of an IPv6 address that one customer may have to themselves, who chooses the others at will: how many, RFC 6177
+leaves to providers. And how many times as much such a network may do: in the larger ones there may be several.
+"""
 
 _PEER: Final = "colophon.peer"
 """Where a scope says who has connected, which may be a proxy."""
@@ -41,16 +43,22 @@ def address_of(request: HTTPConnection) -> str:
     return "" if address is None else str(address)
 
 
-def network_of(request: HTTPConnection) -> str:
-    """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address. Empty when it is not known.
+def networks_of(request: HTTPConnection) -> dict[str, int]:
+    """What is counted as one client, each with how many times as much it may do: an IPv4 address, or the networks of an
+    IPv6 address, from the smallest to the largest. Empty text when it is not known.
 
     Of a client whose address a proxy does not tell, it is that of the proxy: strangers to each other are not one client
     of all proxies.
     """
     address = _parsed(request.client) or _parsed(request.scope.get(_PEER))
     if isinstance(address, IPv6Address):
-        return str(ip_network((int(address), _SITE), strict=False))
-    return "" if address is None else str(address)
+        return {str(ip_network((int(address), bits), strict=False)): times for bits, times in _PREFIXES.items()}
+    return {"" if address is None else str(address): 1}
+
+
+def site_of(request: HTTPConnection) -> str:
+    """The largest of these networks."""
+    return list(networks_of(request))[-1]
 
 
 def _parsed(client: Sequence[Any] | None) -> IPv4Address | IPv6Address | None:

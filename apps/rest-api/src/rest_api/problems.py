@@ -38,6 +38,7 @@ from rest_api.books.problems import MalformedHeader, PreconditionRequired
 from rest_api.books.streams.problems import StreamError
 from rest_api.rate_limits import TooManyRequests
 from rest_api.users.oauth.problems import SignInFailed
+from rest_api.users.passwords import PasswordsBusy
 from rest_api.users.problems import PROBLEMS as USER_PROBLEMS
 
 _log = structlog.get_logger(__name__)
@@ -249,6 +250,11 @@ async def _too_many_requests(_: Request, error: Exception) -> Response:
     return problem(429, "too-many-requests", str(error), headers={"Retry-After": str(error.retry_after)})
 
 
+async def _passwords_busy(_: Request, error: Exception) -> Response:
+    assert isinstance(error, PasswordsBusy)  # what this handler is installed for
+    return problem(503, "busy", str(error), headers={"Retry-After": str(error.retry_after)})
+
+
 async def _insufficient_scope(_: Request, error: Exception) -> Response:
     # RFC 6750, section 3.1
     missing = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
@@ -283,6 +289,7 @@ _HANDLERS: Final[dict[type[Exception], Callable[[Request, Exception], Awaitable[
     StreamError: _stream_error,
     BookDbError: _data_layer_error,
     TooManyRequests: _too_many_requests,
+    PasswordsBusy: _passwords_busy,
     Exception: _unforeseen,
 }
 

@@ -16,9 +16,10 @@ from limits import RateLimitItem, parse_many
 from prometheus_client import Counter
 from pydantic import AfterValidator, Field
 
-from rest_api.client_address import network_of
+from rest_api.client_address import networks_of, site_of
 from rest_api.rate_counts import Counts, Exhausted
 from rest_api.users.addresses import normalised
+from rest_api.users.passwords import SITE
 from rest_api.users.problems import BadCredentials
 
 _REFUSED = Counter("colophon_rate_limited", "Requests that were refused because there were too many", ["limit"])
@@ -107,28 +108,28 @@ class RateLimits:
         }
 
     async def register(self, request: Request, email: str) -> None:
-        await self._take("limit_register_per_address", network_of(request))
+        await self._take_from("limit_register_per_address", request)
         await self._take("limit_register_per_account", _account_of(email))
 
     async def mail(self, request: Request, email: str) -> None:
-        await self._take("limit_mail_per_address", network_of(request))
+        await self._take_from("limit_mail_per_address", request)
         await self._take("limit_mail_per_account", _account_of(email))
 
     async def password(self, email: str) -> None:
         await self._take("limit_password_per_account", _account_of(email))
 
     async def link(self, request: Request, token: str) -> None:
-        await self._take("limit_link_per_address", network_of(request))
+        await self._take_from("limit_link_per_address", request)
         await self._take("limit_link_per_token", token)
 
     async def refresh_from(self, request: Request) -> None:
-        await self._take("limit_refresh_per_address", network_of(request))
+        await self._take_from("limit_refresh_per_address", request)
 
     async def refresh_of(self, session: str) -> None:
         await self._take("limit_refresh_per_session", session)
 
     async def login(self, request: Request) -> None:
-        await self._take("limit_login_per_address", network_of(request))
+        await self._take_from("limit_login_per_address", request)
 
     @asynccontextmanager
     async def guessing(self, request: Request, email: str) -> AsyncIterator[None]:
@@ -139,7 +140,7 @@ class RateLimits:
         """
         account = _account_of(email)
         async with AsyncExitStack() as back:
-            await back.enter_async_context(await self._take("limit_login_failures", network_of(request), account))
+            await back.enter_async_context(await self._take_from("limit_login_failures", request, account))
             await back.enter_async_context(await self._take("limit_login_failures_per_account", account))
             try:
                 yield
@@ -150,13 +151,21 @@ class RateLimits:
     async def forgive(self, request: Request, email: str) -> None:
         """Forgets the wrong passwords for an account whose owner has shown to be one by other means."""
         account = _account_of(email)
-        await self._forget("limit_login_failures", network_of(request), account)
+        for network, times in networks_of(request).items():
+            await self._forget("limit_login_failures", network, account, times=times)
         await self._forget("limit_login_failures_per_account", account)
 
-    async def _take(self, limit: str, *whose: str) -> AsyncExitStack:
-        """Counts one, which is given back if the stack is closed."""
+    async def _take_from(self, limit: str, request: Request, *whose: str) -> AsyncExitStack:
+        """Counts one for each network that the client is in."""
         async with AsyncExitStack() as back:
-            for item in self._items[limit]:
+            for network, times in networks_of(request).items():
+                await back.enter_async_context(await self._take(limit, network, *whose, times=times))
+            return back.pop_all()
+
+    async def _take(self, limit: str, *whose: str, times: int = 1) -> AsyncExitStack:
+        """Counts one, which is given back if the stack is closed. So many ``times`` the limit is let through."""
+        async with AsyncExitStack() as back:
+            for item in self._items_of(limit, times):
                 try:
                     taken = await self._counts.take(item, self._key(limit, whose))
                 except Exhausted as exhausted:
@@ -165,9 +174,13 @@ class RateLimits:
                 back.push_async_callback(self._counts.give_back, taken)
             return back.pop_all()
 
-    async def _forget(self, limit: str, *whose: str) -> None:
-        for item in self._items[limit]:
+    async def _forget(self, limit: str, *whose: str, times: int = 1) -> None:
+        for item in self._items_of(limit, times):
             await self._counts.forget(item, self._key(limit, whose))
+
+    def _items_of(self, limit: str, times: int) -> list[RateLimitItem]:
+        items = self._items[limit]
+        return items if times == 1 else [type(item)(item.amount * times, item.multiples) for item in items]
 
     def _key(self, limit: str, whose: Iterable[str]) -> str:
         digest = blake2b("\0".join(whose).encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16)
@@ -182,6 +195,7 @@ def _account_of(email: str) -> str:
 
 
 async def _rate_limits(request: Request) -> RateLimits:
+    SITE.set(site_of(request))
     limits: RateLimits = request.app.state.rate_limits
     return limits
 

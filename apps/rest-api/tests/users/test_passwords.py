@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from bisect import bisect_left
 from collections.abc import AsyncIterator
 from unittest.mock import patch
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pwdlib.hashers.argon2 import Argon2Hasher
 from rest_api.users import common_passwords
-from rest_api.users.passwords import COST, Passwords, _nobodys_hash, fault_of
+from rest_api.users.passwords import COST, SITE, Passwords, PasswordsBusy, Verdict, _nobodys_hash, fault_of
+from support.waiting import PATIENCE, until
 
 EMAIL = "Ada.Lovelace@Example.org"
 
@@ -129,6 +131,37 @@ class TestTheHashOfAUserWhoIsNotThere:
 
     def test_is_another_one_each_time(self) -> None:
         assert _nobodys_hash(COST) != _nobodys_hash(COST)
+
+
+class TestManyAtOnce:
+    async def test_of_one_site_keep_another_waiting_for_a_turn_alone(
+        self, passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """500 from one place at once, and somebody who wants to sign in."""
+        hashed = await passwords.hash("correct horse battery")
+        verify, done, go_on = passwords._verify, [], threading.Event()
+
+        def slowly(password: str, hashed: str | None) -> Verdict:
+            assert go_on.wait(PATIENCE)
+            done.append(password)
+            return verify(password, hashed)
+
+        monkeypatch.setattr(passwords, "_verify", slowly)
+
+        async def sign_in(site: str, password: str) -> Verdict:
+            SITE.set(site)
+            return await passwords.verify(password, hashed)
+
+        hostile = [asyncio.create_task(sign_in("2001:db8::/48", f"a wrong guess {n}")) for n in range(500)]
+        await until(lambda: sum(task.done() for task in hostile) == 500 - 2 - 32, "the others are refused")
+        honest = asyncio.create_task(sign_in("192.0.2.1", "correct horse battery"))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await honest == (True, None)
+        assert len(done) <= 2 + 1 + 1 + 1, "two were under way, one was next, one went beside"
+        refused = [task for task in hostile if task.done() and task.exception() is not None]
+        assert {type(task.exception()) for task in refused} == {PasswordsBusy}
+        await asyncio.gather(*hostile, return_exceptions=True)
 
 
 class TestHashing:

@@ -11,12 +11,14 @@ import httpx
 import pytest
 import redis as redis_client
 from book_runtime.settings import SettingsError, load
+from book_runtime.turns import Turns
 from limits.aio.storage import RedisStorage
 from rest_api import rate_counts
 from rest_api.app import create_app
 from rest_api.rate_counts import Counts
 from rest_api.rate_limits import LimitSettings
 from rest_api.settings import RestSettings
+from rest_api.users import passwords
 from structlog.testing import capture_logs
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
@@ -141,6 +143,26 @@ class TestPerAddress:
                 each.headers["X-Forwarded-For"] = told
                 assert await refusals(3, partial(log_in, each, NOBODY, PASSWORD)) == [False, False, True]
 
+    async def test_the_networks_of_one_site_count_together_with_rising_limits(self, serve: Serve) -> None:
+        """Providers give whole sites to their customers, of 256 and 65,536 networks."""
+        addresses = (
+            *(f"2001:db8:1:100::{n}" for n in range(3)),
+            *(f"2001:db8:1:10{n}::1" for n in range(1, 4)),
+            *(f"2001:db8:1:{n}00::1" for n in range(2, 8)),
+            "2001:db8:2::1",
+        )
+        answers = []
+        async with serve(limit_login_per_address="2/hour") as client:
+            for address in addresses:
+                async with client(address) as here:
+                    answers.append(is_refused(await log_in(here, NOBODY, PASSWORD)))
+        assert answers == [
+            *(False, False, True),  # a /64 may do two,
+            *(False, False, True),  # a /56 twice as many
+            *(False, False, False, False, True, True),  # and a /48 four times as many,
+            False,  # whatever others do.
+        ]
+
 
 class TestPerAccount:
     @each_endpoint
@@ -216,6 +238,15 @@ class TestChangeMe:
 
 async def change(person: Person, **changes: str) -> httpx.Response:
     return await person.call("PATCH", "/users/me", json={"current_password": person.password, **changes})
+
+
+class TestPasswordsThatAreBeingChecked:
+    async def test_are_not_too_many(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(passwords, "Turns", lambda *_, **__: Turns(0, waiting=0, waiting_each=0))
+        async with serve() as client, client() as here:
+            answer = await log_in(here, NOBODY, PASSWORD)
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:colophon:busy")
+        assert answer.headers["retry-after"] == "1"
 
 
 class TestLogin:

@@ -7,10 +7,12 @@ import secrets
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, Self, TypeVar, TypeVarTuple
+from contextvars import ContextVar
+from typing import ClassVar, Final, NamedTuple, Self, TypeVar, TypeVarTuple
 
 from argon2 import Parameters
 from argon2.profiles import RFC_9106_LOW_MEMORY
+from book_runtime.turns import NoTurnLeft, Turns
 from fastapi_users.password import PasswordHelper
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -34,6 +36,25 @@ COST: Parameters = RFC_9106_LOW_MEMORY
 
 _AT_ONCE: Final = 2
 """Each hash takes 64 MiB and all cores for some tenths of a second."""
+
+_WAITING: Final = 256
+_WAITING_EACH: Final = 32
+"""Hashes that may wait for their turn, and those that may for clients of one site: more would wait for longer than
+anybody who signs in does.
+"""
+
+SITE: Final[ContextVar[str]] = ContextVar("site", default="")
+"""Where the request comes from that is being answered."""
+
+
+class PasswordsBusy(Exception):
+    """Too many passwords are being checked just now."""
+
+    retry_after: ClassVar[int] = 1
+    """Seconds after which asking again makes sense."""
+
+    def __init__(self) -> None:
+        super().__init__(type(self).__doc__)
 
 
 def fault_of(password: str, email: str) -> str | None:
@@ -84,6 +105,7 @@ class Passwords:
         hasher = Argon2Hasher(COST.time_cost, COST.memory_cost, COST.parallelism, COST.hash_len, COST.salt_len)
         self.helper: Final = PasswordHelper(PasswordHash((hasher,)))
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="passwords")
+        self._turns = Turns(_AT_ONCE, waiting=_WAITING, waiting_each=_WAITING_EACH)
         self._nobodys_hash = _nobodys_hash(COST)
 
     async def hash(self, password: str) -> str:
@@ -106,7 +128,12 @@ class Passwords:
         return Verdict(right and hashed is not None, better_hash)
 
     async def _beside_the_loop(self, work: Callable[[*A], R], *args: *A) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        """Raises PasswordsBusy."""
+        try:
+            async with self._turns.taken_by(SITE.get()):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        except NoTurnLeft as error:
+            raise PasswordsBusy from error
 
 
 def _nobodys_hash(cost: Parameters) -> str:
