@@ -23,6 +23,7 @@ from rest_api.books.finding import LANES as FINDING
 from rest_api.books.finding import Lists
 from rest_api.books.finding import router as finding
 from rest_api.books.paths import BOOKS_PATH
+from rest_api.books.schemas import JSON_MAX
 from rest_api.books.streams.exporting import router as exporting
 from rest_api.books.streams.importing import IMPORT_PATH
 from rest_api.books.streams.importing import router as importing
@@ -111,9 +112,6 @@ def _routes(providers: tuple[str, ...]) -> list[BaseRoute]:
     return api.routes
 
 
-_LONGEST_BOOK: Final = 256 * 1_024
-"""A title and an author of the greatest length, every character of them escaped."""
-
 _LONGEST_ELSE: Final = 64 * 1_024
 """E-mail addresses, passwords, tokens. Whatever is wrong with a body is told field by field, which holds up everybody
 else for a second where a stranger sends a few megabytes of fields.
@@ -121,7 +119,7 @@ else for a second where a stranger sends a few megabytes of fields.
 
 
 def _longest_body(settings: RestSettings) -> Callable[[str], int]:
-    book, other = (min(settings.max_body_bytes, most) for most in (_LONGEST_BOOK, _LONGEST_ELSE))
+    book, other = (min(settings.max_body_bytes, most) for most in (JSON_MAX, _LONGEST_ELSE))
     many = {f"{BOOKS_PATH}/batch": settings.max_body_bytes, IMPORT_PATH: settings.max_import_bytes}
 
     def longest(path: str) -> int:

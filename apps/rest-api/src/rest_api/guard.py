@@ -1,5 +1,6 @@
 """What happens before a route reads its body: who is calling, may they, and is it JSON."""
 
+import json
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
@@ -34,6 +35,21 @@ costs every request some 13 microseconds.
 _PASSWORD: Final[dict[str, list[str]]] = {"Password": []}
 
 
+FIELDS_MAX: Final = 100
+"""Far more than any operation knows: to find fault with each of thousands holds up everybody."""
+
+
+class JsonRequest(Request):
+    """Its JSON is UTF-8, as RFC 8259, 8.1 has it: what guards a service reads no other, and Python would guess."""
+
+    async def json(self) -> Any:
+        """The document. Raises HTTPException where it has too many fields, and ValueError where it is none."""
+        document = json.loads((await self.body()).decode("utf-8-sig"))
+        if isinstance(document, dict) and len(document) > FIELDS_MAX:
+            raise HTTPException(422, f"The body must have at most {FIELDS_MAX} fields, this has {len(document):,}.")
+        return document
+
+
 class JsonRoute(APIRoute):
     """A route for everybody, whose body is JSON and sent as such."""
 
@@ -43,7 +59,8 @@ class JsonRoute(APIRoute):
 
         async def handle_json(request: Request) -> Response:
             if reads_body:
-                _require_json(request)
+                require_json(request)
+                request = JsonRequest(request.scope, request.receive)
             return await handle(request)
 
         return handle_json
@@ -138,7 +155,8 @@ async def identify(request: Request) -> Caller:
     return await callers.identify(token.strip())
 
 
-def _require_json(request: Request) -> None:
+def require_json(request: Request) -> None:
+    """Raises HTTPException where the body is not sent as JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from rest_api import links
+from rest_api.books.schemas import BookDrafts
 from rest_api.books.streams.schemas import BookLine, ImportedLine, ImportSummary, RefusedLine
 from rest_api.guard import LOGIN_PATH, SECURITY_SCHEMES
 from rest_api.problems import MEDIA_TYPE, Problem
@@ -14,6 +15,7 @@ from rest_api.problems import MEDIA_TYPE, Problem
 _REFERENCE: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _BESIDES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [
     (Problem, "serialization"),
+    (BookDrafts, "validation"),
     (BookLine, "validation"),
     (ImportedLine, "serialization"),
     (RefusedLine, "serialization"),

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from book_db.errors import (
     ApiTokenNotFound,
+    BatchTooLarge,
     BookDbError,
     BookNotFound,
     ConnectionLost,
@@ -141,14 +142,15 @@ async def answer_to(request: Request, error: Exception) -> Response:
     return await handle(request, error)
 
 
-_VIOLATIONS_MAX: Final = 100
+VIOLATIONS_MAX: Final = 100
 """A body of unknown fields alone would be answered by several times its length."""
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # what this handler is installed for
-    violations = [_violation(each) for each in error.errors()[:_VIOLATIONS_MAX]]
-    if any(each["type"] == "json_invalid" for each in error.errors()):
+    errors = error.errors()[:VIOLATIONS_MAX]
+    violations = [_violation(each) for each in errors]
+    if any(each["type"] == "json_invalid" for each in errors):
         return problem(400, "malformed-json", "The body is not valid JSON.", errors=violations)
     return problem(422, "invalid", "The request is not valid.", errors=violations)
 
@@ -171,6 +173,7 @@ _PLAIN_ERRORS: Final = {
     405: ("method-not-allowed", "This address does not take this method."),
     TOO_LARGE: ("body-too-large", "The body is longer than this service reads."),
     415: ("not-json", "The body must be JSON, sent as application/json."),
+    422: ("invalid", "The request is not valid."),
 }
 
 
@@ -227,6 +230,7 @@ def _unavailable(request: Request, error: DatabaseUnavailable) -> Response:
 _SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
     BookNotFound: (404, "book-not-found"),
     UserNotFound: (404, "user-not-found"),
+    BatchTooLarge: (413, "batch-too-large"),
     IdempotencyKeyReused: (422, "idempotency-key-reused"),
     SessionNotFound: (404, "session-not-found"),
     LinkNotFound: (404, "login-not-found"),

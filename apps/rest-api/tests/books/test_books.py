@@ -1,6 +1,8 @@
 """Books over HTTP, on a real database."""
 
 import asyncio
+import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -183,8 +185,30 @@ class TestCreateBook:
         answer = await client.post(BOOKS, content=endless(), headers={"content-type": "application/json"})
         assert_problem(answer, 413, "body-too-large")
 
+    async def test_says_of_a_body_of_far_too_many_fields_just_that(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(BOOKS, json=a_book() | {f"x{number}": 1 for number in range(98)})
+        problem = assert_problem(answer, 422, "invalid")
+        assert problem["detail"] == "The body must have at most 100 fields, this has 101."
+
+    @pytest.mark.parametrize("path", [BOOKS, f"{BOOKS}/batch"])
+    async def test_reads_no_json_but_in_utf_8(self, client: httpx.AsyncClient, path: str) -> None:
+        document = a_book() if path == BOOKS else {"books": [a_book()]}
+        for encoding, status in ("utf-8", 201), ("utf-8-sig", 201), ("utf-16", 400), ("utf-32", 400):
+            body = json.dumps(document).encode(encoding)
+            answer = await client.post(path, content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == status, (encoding, answer.text)
+
 
 class TestCreateBooks:
+    async def test_says_how_many_fit_where_they_are_too_many_together(self, client: httpx.AsyncClient) -> None:
+        title = "".join(chr(0x4E00 + place) for place in range(2_000))
+        answer = await client.post(f"{BOOKS}/batch", json={"books": [a_book(title=title)] * 100})
+        problem = assert_problem(answer, 413, "batch-too-large")
+        fit = int(re.findall(r"the first (\d+) of these books", problem["detail"])[0])
+        assert (await client.get(BOOKS)).json()["books"] == []
+        answer = await client.post(f"{BOOKS}/batch", json={"books": [a_book(title=title)] * fit})
+        assert answer.status_code == 201, answer.text
+
     async def test_keeps_the_order(self, client: httpx.AsyncClient, store: Store) -> None:
         titles = [f"Volume {number}" for number in range(1_000)]
         answer = await client.post(f"{BOOKS}/batch", json={"books": [a_book(title=title) for title in titles]})

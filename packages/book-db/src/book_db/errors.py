@@ -43,6 +43,17 @@ class VersionMismatch(BookDbError):
         super().__init__(book_id=book_id, version=version)
 
 
+class BatchTooLarge(BookDbError):
+    """With the words that they are found by, the first {fit} of these books are all that fit into {most} bytes.
+
+    Send fewer at a time.
+    """
+
+    def __init__(self, fit: int, most: int) -> None:
+        self.fit = fit
+        super().__init__(fit=fit, most=f"{most:,}")
+
+
 class IdempotencyKeyReused(BookDbError):
     """The idempotency key was given to another request within the last 24 hours."""
 

@@ -14,7 +14,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Book, Change, Draft
 from book_db.books.pages import encode
 from book_db.database import Database
-from book_db.errors import BookNotFound, BooksNotFound, DatabaseUnavailable, InvalidPageToken
+from book_db.errors import BatchTooLarge, BookNotFound, BooksNotFound, DatabaseUnavailable, InvalidPageToken
 from book_runtime.telemetry import context_of
 from msgspec.structs import replace
 from opentelemetry import context
@@ -23,6 +23,11 @@ from support.data_layer import Query, StatementsOf, a_draft
 from support.waiting import until
 
 OUTBOX = "SELECT book_id, version, kind FROM outbox ORDER BY id"
+
+
+def a_title_of_many_words(number: int) -> str:
+    """Of the greatest length, with hardly a pair of characters in it twice."""
+    return "".join(chr(0x4E00 + (number * 2_003 + place * place * 31) % 20_000) for place in range(2_000))
 
 
 class TestAdd:
@@ -49,6 +54,28 @@ class TestAdd:
         kept = query("SELECT title, author, publication_date, title_words, author_words FROM books")
         assert kept == [(book.title, book.author, book.publication_date, words, words)]
         assert kept[0][:3] == (text, text, date(1, 1, 1))
+
+    async def test_more_than_fits_into_a_statement_is_refused_and_said_how_much_fits(
+        self, catalogue: Catalogue, actor: UUID, query: Query
+    ) -> None:
+        drafts = [a_draft(title=a_title_of_many_words(number)) for number in range(100)]
+        with pytest.raises(BatchTooLarge) as refused:
+            await catalogue.add_many(drafts, actor)
+        fit = refused.value.fit
+        assert 0 < fit < 100
+        assert query("SELECT count(*) FROM books") == [(0,)]
+        assert len(await catalogue.add_many(drafts[:fit], actor)) == fit
+        with pytest.raises(BatchTooLarge):
+            await catalogue.add_many(drafts[: fit + 1], actor)
+
+    async def test_long_ones_that_come_at_the_same_time_do_not_all_go_into_one_statement(
+        self, catalogue: Catalogue, actor: UUID, database: Database, statements_of: StatementsOf
+    ) -> None:
+        drafts = [a_draft(title=a_title_of_many_words(number)) for number in range(100)]
+        with statements_of(database) as written:
+            added = await asyncio.gather(*(catalogue.add(draft, actor) for draft in drafts))
+        assert sorted(book.title for book in added) == sorted(draft.title for draft in drafts)
+        assert 2 <= len(written) <= 10
 
     async def test_its_event_says_what_was_added_and_by_whom(
         self, catalogue: Catalogue, actor: UUID, query: Query

@@ -91,6 +91,12 @@ class TestManyKeys:
         assert look_up.wanted == [["a", "b"], ["c", "d"], ["e"]]
         assert await coalescer.load_many("ab") == {"a": 4, "b": 4}
 
+    async def test_count_for_as_many_as_they_weigh(self, look_up: LookUp) -> None:
+        coalescer = Coalescer(look_up, at_most=3, weigh={"a": 1, "b": 2, "c": 2, "d": 5, "e": 1}.__getitem__)
+        look_up.let_go.set()
+        await coalescer.load_many("abcdea")
+        assert look_up.wanted == [["a", "b"], ["c"], ["d"], ["e", "a"]]
+
     async def test_fail_together(self, coalescer: Coalescer[str, int], look_up: LookUp) -> None:
         look_up.error = ValueError("no luck")
         look_up.let_go.set()

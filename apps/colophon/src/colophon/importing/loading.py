@@ -18,8 +18,10 @@ from colophon.importing.report import Report
 from colophon.importing.rows import Row, UnreadableFile
 from colophon.importing.service import BooksRefused, OutcomeUnknown, ServiceError
 
-# Far below what the service takes at once (MAX_BODY_BYTES), far above what 500 books usually have.
-BATCH_BYTES: Final = 2 * 2**20
+BATCH_BYTES: Final = 2**18
+"""Far above what 500 books usually have, and with all their words, a pair for each Han character, still less than the
+service takes at once (`book_db.books.catalogue.STATEMENT_MAX`).
+"""
 
 
 class BrokenOff(Exception):

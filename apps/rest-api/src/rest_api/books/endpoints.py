@@ -1,5 +1,6 @@
 """Books: the endpoints. Each reads what was sent, calls the catalogue once, and says what came of it."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,12 +12,13 @@ from book_db.callers import READ_BOOKS, WRITE_BOOKS
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from rest_api.books.batches import BATCH, drafts_of
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
 from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, condition_of, etag_of, is_known
-from rest_api.books.schemas import Book, BookChange, BookDraft, BookDrafts, BookId, Books
+from rest_api.books.schemas import Book, BookChange, BookDraft, BookId, Books
 from rest_api.express import Lane
-from rest_api.guard import GuardedRoute, caller_of
+from rest_api.guard import GuardedRoute, caller_of, require_json
 from rest_api.problems import documented
 
 router = APIRouter(
@@ -73,11 +75,16 @@ async def create_book(draft: BookDraft, request: Request) -> Response:
     response_model=Books,
     responses=_CREATED_MANY | _WRITES,
     operation_id="createBooks",
-    openapi_extra=FOR_CREATES,
+    openapi_extra=FOR_CREATES | BATCH,
 )
-async def create_books(drafts: BookDrafts, request: Request) -> Response:
-    """Put up to 1,000 new books into the catalogue, all or none. They come back in the order they were sent in."""
-    books, replayed = await _add([draft.to_draft() for draft in drafts.books], request, "createBooks")
+async def create_books(request: Request) -> Response:
+    """Put up to 1,000 new books into the catalogue, all or none. They come back in the order they were sent in.
+
+    With the words that they are found by they may have 2 MiB together.
+    """
+    require_json(request)
+    drafts = await asyncio.to_thread(drafts_of, await request.body())
+    books, replayed = await _add(drafts, request, "createBooks")
     return _json(b'{"books":' + msgspec.json.encode(books) + b"}", REPLAYED if replayed else {}, 201)
 
 

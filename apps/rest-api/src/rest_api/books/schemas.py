@@ -13,6 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 INT64_MAX: Final = 2**63 - 1
 BATCH_MAX: Final = 1_000
 
+JSON_MAX: Final = 256 * 1_024
+"""Bytes of one book: a title and an author of the greatest length, every character of them escaped."""
+
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 

@@ -24,7 +24,7 @@ from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
 from book_db.books.words import words_of
 from book_db.cache import Cache, Found, Missed
 from book_db.database import Database, Reader, repeat_read, repeat_write
-from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
+from book_db.errors import BatchTooLarge, BookNotFound, BooksNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
 from book_db.outbox import OutboxBell
 
 PAGE_SIZE_DEFAULT: Final = 50
@@ -34,6 +34,11 @@ _ID_MAX: Final = 2**63 - 1
 
 _TOGETHER: Final = 500
 """Books that are looked up together: 6 MB of the longest, which Redis sends well within the time it is given."""
+
+STATEMENT_MAX: Final = 2 * 2**20
+"""Bytes of books, with the words that they are found by, in one statement: a thousand of 2 KiB each. PostgreSQL indexes
+the words of so much in a second or two, and gives up after ten (`Settings.statement_timeout`).
+"""
 
 _LOOK_UPS: Final = 2
 """Those in PostgreSQL at a time; in Redis it is one. A look-up of one book costs half as much of this process as one
@@ -60,7 +65,13 @@ class Catalogue:
         self._stored = Coalescer(self._fetch, at_most=_TOGETHER, at_once=_LOOK_UPS, turns=BUSY)
         # Two, so that one writes while the other waits for the disk.
         self._additions = Coalescer(
-            self._add_together, at_most=_TOGETHER, at_once=2, turns=BUSY, faults=(psycopg.Error,), to_the_end=True
+            self._add_together,
+            at_most=_TOGETHER,
+            at_once=2,
+            turns=BUSY,
+            weigh=_share_of_statement,
+            faults=(psycopg.Error,),
+            to_the_end=True,
         )
         self._keys = IdempotencyKeys(database)
         self._writes: set[asyncio.Task[Any]] = set()
@@ -130,17 +141,17 @@ class Catalogue:
 
     async def add(self, draft: Draft, actor: UUID) -> Book:
         """Puts a new book into the catalogue. Those that are put there at the same time are committed together."""
-        return await self._additions.load(_Addition(draft, actor, current_traceparent()))
+        return await self._additions.load(_addition(draft, actor, current_traceparent()))
 
     async def add_many(self, drafts: Sequence[Draft], actor: UUID) -> list[Book]:
-        """Puts new books into the catalogue, all or none, and returns them in the same order."""
+        """Puts new books into the catalogue, all or none, and returns them in the same order. Raises BatchTooLarge."""
         return await self._to_the_end(self._add(drafts, actor))
 
     async def add_once(self, drafts: Sequence[Draft], actor: UUID, key: IdempotencyKey) -> Added:
         """As ``add_many``, but only once for each key of the actor: the second time, what was added the first time.
 
-        Raises IdempotencyKeyReused when the first time it was something else. Whatever of DatabaseUnavailable it
-        raises, SafeToRepeat included, it may be called again with the same key.
+        Raises IdempotencyKeyReused when the first time it was something else, and BatchTooLarge. Whatever of
+        DatabaseUnavailable it raises, SafeToRepeat included, it may be called again with the same key.
         """
         try:
             return await self._to_the_end(self._add_once(drafts, actor, key))
@@ -167,19 +178,18 @@ class Catalogue:
         return await asyncio.shield(task)
 
     async def _add(self, drafts: Sequence[Draft], actor: UUID) -> list[Book]:
-        additions = [_Addition(draft, actor, current_traceparent()) for draft in drafts]
-        return await self._added(await self._write(statements.ADD, drafts=_drafts(additions)))
+        return await self._added(await self._write(statements.ADD, drafts=await _together(drafts, actor)))
 
     async def _add_together(self, additions: Collection["_Addition"]) -> dict["_Addition", Book]:
-        books = await self._added(await self._write(statements.ADD, drafts=_drafts(additions)))
+        books = await self._added(await self._write(statements.ADD, drafts=_joined(additions)))
         return dict(zip(additions, books, strict=True))
 
     async def _add_once(self, drafts: Sequence[Draft], actor: UUID, key: IdempotencyKey) -> Added:
         if not drafts:
             return Added([], replayed=False)
-        additions = [_Addition(draft, actor, current_traceparent()) for draft in drafts]
+        together = await _together(drafts, actor)
         once = {"actor": actor, "key": key.name, "fingerprint": key.fingerprint(drafts)}
-        while not (rows := await self._write_once(**once, drafts=_drafts(additions))):
+        while not (rows := await self._write_once(**once, drafts=together)):
             if remembered := await self._keys.find(actor, key.name):
                 return Added(remembered.books(key, drafts), replayed=True)
             await self._keys.forget_expired(actor, key.name)
@@ -268,27 +278,49 @@ class Catalogue:
 class _Addition:
     """A book to be added, and in whose name. Each is another one, whatever is in it."""
 
-    draft: Draft
-    actor: UUID
-    traceparent: str | None
-
-
-def _drafts(additions: Collection[_Addition]) -> str:
+    json: bytes
     """As JSON, since psycopg writes arrays value by value in Python (docs/decisions/0024)."""
-    return _json.encode([_draft(addition) for addition in additions]).decode()
 
 
-def _draft(addition: _Addition) -> dict[str, object]:
-    draft = addition.draft
-    return {
-        "title": draft.title,
-        "author": draft.author,
-        "publication_date": draft.publication_date,
-        "title_words": words_of(draft.title),
-        "author_words": words_of(draft.author),
-        "actor": addition.actor,
-        "traceparent": addition.traceparent,
-    }
+def _addition(draft: Draft, actor: UUID, traceparent: str | None) -> _Addition:
+    return _Addition(
+        _json.encode(
+            {
+                "title": draft.title,
+                "author": draft.author,
+                "publication_date": draft.publication_date,
+                "title_words": words_of(draft.title),
+                "author_words": words_of(draft.author),
+                "actor": actor,
+                "traceparent": traceparent,
+            }
+        )
+    )
+
+
+def _share_of_statement(addition: _Addition) -> int:
+    """For how many of those that may be added together it counts."""
+    return -(-len(addition.json) * _TOGETHER // STATEMENT_MAX)
+
+
+async def _together(drafts: Sequence[Draft], actor: UUID) -> str:
+    """Beside the event loop: the words of many books take tenths of a second. Raises BatchTooLarge."""
+    return await asyncio.to_thread(_all_or_none, drafts, actor, current_traceparent())
+
+
+def _all_or_none(drafts: Sequence[Draft], actor: UUID, traceparent: str | None) -> str:
+    additions, size = [], 0
+    for draft in drafts:
+        addition = _addition(draft, actor, traceparent)
+        additions.append(addition)
+        size += len(addition.json)
+        if size > STATEMENT_MAX:
+            raise BatchTooLarge(len(additions) - 1, STATEMENT_MAX)
+    return _joined(additions)
+
+
+def _joined(additions: Collection[_Addition]) -> str:
+    return f"[{b','.join(addition.json for addition in additions).decode()}]"
 
 
 def _book(row: tuple[Any, ...]) -> Book:

@@ -39,11 +39,13 @@ class Coalescer(Generic[Key, Value]):
         at_most: int = sys.maxsize,
         at_once: int = sys.maxsize,
         turns: int = 1,
+        weigh: Callable[[Key], int] = lambda _: 1,
         faults: tuple[type[Exception], ...] = (),
         to_the_end: bool = False,
         at_rest: Callable[[], object] = lambda: None,
     ) -> None:
-        """``at_most`` is how many keys go into one look-up; of more, several are made.
+        """``at_most`` is how many keys go into one look-up; of more, several are made. ``weigh`` tells for how many of
+        them a key counts.
 
         ``at_once`` is how many look-ups may be under way; one that is full does not wait for its turn.
         ``turns`` is for how many turns of the event loop nobody new must have come until a look-up starts, and 5 ms at
@@ -55,6 +57,7 @@ class Coalescer(Generic[Key, Value]):
         self._at_most = at_most
         self._at_once = at_once
         self._turns = turns
+        self._weigh = weigh
         self._faults = faults
         self._to_the_end = to_the_end
         self._at_rest = at_rest
@@ -93,14 +96,15 @@ class Coalescer(Generic[Key, Value]):
         if under_way is not None and under_way.is_awaited:
             return under_way
         if key not in self._gathering.answers:
-            self._make_room()
+            self._make_room(self._weigh(key))
         return self._gathering
 
-    def _make_room(self) -> None:
-        if len(self._gathering.answers) == self._at_most:
+    def _make_room(self, weight: int) -> None:
+        if self._gathering.answers and self._gathering.weight + weight > self._at_most:
             self._start()
         if not self._gathering.answers:
             self._start_soon()
+        self._gathering.weight += weight
 
     def _start_soon(self) -> None:
         loop = asyncio.get_running_loop()
@@ -199,6 +203,7 @@ class _LookUp(Generic[Key, Value]):
         self.answers: defaultdict[Key, list[asyncio.Future[Value]]] = defaultdict(list)
         self.task: asyncio.Task[None] | None = None
         self.callers = 0
+        self.weight = 0
 
     @property
     def is_awaited(self) -> bool:

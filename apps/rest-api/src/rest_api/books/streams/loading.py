@@ -22,9 +22,10 @@ from rest_api.books.streams.report import Report
 _log = structlog.get_logger(__name__)
 
 BATCH_LINES: Final = 500
-BATCH_BYTES: Final = 2**20
+BATCH_BYTES: Final = 2**17
 """A batch is what is read until there are so many lines or bytes of it. It hangs on nothing but the upload, so that
-the same upload makes the same batches and their keys are known again."""
+the same upload makes the same batches and their keys are known again. With all its words, which take up to ten times
+its bytes, it still goes into one statement (`book_db.books.catalogue.STATEMENT_MAX`)."""
 
 REFUSED_MAX: Final = 100_000
 """More than so many lines that are no books are no file of books, and a report as long as that is no help."""

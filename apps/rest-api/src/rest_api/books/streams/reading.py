@@ -5,12 +5,12 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from book_db.books.model import Draft
 from pydantic import ValidationError
 
+from rest_api.books.batches import without_excess
 from rest_api.books.streams.lines import LINE_MAX, Line
 from rest_api.books.streams.problems import WrongHeader
 from rest_api.books.streams.schemas import BookLine
@@ -117,7 +117,7 @@ class CsvReader(Reader):
 def _checked(line: int, last_line: int, document: Any) -> Candidate:
     try:
         # From attributes, as FastAPI does, so that what is no object is told in the same words.
-        draft = BookLine.model_validate(_without_excess(document), from_attributes=True).to_draft()
+        draft = BookLine.model_validate(without_excess(document, BookLine, ERRORS_MAX), from_attributes=True).to_draft()
     except ValidationError as error:
         return Candidate(line, last_line, None, _the_first(violations_of(error)))
     return Candidate(line, last_line, draft)
@@ -125,14 +125,6 @@ def _checked(line: int, last_line: int, document: Any) -> Candidate:
 
 def _refused(line: int, last_line: int, fault: str) -> Candidate:
     return Candidate(line, last_line, None, [{"detail": fault}])
-
-
-def _without_excess(document: Any) -> Any:
-    """The same with no more unknown fields than a report tells of: to find fault with each of thousands takes long."""
-    if not isinstance(document, dict) or len(document) <= ERRORS_MAX:
-        return document
-    known = {name: document[name] for name in BookLine.model_fields if name in document}
-    return known | dict(islice(document.items(), ERRORS_MAX + 1))
 
 
 def _the_first(errors: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
