@@ -36,6 +36,11 @@ class Person:
         """Exchanges the newest refresh token, and returns the new access token."""
         return self._keep(await refresh(self._client, self.refresh_token))
 
+    async def confirm(self, token: str) -> httpx.Response:
+        """What the service answers to the token of a link to confirm an address, with the password of the account."""
+        proof = {"token": token, "current_password": self.password}
+        return await self._client.post("/api/v1/auth/verify", json=proof)
+
     async def call(
         self,
         method: str,

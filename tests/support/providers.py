@@ -144,9 +144,9 @@ class Browser:
         assert answer.status_code == 200, answer.text
         return dict((await self.call("GET", "/users/me", answer)).json())
 
-    async def call(self, method: str, path: str, signed_in: httpx.Response) -> httpx.Response:
+    async def call(self, method: str, path: str, signed_in: httpx.Response, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
-        return await self.client.request(method, f"/api/v1{path}", headers=headers)
+        return await self.client.request(method, f"/api/v1{path}", headers=headers, **options)
 
 
 Browsers = Callable[[], Browser]

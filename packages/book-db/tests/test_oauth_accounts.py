@@ -9,12 +9,18 @@ import pytest
 from book_db.database import Database
 from book_db.errors import LinkNotFound, Overtaken
 from book_db.oauth_accounts import OAuthAccounts, ProviderAccount
+from book_db.sessions import Sessions
 from book_db.tables import User
 from book_db.users import Users
 from sqlalchemy.exc import IntegrityError
 from support.data_layer import Query
 
 ACCOUNT = ProviderAccount("github", "1", "ada@example.org")
+
+
+@pytest.fixture
+def sessions(database: Database) -> Sessions:
+    return Sessions(database)
 
 
 @pytest.fixture
@@ -79,13 +85,19 @@ class TestALink:
             await accounts.link(ada.id, ACCOUNT)
         assert query("SELECT count(*) FROM oauth_accounts") == [(0,)]
 
-    async def test_is_taken_away_by_its_user_alone(self, accounts: OAuthAccounts, users: Users, ada: User) -> None:
+    async def test_is_taken_away_by_its_user_alone(
+        self, accounts: OAuthAccounts, sessions: Sessions, ada: User
+    ) -> None:
         await accounts.link(ada.id, ACCOUNT)
         [link] = await accounts.links_of(ada.id)
-        for user_id, link_id in ((uuid4(), link.id), (ada.id, UUID(int=0))):
-            with pytest.raises(LinkNotFound):
-                await accounts.unlink(user_id, link_id)
-        await accounts.unlink(ada.id, link.id)
+        session_id = (await sessions.begin(ada.id, 60)).session_id
+        proof: dict[str, Any] = {"hashed_password": ada.hashed_password, "within": session_id}
+        with pytest.raises(LinkNotFound):
+            await accounts.unlink(ada.id, UUID(int=0), **proof)
+        for user_id, wrong in ((uuid4(), {}), (ada.id, {"hashed_password": "another"}), (ada.id, {"within": uuid4()})):
+            with pytest.raises(Overtaken):
+                await accounts.unlink(user_id, link.id, **proof | wrong)
+        await accounts.unlink(ada.id, link.id, **proof)
         assert await accounts.links_of(ada.id) == []
         assert await accounts.user_of("github", "1") is None
 

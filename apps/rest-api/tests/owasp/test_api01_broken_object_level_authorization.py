@@ -55,14 +55,17 @@ class TestWhatHasAnOwner:
                 continue
             assert owned <= things.keys(), f"say whose {owned} of {operation.id} is"
             path = operation.address(**things).removeprefix("/api/v1")
-            answer = await eve.call(operation.method, path, json={"is_active": False})
+            body = {"current_password": PASSWORD} if operation.id == "unlinkLogin" else {"is_active": False}
+            answer = await eve.call(operation.method, path, json=body)
             assert answer.status_code in (403, 404), (operation.id, answer.status_code)
             tried.append(operation.id)
         assert {"getUser", "changeUser", "deleteUser", "endSession", "removeToken", "unlinkLogin"} <= set(tried)
         assert await _seen_by(ada) == before
 
     async def test_is_found_by_its_owner(self, ada: Person, things: dict[str, Any]) -> None:
-        for kind, name in (("tokens", "token_id"), ("logins", "link_id"), ("sessions", "session_id")):
+        unlink = ada.call("POST", f"/users/me/logins/{things['link_id']}/unlink", json={"current_password": PASSWORD})
+        assert (await unlink).status_code == 204
+        for kind, name in (("tokens", "token_id"), ("sessions", "session_id")):
             assert (await ada.call("DELETE", f"/users/me/{kind}/{things[name]}")).status_code == 204
 
     async def test_is_in_no_list_of_others(self, eve: Person, things: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ THEIRS = "the thief's password"
 OURS = "the owner's password"
 
 TAKES_ANOTHER_ADDRESS = "UPDATE users SET email = 'victim@example.org', is_verified = false WHERE id = %s"
+WANTS_ANOTHER_ADDRESS = "UPDATE users SET new_email = 'victim@example.org' WHERE id = %s"
 IS_DEACTIVATED = "UPDATE users SET is_active = false WHERE id = %s"
 HAS_ANOTHER_PASSWORD = "UPDATE users SET hashed_password = 'another hash' WHERE id = %s"
 IS_GONE = "DELETE FROM users WHERE id = %s"
@@ -73,6 +74,7 @@ class TestVerify:
         "change",
         [
             pytest.param(TAKES_ANOTHER_ADDRESS, id="address"),
+            pytest.param(HAS_ANOTHER_PASSWORD, id="password"),
             pytest.param(IS_DEACTIVATED, id="deactivated"),
             pytest.param(IS_GONE, id="gone"),
         ],
@@ -86,11 +88,22 @@ class TestVerify:
         meanwhile: Meanwhile,
         change: str,
     ) -> None:
-        proof = {"token": await mailbox.verification_token(ada.email)}
+        proof = {"token": await mailbox.verification_token(ada.email), "current_password": PASSWORD}
         answer = await meanwhile(change, ada.id, stranger.post("/api/v1/auth/verify", json=proof))
         assert problem(answer) == (400, "bad-verification-link")
         user = await parts.users.get(ada.id)
         assert user is None or not user.is_verified
+
+    async def test_puts_no_address_in_force_that_was_given_up_meanwhile(
+        self, ada: Person, mailbox: Mailbox, parts: UserParts, meanwhile: Meanwhile
+    ) -> None:
+        change = {"email": "ada.new@example.org", "current_password": PASSWORD}
+        assert (await ada.call("PATCH", "/users/me", json=change)).status_code == 200
+        token = await mailbox.verification_token("ada.new@example.org")
+        answer = await meanwhile(WANTS_ANOTHER_ADDRESS, ada.id, ada.confirm(token))
+        assert problem(answer) == (400, "bad-verification-link")
+        user = await parts.manager.get(ada.id)
+        assert (user.email, user.is_verified) == (ada.email, False)
 
 
 class TestResetPassword:
@@ -212,7 +225,7 @@ class TestASession:
         "change",
         [
             pytest.param({"password": OURS}, id="password"),
-            pytest.param({"email": "ada.new@example.org"}, id="address"),
+            pytest.param({"email": "ada.new@example.org", "is_verified": True}, id="address"),
             pytest.param({"is_active": False}, id="deactivated"),
         ],
     )

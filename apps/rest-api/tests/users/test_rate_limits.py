@@ -70,7 +70,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "forgot-password": ("mail", {"json": {"email": NOBODY}}),
     "request-verify-token": ("mail", {"json": {"email": NOBODY}}),
     "reset-password": ("link", {"json": {"token": TOKEN, "password": PASSWORD}}),
-    "verify": ("link", {"json": {"token": TOKEN}}),
+    "verify": ("link", {"json": {"token": TOKEN, "current_password": PASSWORD}}),
 }
 each_endpoint = pytest.mark.parametrize("endpoint", [pytest.param(name, id=name) for name in CALLS])
 

@@ -45,7 +45,7 @@ class TestRegister:
         answer = await register(stranger, email="ada@example.org")
         assert answer.status_code == 201
         user = answer.json()
-        assert user.keys() == {"id", "email", "is_active", "is_superuser", "is_verified", "created_at"}
+        assert user.keys() == {"id", "email", "new_email", "is_active", "is_superuser", "is_verified", "created_at"}
         assert user["email"] == "ada@example.org"
         assert (user["is_active"], user["is_superuser"], user["is_verified"]) == (True, False, False)
 
@@ -302,9 +302,10 @@ class TestResetPassword:
         assert (await reset(stranger, token)).status_code == 204
 
     async def test_is_over_when_the_address_has_changed(
-        self, ada: Person, stranger: httpx.AsyncClient, token: str
+        self, ada: Person, stranger: httpx.AsyncClient, token: str, mailbox: Mailbox
     ) -> None:
         await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org", "current_password": PASSWORD})
+        assert (await ada.confirm(await mailbox.verification_token("ada.new@example.org"))).status_code == 200
         assert problem(await reset(stranger, token)) == BAD_LINK
 
     async def test_is_over_when_the_user_is_deactivated(
@@ -344,8 +345,29 @@ class TestResetPassword:
 
 
 class TestVerify:
-    async def verify(self, client: httpx.AsyncClient, token: str) -> httpx.Response:
-        return await client.post("/api/v1/auth/verify", json={"token": token})
+    async def verify(self, client: httpx.AsyncClient, token: str, password: str = PASSWORD) -> httpx.Response:
+        return await client.post("/api/v1/auth/verify", json={"token": token, "current_password": password})
+
+    async def test_takes_the_password_of_the_account_as_well(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        """Or somebody makes an account with the address of another, who confirms it and moves in."""
+        token = await mailbox.verification_token(ada.email)
+        assert problem(await self.verify(stranger, token, "the victim's password")) == (403, "wrong-password", [])
+        answer = await stranger.post("/api/v1/auth/verify", json={"token": token})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/current_password")
+        assert not (await ada.call("GET", "/users/me")).json()["is_verified"]
+
+    async def test_counts_wrong_passwords_as_signing_in_does(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        tokens = [await mailbox.verification_token(ada.email)]
+        await stranger.post("/api/v1/auth/request-verify-token", json={"email": ada.email})
+        await until(lambda: len(mailbox.messages) == 2, "the second link has come")
+        tokens.append(await mailbox.verification_token(ada.email))
+        answers = [await self.verify(stranger, tokens[number % 2], f"wrong {number}") for number in range(11)]
+        assert [answer.status_code for answer in answers] == [403] * 10 + [429]
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 429
 
     async def test_confirms_an_address_with_the_link_that_came_after_registering(
         self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
@@ -386,6 +408,7 @@ class TestVerify:
     ) -> None:
         token = await mailbox.verification_token(ada.email)
         await ada.call("PATCH", "/users/me", json={"email": "ada.new@example.org", "current_password": PASSWORD})
+        assert (await self.verify(stranger, await mailbox.verification_token("ada.new@example.org"))).status_code == 200
         assert problem(await self.verify(stranger, token)) == (400, "bad-verification-link", [])
 
     @pytest.mark.parametrize("token", [pytest.param("a.b.c", id="garbage"), pytest.param(DEEP, id="deep")])

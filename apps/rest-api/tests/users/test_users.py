@@ -24,6 +24,13 @@ async def change_user(
     return await superuser.call("PATCH", f"/users/{user.id}", json=body)
 
 
+def address_of(answer: httpx.Response) -> tuple[str, str | None, bool]:
+    """The one that is in force, the one that waits, and whether the first is confirmed."""
+    assert answer.status_code == 200, answer.text
+    user = answer.json()
+    return user["email"], user["new_email"], user["is_verified"]
+
+
 class TestGetMe:
     async def test_tells_who_is_signed_in(self, ada: Person) -> None:
         answer = await ada.call("GET", "/users/me")
@@ -42,15 +49,68 @@ class TestChangeMe:
         assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
         assert (await log_in(stranger, ada.email, ANOTHER)).status_code == 200
 
-    async def test_changes_the_address_which_is_to_be_confirmed_again(
+    async def test_changes_the_address_when_it_is_confirmed_and_tells_the_old_one(
         self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
-        token = await mailbox.verification_token(ada.email)
-        await stranger.post("/api/v1/auth/verify", json={"token": token})
+        await ada.confirm(await mailbox.verification_token(ada.email))
         answer = await change_me(ada, email="ada.new@EXAMPLE.org")
-        assert (answer.json()["email"], answer.json()["is_verified"]) == ("ada.new@example.org", False)
+        assert address_of(answer) == (ada.email, "ada.new@example.org", True)
+        assert (await log_in(stranger, "ada.new@example.org", PASSWORD)).status_code == 400
+        confirmed = await ada.confirm(await mailbox.verification_token("ada.new@example.org"))
+        assert address_of(confirmed) == ("ada.new@example.org", None, True)
+        assert (await log_in(stranger, "ada.new@example.org", PASSWORD)).status_code == 200
+        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
+        told = await mailbox.newest(ada.email, "Your e-mail address was changed")
+        assert "is now ada.new@example.org" in told.get_content()
+
+    async def test_changes_no_address_that_somebody_has_by_the_time_it_is_confirmed(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+    ) -> None:
+        await change_me(ada, email="ada.new@example.org")
+        await Person.register(stranger, "Ada.New@example.org")
+        answer = await ada.confirm(await mailbox.verification_token("ada.new@example.org"))
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:colophon:email-taken")
+        assert address_of(await ada.call("GET", "/users/me")) == (ada.email, "ada.new@example.org", False)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param({"email": "ada.newer@example.org"}, id="another-address"),
+            pytest.param({"email": None}, id="the-address-that-it-is"),
+            pytest.param({"password": ANOTHER}, id="password"),
+        ],
+    )
+    async def test_gives_up_an_address_that_waits(
+        self, ada: Person, mailbox: Mailbox, change: dict[str, str | None]
+    ) -> None:
+        """A new password too: whoever had the old one may have asked for the address."""
+        await change_me(ada, email="ada.new@example.org")
         token = await mailbox.verification_token("ada.new@example.org")
-        assert (await stranger.post("/api/v1/auth/verify", json={"token": token})).json()["is_verified"]
+        assert (await change_me(ada, **{name: value or ada.email for name, value in change.items()})).status_code == 200
+        ada.password = change.get("password") or PASSWORD
+        answer = await ada.confirm(token)
+        assert (answer.status_code, answer.json()["type"]) == (400, "urn:colophon:bad-verification-link")
+
+    async def test_tells_of_a_new_password(self, ada: Person, mailbox: Mailbox) -> None:
+        await change_me(ada, password=ANOTHER)
+        told = await mailbox.newest(ada.email, "Your password was changed")
+        assert "If that was not you, choose a new password by mail" in told.get_content()
+
+    @pytest.mark.parametrize("end", [pytest.param(False, id="kept"), pytest.param(True, id="ended")])
+    async def test_ends_the_tokens_of_programs_with_a_new_password_if_that_is_wanted(
+        self, ada: Person, end: bool
+    ) -> None:
+        body = {"name": "export", "scopes": ["books:read"], "current_password": PASSWORD}
+        token = (await ada.call("POST", "/users/me/tokens", json=body)).json()["token"]
+        assert (await change_me(ada, password=ANOTHER, end_tokens=end)).status_code == 200
+        assert (await ada.call("GET", "/books", token=token)).status_code == (401 if end else 200)
+
+    async def test_ends_no_tokens_without_a_new_password(self, ada: Person) -> None:
+        answer = await change_me(ada, email="ada.new@example.org", end_tokens=True)
+        assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (
+            422,
+            "end_tokens goes with a new password",
+        )
 
     async def test_wants_the_password_as_it_is_now(self, ada: Person, stranger: httpx.AsyncClient) -> None:
         for change in ({"password": ANOTHER}, {"email": "ada.new@example.org"}):
@@ -61,10 +121,12 @@ class TestChangeMe:
         assert (await ada.call("GET", "/users/me")).json()["email"] == ada.email
         assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
 
-    async def test_may_change_the_case_of_the_address_alone(self, ada: Person) -> None:
+    async def test_may_change_the_case_of_the_address_alone(self, ada: Person, mailbox: Mailbox) -> None:
         local, domain = ada.email.split("@")
         answer = await change_me(ada, email=f"{local.upper()}@{domain}")
-        assert (answer.status_code, answer.json()["email"]) == (200, f"{local.upper()}@{domain}")
+        assert address_of(answer) == (ada.email, f"{local.upper()}@{domain}", False)
+        answer = await ada.confirm(await mailbox.verification_token(f"{local.upper()}@{domain}"))
+        assert address_of(answer) == (f"{local.upper()}@{domain}", None, True)
 
     async def test_takes_no_address_of_another(self, ada: Person, stranger: httpx.AsyncClient) -> None:
         bob = await Person.register(stranger)
@@ -165,9 +227,19 @@ class TestSuperusers:
         changed = await change_user(superuser, ada, email="ada.new@example.org", is_verified=True)
         assert changed.json()["is_verified"]
 
+    async def test_change_an_address_when_it_is_confirmed_unless_they_say_whose_it_is(
+        self, ada: Person, superuser: Person, mailbox: Mailbox
+    ) -> None:
+        answer = await change_user(superuser, ada, email="ada.new@example.org")
+        assert address_of(answer) == (ada.email, "ada.new@example.org", False)
+        await mailbox.verification_token("ada.new@example.org")
+        answer = await change_user(superuser, ada, email="ada.newer@example.org", is_verified=True)
+        assert address_of(answer) == ("ada.newer@example.org", None, True)
+        await mailbox.newest(ada.email, "Your e-mail address was changed")
+
     async def test_change_the_address_of_who_is_deactivated(self, ada: Person, superuser: Person) -> None:
-        answer = await change_user(superuser, ada, email="ada.new@example.org", is_active=False)
-        assert (answer.status_code, answer.json()["email"]) == (200, "ada.new@example.org")
+        answer = await change_user(superuser, ada, email="ada.new@example.org", is_verified=True, is_active=False)
+        assert address_of(answer) == ("ada.new@example.org", None, True)
 
     async def test_make_superusers(self, ada: Person, superuser: Person) -> None:
         await change_user(superuser, ada, is_superuser=True)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from book_db.addresses import folded, with_folded
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import LinkNotFound, Overtaken
+from book_db.sessions import holding
 from book_db.tables import OAuthAccountRow, User
 
 # FOR SHARE waits for a change of the user that is under way, and then looks at the user again. Without it, an account
@@ -117,11 +118,18 @@ class OAuthAccounts:
             return [Link(*row) for row in rows]
 
     @repeat_write
-    async def unlink(self, user_id: UUID, link_id: UUID) -> None:
-        """Takes an account away from its user, who cannot sign in with it from then on. Raises LinkNotFound."""
-        link = delete(OAuthAccountRow).where(OAuthAccountRow.id == link_id, OAuthAccountRow.user_id == user_id)
+    async def unlink(self, user_id: UUID, link_id: UUID, *, hashed_password: str, within: UUID) -> None:
+        """Takes an account away from its user, who cannot sign in with it from then on.
+
+        Raises LinkNotFound, and Overtaken when the user has another password than the one that was checked, or the
+        session ``within`` which it was asked for is over.
+        """
+        owner = select(User.id).where(User.id == user_id, User.hashed_password == hashed_password)
         async with self._database.transaction() as connection:
-            gone = await connection.execute(link)
+            for still in (owner.with_for_update(read=True), holding(within, user_id)):
+                if await connection.scalar(still) is None:
+                    raise Overtaken
+            gone = await connection.execute(unlinking(user_id).where(OAuthAccountRow.id == link_id))
         if not gone.rowcount:
             raise LinkNotFound(link_id)
 

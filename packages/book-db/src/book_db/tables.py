@@ -170,6 +170,8 @@ class User(Base):
     email: Mapped[str]
     email_folded: Mapped[str]
     """What the address is looked for by, as book_db.addresses makes it. The release before leaves it to a trigger."""
+    new_email: Mapped[str | None]
+    """The address that is in force when it is confirmed."""
     hashed_password: Mapped[str]
     is_active: Mapped[bool] = mapped_column(server_default="true", default=True)
     is_superuser: Mapped[bool] = mapped_column(server_default="false", default=False)

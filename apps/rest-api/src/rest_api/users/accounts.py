@@ -10,4 +10,5 @@ from fastapi_users.models import UserProtocol
 class Account(UserProtocol[UUID], Protocol):
     """A user, as book_db.tables.User is one: fastapi-users' type variables do not take that class itself."""
 
+    new_email: str | None
     created_at: datetime

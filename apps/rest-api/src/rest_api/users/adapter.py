@@ -1,13 +1,13 @@
 """What fastapi-users asks of a database, answered by book_db."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 from book_db.errors import EmailTaken, UserNotFound
 from book_db.oauth_accounts import OAuthAccounts, ProviderAccount
-from book_db.users import EVERYTHING, NOTHING, Access, Users
+from book_db.users import NOTHING, Access, Users
 from fastapi_users.db import BaseUserDatabase
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 
@@ -45,13 +45,10 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
         *,
         decided_on: Collection[str] = (),
         within: UUID | None = None,
-        recovery: bool = False,
+        ends: Access = NOTHING,
     ) -> Account:
         """Changes a user, if the columns that it was ``decided_on`` are still what they are in ``user``, and the
-        session ``within`` which it was asked for is live.
-
-        A new password ends the user's sessions but that one. A deactivation, and a new password in a ``recovery``, end
-        whatever anybody could act as the user with.
+        session ``within`` which it was asked for is live. What it ``ends`` is over at once, but for that session.
 
         Raises Overtaken.
         """
@@ -63,7 +60,7 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
                 update_dict,
                 decided_on={column: getattr(user, column) for column in decided_on},
                 within=within,
-                ends=_ended_by(update_dict, recovery=recovery),
+                ends=ends,
             )
 
     async def rehash(self, user: Account, better_hash: str) -> Account | None:
@@ -87,14 +84,6 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
         with suppress(ValueError):
             account = account._replace(email=normalised(account.email))
         await self._oauth_accounts.note_address(account)
-
-
-def _ended_by(changes: Mapping[str, Any], *, recovery: bool) -> Access:
-    if changes.get("is_active") is False:
-        return EVERYTHING
-    if "hashed_password" in changes:
-        return EVERYTHING if recovery else Access.SESSIONS
-    return NOTHING
 
 
 @contextmanager

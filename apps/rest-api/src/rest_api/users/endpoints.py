@@ -1,5 +1,6 @@
 """Users: the endpoints under /users."""
 
+from book_db.users import NOTHING, Access
 from fastapi import APIRouter, Request
 
 from rest_api.guard import SessionRoute, caller_of
@@ -40,8 +41,10 @@ async def get_me(user: CurrentUser) -> Account:
 
 @_oneself.patch("", response_model=UserRead, responses=_WRITES | documented(429), operation_id="changeMe")
 async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: Limits, parts: Parts) -> Account:
-    """Change one's own address or password, with the password as it is now. A new password ends every other session;
-    a new address is to be confirmed again.
+    """Change one's own address or password, with the password as it is now.
+
+    A new password ends every other session, and the tokens of one's programs if that is wanted. A new address is sent a
+    link, and is one's own when it is confirmed; the old one is told.
     """
     user = await prove(change.current_password)
     if "password" in change.model_fields_set:
@@ -51,7 +54,10 @@ async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: 
         await limits.register(request, change.email)
         await limits.mail(request, change.email)
     session_id = caller_of(request).session()
-    return await parts.manager.change_own(user, change.current_password, change.values(), within=session_id)
+    ends = Access.SESSIONS if "password" in change.model_fields_set else NOTHING
+    if change.end_tokens:
+        ends |= Access.TOKENS
+    return await parts.manager.change_own(user, change.current_password, change.values(), within=session_id, ends=ends)
 
 
 @_everyone.get("", response_model=UserPage, operation_id="listUsers")
@@ -83,7 +89,8 @@ async def change_user(
     """Change a user; another address, password or right with one's own password as it is now.
 
     A new password and a deactivation end the user's sessions, take back the tokens of the user's programs and forget
-    the accounts at providers that the user signs in with, at once. One's own address and password are changed at
+    the accounts at providers that the user signs in with, at once. A new address is the user's when it is confirmed, or
+    at once with `is_verified`. One's own address and password are changed at
     `/users/me`.
     """
     named = change.model_fields_set

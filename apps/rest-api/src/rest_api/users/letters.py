@@ -17,8 +17,32 @@ class Letters:
             to,
             "Confirm your e-mail address",
             f"Hello,\n\nto confirm that {to} is your address in the book catalogue, open\n\n{link}\n\n"
-            f"The link is good for {_hours(hours)}. If you have not made an account, you need not do anything.\n",
+            f"and enter the password of your account. The link is good for {_hours(hours)}. If you have neither made "
+            "an account nor asked for this address, somebody else has, and you need not do anything: without you they "
+            "cannot confirm it.\n",
             link,
+        )
+
+    def new_address(self, to: str, new: str) -> Letter:
+        return self._note(to, "Your e-mail address was changed", f"the e-mail address of your account is now {new}.")
+
+    def new_password(self, to: str) -> Letter:
+        return self._note(to, "Your password was changed", "your account has a new password.")
+
+    def new_login(self, to: str, provider: str) -> Letter:
+        what = f"your account can now be signed in to with an account at {provider} that has this address."
+        return self._note(to, f"You can sign in with {provider}", what)
+
+    def new_token(self, to: str, name: str) -> Letter:
+        return self._note(to, "A token was made", f"a token for a program was made in your account, called {name!r}.")
+
+    def _note(self, to: str, subject: str, what: str) -> Letter:
+        return Letter(
+            to,
+            subject,
+            f"Hello,\n\nin the book catalogue at {self.public_url.rstrip('/')}, {what}\n\n"
+            "If that was not you, choose a new password by mail, which ends everything that somebody else can act in "
+            "your name with, or write to those who run the catalogue.\n",
         )
 
     def password_reset(self, to: str, token: str, hours: int) -> Letter:

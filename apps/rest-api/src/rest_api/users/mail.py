@@ -29,7 +29,7 @@ class Letter:
     to: str
     subject: str
     text: str
-    link: str
+    link: str | None = None
     """Stands in the text too. Whoever has it can do what the mail is about."""
 
 
@@ -44,6 +44,9 @@ class LogMailer:
     """Shows the link to whoever reads the log."""
 
     async def send(self, letter: Letter) -> None:
+        if letter.link is None:
+            _log.info("SMTP_URL is not set, so this mail was not sent", to=letter.to, subject=letter.subject)
+            return
         _log.warning(
             "SMTP_URL is not set, so this mail was not sent: its link is here",
             to=letter.to,
@@ -205,6 +208,7 @@ def _cause(error: Exception, letter: Letter) -> str:
     if not isinstance(error, OSError | aiosmtplib.SMTPException):
         return type(error).__name__
     text = str(error)
-    for secret in (letter.link, letter.link.rpartition("=")[2]):
-        text = text.replace(secret, "***")
+    if letter.link is not None:
+        for secret in (letter.link, letter.link.rpartition("=")[2]):
+            text = text.replace(secret, "***")
     return f"{type(error).__name__}: {text}"

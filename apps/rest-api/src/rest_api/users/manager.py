@@ -10,6 +10,7 @@ from uuid import UUID
 import jwt
 from book_db.errors import Overtaken
 from book_db.oauth_accounts import ProviderAccount
+from book_db.users import EVERYTHING, NOTHING, Access
 from book_runtime.retry import retry
 from fastapi import Request
 from fastapi.security import OAuth2PasswordRequestForm
@@ -19,6 +20,7 @@ from fastapi_users.exceptions import (
     InvalidPasswordException,
     InvalidResetPasswordToken,
     InvalidVerifyToken,
+    UserAlreadyExists,
     UserAlreadyVerified,
     UserInactive,
     UserNotExists,
@@ -31,11 +33,17 @@ from rest_api.users.adapter import UserDatabase
 from rest_api.users.addresses import normalised
 from rest_api.users.letters import Letters
 from rest_api.users.mail import Post
-from rest_api.users.oauth.problems import AccountInactive, EmailNotConfirmed, NoVerifiedEmail, UnusableEmail
+from rest_api.users.oauth.problems import TITLES, AccountInactive, EmailNotConfirmed, NoVerifiedEmail, UnusableEmail
 from rest_api.users.passwords import Passwords
 from rest_api.users.problems import WrongPassword
 
 _HOUR: Final = 3_600
+
+_WHO: Final = ("hashed_password", "email")
+"""What a user was found to be."""
+
+_RECOVERED: Final = frozenset(("email", "hashed_password", "is_active"))
+"""What is changed in an account that somebody else may have had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class TokenSecrets:
 class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     """The flows of fastapi-users over our own storage, with the hashing beside the event loop.
 
-    `register`, `change_own`, `change_other`, `verify` and `reset_password` stand in for those of the library, which
+    `register`, `change_own`, `change_other`, `confirm` and `reset_password` stand in for those of the library, which
     hash on the event loop, and write whatever has changed since they read.
     """
 
@@ -95,10 +103,10 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             raise WrongPassword
 
     async def change_own(
-        self, user: Account, current_password: str, changes: Mapping[str, Any], *, within: UUID
+        self, user: Account, current_password: str, changes: Mapping[str, Any], *, within: UUID, ends: Access
     ) -> Account:
         """The user with these fields changed, as the user asks in a session, whose password was found to be this one.
-        A new password ends every other session.
+        It ``ends`` what the user wants ended, but for that session.
 
         Raises WrongPassword when the password was changed since then or the session has ended, UserAlreadyExists and
         InvalidPasswordException.
@@ -107,19 +115,20 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         if passwords.are_the_same(changes.get("password", ""), current_password):
             raise InvalidPasswordException("must not be the one that it is")
         try:
-            return await self._change(user, changes, decided_on=("hashed_password", "email"), within=within)
+            return await self._change(user, changes, decided_on=_WHO, within=within, ends=ends)
         except (Overtaken, UserNotExists) as error:
             raise WrongPassword from error
 
     # Whoever was overtaken looks at the user again.
     @retry(times=4, delay=0, exceptions=Overtaken)
     async def change_other(self, user_id: UUID, changes: Mapping[str, Any]) -> Account:
-        """The user with these fields changed by a superuser. A new password and a deactivation end whatever anybody
-        could act as the user with: somebody else may have made it.
+        """The user with these fields changed by a superuser, who may say of a new address that it is the user's. A new
+        password and a deactivation end whatever anybody could act as the user with: somebody else may have made it.
 
         Raises UserNotExists, UserAlreadyExists and InvalidPasswordException.
         """
-        return await self._change(await self.get(user_id), changes, decided_on=("email",), recovery=True)
+        ends = EVERYTHING if "password" in changes or changes.get("is_active") is False else NOTHING
+        return await self._change(await self.get(user_id), changes, decided_on=("email", "new_email"), ends=ends)
 
     async def _change(
         self,
@@ -128,24 +137,45 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         *,
         decided_on: Collection[str],
         within: UUID | None = None,
-        recovery: bool = False,
+        ends: Access = NOTHING,
     ) -> Account:
-        """A new address is unverified, unless it is said to be, and is sent a link. Raises Overtaken."""
+        """A new address waits until it is confirmed, and is sent a link. Raises Overtaken."""
         values = dict(changes)
         email = values.get("email", user.email)
-        if email != user.email:
-            values.setdefault("is_verified", False)
         if "password" in values:
             values["hashed_password"] = await self._hash(values.pop("password"), email)
-        changed = await self.user_db.update(user, values, decided_on=decided_on, within=within, recovery=recovery)
-        if changed.email != user.email and changed.is_active and not changed.is_verified:
-            await self.request_verify(changed)
+        if "email" in values and not values.get("is_verified"):
+            values["new_email"] = await self._free(user, values.pop("email"))
+        elif not _RECOVERED.isdisjoint(values):
+            values["new_email"] = None  # somebody else may have asked for it
+        changed = await self.user_db.update(user, values, decided_on=decided_on, within=within, ends=ends)
+        if "new_email" in values and changed.new_email is not None:
+            self._ask_to_confirm(changed, changed.new_email)
+        if changed.email != user.email:
+            self._post.post(self._letters.new_address(user.email, changed.email))
+        if "hashed_password" in values:
+            self._post.post(self._letters.new_password(changed.email))
         return changed
 
-    async def verify(self, token: str, request: Request | None = None) -> Account:
-        """The user whose address is confirmed by the token of a link.
+    async def _free(self, user: Account, email: str) -> str | None:
+        """The address, if it is another one than the user's. Raises UserAlreadyExists if it is somebody else's."""
+        holder = await self.user_db.get_by_email(email)
+        if holder is not None and holder.id != user.id:
+            raise UserAlreadyExists
+        return email if email != user.email else None
 
-        Raises InvalidVerifyToken, also when the user has another address by now, and UserAlreadyVerified.
+    async def request_verify(self, user: Account, request: Request | None = None) -> None:
+        """Sends a link with which the address can be confirmed. Raises UserInactive and UserAlreadyVerified."""
+        if not user.is_active:
+            raise UserInactive
+        if user.is_verified:
+            raise UserAlreadyVerified
+        self._ask_to_confirm(user, user.email)
+
+    async def link_to_confirm(self, token: str) -> tuple[Account, str]:
+        """The user whom the token of a link to confirm an address was made for, and the address.
+
+        Raises InvalidVerifyToken, also when it is no longer an address of the user, and UserAlreadyVerified.
         """
         try:
             claims = decode_jwt(token, self.verification_token_secret, [self.verification_token_audience])
@@ -153,14 +183,28 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             email = claims["email"]
         except (jwt.PyJWTError, KeyError, InvalidID, UserNotExists) as error:
             raise InvalidVerifyToken from error
-        if user.email != email or not user.is_active:
+        if email not in {user.email, user.new_email} or not user.is_active:
             raise InvalidVerifyToken
-        if user.is_verified:
+        if email == user.email and user.is_verified:
             raise UserAlreadyVerified
+        return user, email
+
+    async def confirm(self, user: Account, email: str) -> Account:
+        """The user with this address confirmed, which is the user's from now on, as found with the right password.
+
+        Raises InvalidVerifyToken when anything of this is otherwise by now, and UserAlreadyExists.
+        """
+        values = {"is_verified": True} if email == user.email else {"is_verified": True, "email": email}
         try:
-            return await self.user_db.update(user, {"is_verified": True}, decided_on=("email", "is_active"))
+            return await self._change(user, values, decided_on=(*_WHO, "new_email", "is_active"))
         except (Overtaken, UserNotExists) as error:
             raise InvalidVerifyToken from error
+
+    def _ask_to_confirm(self, user: Account, email: str) -> None:
+        claims = {"sub": str(user.id), "email": email, "aud": self.verification_token_audience}
+        token = generate_jwt(claims, self.verification_token_secret, self.verification_token_lifetime_seconds)
+        hours = self.verification_token_lifetime_seconds // _HOUR
+        self._post.post(self._letters.verification(email, token, hours))
 
     async def forgot_password(self, user: Account, request: Request | None = None) -> None:
         """Sends a link with which the password can be set. Raises UserInactive."""
@@ -180,9 +224,8 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         Raises InvalidResetPasswordToken, also when another password was set meanwhile, and InvalidPasswordException.
         """
         user = await self._user_of_reset_token(token)
-        decided_on = ("hashed_password", "email", "is_active")
         try:
-            changed = await self._change(user, {"password": password}, decided_on=decided_on, recovery=True)
+            changed = await self._change(user, {"password": password}, decided_on=(*_WHO, "is_active"), ends=EVERYTHING)
         except (Overtaken, UserNotExists) as error:
             raise InvalidResetPasswordToken from error
         await self.on_after_reset_password(changed, request)
@@ -231,16 +274,12 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         if not user.is_verified:
             raise EmailNotConfirmed(account.provider)
         await self.user_db.link_oauth_account(user, account)
+        self._post.post(self._letters.new_login(user.email, TITLES[account.provider]))
         return user
 
-    async def on_after_request_verify(
-        self,
-        user: Account,
-        token: str,
-        request: Request | None = None,  # fastapi-users gives it
-    ) -> None:
-        hours = self.verification_token_lifetime_seconds // _HOUR
-        self._post.post(self._letters.verification(user.email, token, hours))
+    def tell_of_token(self, user: Account, name: str) -> None:
+        """Mails the user that there is a new token for a program."""
+        self._post.post(self._letters.new_token(user.email, name))
 
     async def on_after_forgot_password(
         self,

@@ -43,6 +43,7 @@ async def create_token(new: ApiTokenCreate, request: Request, prove: Proof, part
         )
     except (UserNotFound, Overtaken) as error:
         raise WrongPassword from error
+    parts.manager.tell_of_token(user, made.name)
     return made._asdict() | {"token": token}
 
 

@@ -114,15 +114,26 @@ class _Change(_Input):
 
     def values(self) -> dict[str, Any]:
         """The fields that are to be changed, and no other."""
-        return self.model_dump(exclude_unset=True, exclude={"current_password"})
+        return self.model_dump(exclude_unset=True, exclude={"current_password", "end_tokens"})
 
 
 class UserUpdate(_Change):
     """What users change of themselves, one field at least, and their password as the proof that it is they."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 2})
+    model_config = ConfigDict(json_schema_extra={"minProperties": 2, "dependentRequired": {"end_tokens": ["password"]}})
 
     current_password: CurrentPassword
+    end_tokens: bool = Field(
+        default=False,
+        strict=True,
+        description="With a new password: whether the tokens of one's programs end too.",
+    )
+
+    @model_validator(mode="after")
+    def _ends_tokens_with_a_password(self) -> Self:
+        if "end_tokens" in self.model_fields_set and "password" not in self.model_fields_set:
+            raise ValueError("end_tokens goes with a new password")
+        return self
 
 
 class UserUpdateBySuperuser(_Change):
@@ -155,6 +166,9 @@ class UserRead(BaseModel):
 
     id: UUID
     email: str = Field(examples=["ada@example.com"])
+    new_email: str | None = Field(
+        description="The address that is the user's when it is confirmed; null if none waits.", examples=[None]
+    )
     is_active: bool = Field(description="Whether the user may sign in.")
     is_superuser: bool = Field(description="Whether the user manages the others.")
     is_verified: bool = Field(description="Whether the user has shown that the address is theirs.")
@@ -256,6 +270,12 @@ class Refresh(_Input):
     )
 
 
+class CurrentPasswordOnly(_Input):
+    """The proof that it is the user who asks."""
+
+    current_password: CurrentPassword
+
+
 class EmailOnly(_Input):
     """An address to which a link is to be sent."""
 
@@ -270,6 +290,10 @@ class NewPassword(_Input):
 
 
 class Verification(_Input):
-    """The proof that an address is the user's."""
+    """The proof that an address is the user's, who has made the account."""
 
     token: MailedToken
+    current_password: CurrentPassword = Field(
+        description="Of the account. Who has the address alone has not shown that the account is theirs, and chooses a "
+        "password first (`forgotPassword`)."
+    )

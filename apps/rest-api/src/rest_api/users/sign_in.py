@@ -105,11 +105,16 @@ async def request_verification(known: EmailOnly, request: Request, limits: Limit
         await parts.manager.request_verify(await parts.manager.get_by_email(known.email))
 
 
-@_open.post("/verify", response_model=UserRead, responses=_BAD_LINK | documented(409, 429), operation_id="verifyEmail")
+@_open.post(
+    "/verify", response_model=UserRead, responses=_BAD_LINK | documented(403, 409, 429), operation_id="verifyEmail"
+)
 async def verify_email(proof: Verification, request: Request, limits: Limits, parts: Parts) -> Account:
-    """Confirm an address with the token of the link."""
+    """Confirm an address with the token of the link and the password of the account. From then on it is in force."""
     await limits.link(request, proof.token)
-    return await parts.manager.verify(proof.token)
+    user, email = await parts.manager.link_to_confirm(proof.token)
+    async with limits.guessing(request, user.email):
+        await parts.manager.check_password(user, proof.current_password)
+    return await parts.manager.confirm(user, email)
 
 
 router.include_router(_open)

@@ -93,9 +93,13 @@ class TestALogin:
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
         assert (await thief.session.call("GET", "/users/me")).status_code == 401
 
-    async def test_of_another_address_does_not_outlive_a_change_of_address(self, thief: Thief, rows: Rows) -> None:
+    async def test_of_another_address_does_not_outlive_a_change_of_address(
+        self, thief: Thief, mailbox: Mailbox, rows: Rows
+    ) -> None:
         change = {"email": VICTIMS, "current_password": PASSWORD}
         assert (await thief.session.call("PATCH", "/users/me", json=change)).status_code == 200
+        assert await thief.is_in()
+        assert (await thief.session.confirm(await mailbox.verification_token(VICTIMS))).status_code == 200
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
         assert not await thief.is_in()
 
@@ -111,17 +115,36 @@ class TestALogin:
         assert (await ada.call("PATCH", "/users/me", json=change)).status_code == 200
         assert rows("SELECT account_email FROM oauth_accounts") == [(ADDRESS,)]
 
-    async def test_waits_for_an_owner_who_has_moved_in(
-        self, thief: Thief, browser: Browser, github: GitHub, stranger: httpx.AsyncClient, mailbox: Mailbox
+    async def test_does_not_lead_to_an_address_that_its_owner_has_not_confirmed(
+        self, thief: Thief, browser: Browser, github: GitHub, mailbox: Mailbox
     ) -> None:
-        """The steps of the problem `email-not-confirmed`, which promise that it shuts out who came before."""
+        """Who asks for the address of another has nothing of it, and its owner has an account of their own."""
         change = {"email": VICTIMS, "current_password": PASSWORD}
         assert (await thief.session.call("PATCH", "/users/me", json=change)).status_code == 200
+        github.recognises(1, VICTIMS)
+        assert (await browser.me(await browser.sign_in(github)))["id"] != thief.user["id"]
+        answer = await thief.session.confirm(await mailbox.verification_token(VICTIMS))
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:colophon:email-taken")
+
+    async def test_does_not_outlive_an_owner_who_moves_in(
+        self,
+        thief: Thief,
+        browser: Browser,
+        github: GitHub,
+        stranger: httpx.AsyncClient,
+        mailbox: Mailbox,
+        parts: UserParts,
+    ) -> None:
+        """The steps of the problem `email-not-confirmed`, which promise that it shuts out who came before: somebody for
+        whom an older release has put the address in force.
+        """
+        theirs = {"email": VICTIMS, "is_verified": False}
+        await parts.users.change(thief.user["id"], theirs, decided_on={"id": thief.user["id"]})
         github.recognises(1, VICTIMS)
         assert (await browser.sign_in(github)).json()["type"] == "urn:colophon:email-not-confirmed"
         await choose_password(stranger, mailbox, VICTIMS, NEW)
         await stranger.post("/api/v1/auth/request-verify-token", json={"email": VICTIMS})
-        proof = {"token": await mailbox.verification_token(VICTIMS)}
+        proof = {"token": await mailbox.verification_token(VICTIMS), "current_password": NEW}
         assert (await stranger.post("/api/v1/auth/verify", json=proof)).status_code == 200
         github.recognises(1, VICTIMS)
         assert (await browser.me(await browser.sign_in(github)))["id"] == thief.user["id"]

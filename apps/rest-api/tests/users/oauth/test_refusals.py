@@ -285,7 +285,7 @@ class TestTheDocument:
             "signInWithGitHub": back,
             "signInWithGoogle": back,
             "listLogins": {"200", "401", "403", "503"},
-            "unlinkLogin": {"204", "401", "403", "404", "422", "503"},
+            "unlinkLogin": {"204", "400", "401", "403", "404", "413", "415", "422", "429", "503"},
         }
 
     def test_describes_every_parameter(self, app: FastAPI) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from book_db.oauth_accounts import ProviderAccount
 from fastapi import FastAPI
 from rest_api.app import create_app
 from rest_api.serving import listen, serving
@@ -189,7 +190,7 @@ class TestAUserWithTheSameAddress:
         proof = {"token": await mailbox.reset_token(ada.email), "password": ANOTHER}
         assert (await post("/api/v1/auth/reset-password", json=proof)).status_code == 204
         await post("/api/v1/auth/request-verify-token", json={"email": ada.email})
-        proof = {"token": await mailbox.verification_token(ada.email)}
+        proof = {"token": await mailbox.verification_token(ada.email), "current_password": ANOTHER}
         assert (await post("/api/v1/auth/verify", json=proof)).status_code == 200
         assert (await browser.me(await browser.sign_in(provider)))["id"] == str(ada.id)
         assert (await ada.call("GET", "/users/me")).status_code == 401
@@ -247,10 +248,19 @@ class TestLogins:
         ]
         assert logins[0].keys() == {"id", "provider", "account_email", "created_at"}
 
-    async def test_sign_in_no_more_when_they_are_taken_away(self, browser: Browser, provider: Provider) -> None:
-        answer = await browser.sign_in(provider)
+    async def test_sign_in_no_more_when_they_are_taken_away(
+        self, browser: Browser, provider: Provider, parts: UserParts
+    ) -> None:
+        me = await browser.me(await browser.sign_in(provider))
+        await parts.manager.change_other(me["id"], {"password": PASSWORD})
+        answer = await log_in(browser.client, me["email"], PASSWORD)
+        await parts.oauth_accounts.link(me["id"], ProviderAccount(provider.name, "1", me["email"]))
         [login] = (await browser.call("GET", "/users/me/logins", answer)).json()["logins"]
-        assert (await browser.call("DELETE", f"/users/me/logins/{login['id']}", answer)).status_code == 204
+        path = f"/users/me/logins/{login['id']}/unlink"
+        refused = await browser.call("POST", path, answer, json={"current_password": ANOTHER})
+        assert problem(refused) == (403, "wrong-password")
+        proof = {"current_password": PASSWORD}
+        assert (await browser.call("POST", path, answer, json=proof)).status_code == 204
         assert (await browser.call("GET", "/users/me/logins", answer)).json() == {"logins": []}
         provider.recognises(1, "lovelace@example.org")
         assert (await browser.me(await browser.sign_in(provider)))["email"] == "lovelace@example.org"
@@ -259,7 +269,8 @@ class TestLogins:
         answer = await browser.sign_in(provider)
         [login] = (await browser.call("GET", "/users/me/logins", answer)).json()["logins"]
         assert (await ada.call("GET", "/users/me/logins")).json() == {"logins": []}
-        assert problem(await ada.call("DELETE", f"/users/me/logins/{login['id']}")) == (404, "login-not-found")
+        unlink = ada.call("POST", f"/users/me/logins/{login['id']}/unlink", json={"current_password": PASSWORD})
+        assert problem(await unlink) == (404, "login-not-found")
         assert len((await browser.call("GET", "/users/me/logins", answer)).json()["logins"]) == 1
 
     async def test_are_for_those_who_are_signed_in(self, browser: Browser) -> None:

@@ -64,30 +64,34 @@ function onSubmit(form, act) {
   });
 }
 
+const password = document.getElementById("password");
+document.getElementById("show").addEventListener("change", (event) => {
+  password.type = event.target.checked ? "text" : "password";
+});
+
+function askForAnother(text) {
+  say(text, "error");
+  password.setAttribute("aria-invalid", "true");
+  password.focus();
+}
+
 if (verify) {
   onSubmit(verify, async () => {
-    const problem = await call("auth/verify", { token });
+    const problem = await call("auth/verify", { token, current_password: password.value });
     if (!problem) finish("Thank you, your address is confirmed. You can close this page.");
     else if (/already-verified$/.test(problem.type)) finish("Your address is confirmed already. You can close this page.");
     else if (isAboutTheLink(problem)) askForNewLink("This link is not good any more.");
+    else if (/wrong-password$/.test(problem.type)) askForAnother("The password is wrong.");
     else say(words(problem), "error");
   });
 }
 
 if (reset) {
-  const password = document.getElementById("password");
   onSubmit(reset, async () => {
     const problem = await call("auth/reset-password", { token, password: password.value });
     if (!problem) finish("Your new password is set, and you are signed out everywhere. You can close this page.");
     else if (isAboutTheLink(problem)) askForNewLink("This link is not good any more: it was used, or it is too old.");
-    else {
-      say(words(problem), "error");
-      password.setAttribute("aria-invalid", "true");
-      password.focus();
-    }
-  });
-  document.getElementById("show").addEventListener("change", (event) => {
-    password.type = event.target.checked ? "text" : "password";
+    else askForAnother(words(problem));
   });
 }
 

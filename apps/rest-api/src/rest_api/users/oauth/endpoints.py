@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+from book_db.errors import Overtaken
 from book_db.oauth_accounts import Link
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +16,9 @@ from rest_api.rate_limits import Limits
 from rest_api.users.oauth.problems import TITLES
 from rest_api.users.oauth.sign_in import Callback, SignIn
 from rest_api.users.parts import Parts
-from rest_api.users.schemas import Tokens
+from rest_api.users.problems import WrongPassword
+from rest_api.users.proof import Proof
+from rest_api.users.schemas import CurrentPasswordOnly, Tokens
 
 
 class AuthorizationUrl(BaseModel):
@@ -128,7 +131,22 @@ async def list_logins(request: Request, parts: Parts) -> dict[str, list[Link]]:
     return {"logins": await parts.oauth_accounts.links_of(caller_of(request).user_id)}
 
 
-@_logins.delete("/{link_id}", status_code=204, responses=documented(404, 422), operation_id="unlinkLogin")
-async def unlink_login(link_id: LinkId, request: Request, parts: Parts) -> None:
-    """Keep an account at a provider from signing in. Sessions go on, and a password can always be chosen by mail."""
-    await parts.oauth_accounts.unlink(caller_of(request).user_id, link_id)
+@_logins.post(
+    "/{link_id}/unlink",
+    status_code=204,
+    responses=documented(400, 404, 413, 415, 422, 429),
+    operation_id="unlinkLogin",
+)
+async def unlink_login(
+    link_id: LinkId, proof: CurrentPasswordOnly, request: Request, prove: Proof, parts: Parts
+) -> None:
+    """Keep an account at a provider from signing in, with the password as it is now. Sessions go on. Who has none yet
+    chooses a password by mail first.
+    """
+    user = await prove(proof.current_password)
+    try:
+        await parts.oauth_accounts.unlink(
+            user.id, link_id, hashed_password=user.hashed_password, within=caller_of(request).session()
+        )
+    except Overtaken as error:
+        raise WrongPassword from error
