@@ -14,7 +14,7 @@ GROUPS = (
     "refresh|listSessions|endSession|endOtherSessions|createToken|listTokens|removeToken",
     "register|getMe|changeMe",
     "register|getUser|deleteUser",
-    "register|listUsers|changeUser",
+    "register|listUsers|changeUser|createUser",
 )
 
 

@@ -34,6 +34,10 @@ class Mailbox:
 
         return (await until(found, f"a mail {subject!r} has come to {to}"))[-1]
 
+    async def token_of(self, to: str, subject: str) -> str:
+        """The token of the newest link in a mail with this subject."""
+        return _token(await self.newest(to, subject))
+
     async def reset_token(self, to: str) -> str:
         """The token of the newest link to choose a new password."""
         return _token(await self.newest(to, "Choose a new password"))

@@ -29,6 +29,7 @@ class TestTheDocument:
             "createBook",
             "createBooks",
             "createToken",
+            "createUser",
             "deleteBook",
             "deleteUser",
             "endOtherSessions",

@@ -13,12 +13,13 @@ from book_db import callers as callers_module
 from book_db import sessions as sessions_module
 from book_db.api_tokens import ApiTokens
 from book_db.caller_changes import CALLERS_CHANGED
-from book_db.callers import ALL_SCOPES, READ_BOOKS, WRITE_BOOKS, Caller, Callers
+from book_db.callers import Caller, Callers
 from book_db.database import Database
-from book_db.errors import InsufficientScope, RefreshRefused, SessionRequired
+from book_db.errors import InsufficientRole, InsufficientScope, RefreshRefused, SessionRequired
 from book_db.notifications import Listener
+from book_db.roles import ALL_SCOPES, READ_BOOKS, WRITE_BOOKS, Role
 from book_db.secret_tokens import API_TOKEN, REFRESH_TOKEN, digest, new_token
-from book_db.sessions import Sessions
+from book_db.sessions import LiveSession, Sessions
 from book_db.tables import RefreshTokenRow, User
 from book_db.users import EVERYTHING, Users
 from book_runtime.tokens import Claims, InvalidToken, TokenVerifier
@@ -151,7 +152,7 @@ class TestIdentify:
     async def test_tells_the_user_and_the_session(
         self, callers: Callers, token: str, user: User, session_id: UUID
     ) -> None:
-        assert await callers.identify(token) == Caller(user.id, session_id, ALL_SCOPES)
+        assert await callers.identify(token) == Caller(user.id, session_id, ALL_SCOPES, Role.EDITOR)
 
     async def test_remembers_the_answer(
         self, callers: Callers, token: str, database: Database, statements_of: StatementsOf
@@ -296,8 +297,8 @@ class TestACallerWhoIsOut:
         looked_up, let_go = asyncio.Event(), asyncio.Event()
         live = sessions.live
 
-        async def hold(session_ids: Any) -> dict[UUID, UUID]:
-            answer: dict[UUID, UUID] = await live(session_ids)
+        async def hold(session_ids: Any) -> dict[UUID, LiveSession]:
+            answer = await live(session_ids)
             looked_up.set()
             await let_go.wait()
             return answer
@@ -359,6 +360,32 @@ PROGRAM_ENDINGS = [
 ]
 
 
+class TestARole:
+    @pytest.mark.parametrize("role", Role)
+    async def test_holds_for_sessions_and_for_programs(
+        self, callers: Callers, users: Users, database: Database, user: User, token: str, role: Role
+    ) -> None:
+        _, program = await ApiTokens(database).add(user.id, "backup", [READ_BOOKS, WRITE_BOOKS], days=30)
+        await users.change(user.id, role.columns, decided_on={"id": user.id})
+        for each in (token, program):
+            caller = await callers.identify(each)
+            assert caller.role == role
+            caller.demand(READ_BOOKS)
+            if role is Role.READER:
+                with pytest.raises(InsufficientRole, match="reader"):
+                    caller.demand(WRITE_BOOKS)
+            else:
+                caller.demand(WRITE_BOOKS)
+
+    async def test_is_another_at_once(
+        self, callers: Callers, users: Users, user: User, token: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(callers_module, "_REMEMBERED_FOR", AN_HOUR)
+        assert (await callers.identify(token)).role is Role.EDITOR
+        await users.change(user.id, Role.READER.columns, decided_on={"id": user.id})
+        assert (await callers.identify(token)).role is Role.READER
+
+
 class TestAProgram:
     @pytest.fixture
     def api_tokens(self, database: Database) -> ApiTokens:
@@ -374,7 +401,7 @@ class TestAProgram:
         self, callers: Callers, user: User, made: tuple[UUID, str]
     ) -> None:
         caller = await callers.identify(made[1])
-        assert caller == Caller(user.id, None, frozenset((READ_BOOKS,)))
+        assert caller == Caller(user.id, None, frozenset((READ_BOOKS,)), Role.EDITOR)
         caller.demand(READ_BOOKS)
         with pytest.raises(InsufficientScope, match="books:write"):
             caller.demand(WRITE_BOOKS)

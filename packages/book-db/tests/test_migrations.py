@@ -79,6 +79,7 @@ A_ROW_OF_EACH = {
     "0008": "",
     "0009": "",
     "0010": "",
+    "0011": "",
 }
 """For each revision, a row in every table that it made."""
 

@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 from book_db.database import Database
 from book_db.errors import EmailTaken, Overtaken, UserNotFound
-from book_db.sessions import Sessions
+from book_db.roles import Role
+from book_db.sessions import LiveSession, Sessions
 from book_db.tables import User
 from book_db.users import Access, Users
 from sqlalchemy.exc import IntegrityError
@@ -123,7 +124,7 @@ class TestUsers:
 class TestSessions:
     async def test_a_session_is_live_until_it_ends(self, sessions: Sessions, user: User) -> None:
         session_id = (await sessions.begin(user.id, 60)).session_id
-        assert await sessions.live([session_id, uuid4()]) == {session_id: user.id}
+        assert await sessions.live([session_id, uuid4()]) == {session_id: LiveSession(user.id, Role.EDITOR)}
         await sessions.end(session_id)
         assert await sessions.live([session_id]) == {}
 

@@ -30,7 +30,7 @@ from grpc_api.consumer import BOOK_LOG
 from grpc_api.settings import CallSettings
 from rest_api import serving as rest
 from rest_api.relay.relay import Relay
-from rest_api.settings import RestSettings
+from rest_api.settings import Registration, RestSettings
 from rest_api.users.keys import make_key_pair, public_key_of
 
 from colophon import DATA, embedded_postgres
@@ -41,6 +41,10 @@ class RunSettings(RestSettings, CallSettings):
 
     amqp_url: AmqpUrl | None = None
     """The RabbitMQ broker; without it the events stay inside the process."""
+
+    registration: Registration = "open"
+    """Who gets an account and may sign in: everybody (`open`), those who have confirmed their address (`confirmed`), or
+    nobody but whom a superuser invites (`closed`)."""
 
 
 class DatabaseSettings(logs.LogSettings):

@@ -1,6 +1,7 @@
 """Who is calling: the token in a call's metadata."""
 
-from book_db.callers import READ_BOOKS, Caller, Callers
+from book_db.callers import Caller, Callers
+from book_db.roles import READ_BOOKS
 
 from grpc_api.errors import MissingToken
 from grpc_api.metadata import Metadata, first

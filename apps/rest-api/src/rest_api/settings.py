@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from book_db.settings import StoreSettings
 from book_runtime.settings import ExistingFile, Port, Url
@@ -46,6 +46,9 @@ class PublicUrl(Url):
 
     schemes = ("http", "https")
     example = "https://books.example.org"
+
+
+Registration = Literal["open", "confirmed", "closed"]
 
 
 class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
@@ -102,6 +105,13 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     public_url: PublicUrl = PublicUrl("http://127.0.0.1:8000")
     """Where people reach this service: what links in mails begin with."""
 
+    registration: Registration | None = None
+    """Who gets an account and may sign in: everybody (`open`), those who have confirmed their address (`confirmed`), or
+    nobody but whom a superuser invites (`closed`); unless it is set, `confirmed` with SMTP_URL and `open` without."""
+
+    default_role: Literal["reader", "editor"] = "editor"
+    """What those may do who make an account: read books, or write them too."""
+
     smtp_url: SmtpUrl | None = None
     """The mail server; without one the links go to the log."""
 
@@ -119,6 +129,9 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
 
     google_client_secret: SecretStr | None = None
     """What Google gave with GOOGLE_CLIENT_ID."""
+
+    def who_registers(self) -> Registration:
+        return self.registration or ("confirmed" if self.smtp_url else "open")
 
     @field_validator("github_client_secret", "google_client_secret")
     @classmethod

@@ -27,13 +27,14 @@ def smtp_port(mailbox: Mailbox) -> Iterator[int]:
 
 @pytest.fixture
 def rest_settings(database_url: str, private_key_file: Path, smtp_port: int) -> RestSettings:
-    """The service with a mail server."""
+    """The service with a mail server, and open to everybody all the same."""
     return load(
         RestSettings,
         database_url=database_url,
         jwt_private_key_file=private_key_file,
         redis_url=None,
         smtp_url=f"smtp://127.0.0.1:{smtp_port}",
+        registration="open",
         mail_from="Colophon <books@example.org>",
         public_url="https://books.example.org/catalogue/",
     )

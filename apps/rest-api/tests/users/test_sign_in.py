@@ -45,9 +45,10 @@ class TestRegister:
         answer = await register(stranger, email="ada@example.org")
         assert answer.status_code == 201
         user = answer.json()
-        assert user.keys() == {"id", "email", "new_email", "is_active", "is_superuser", "is_verified", "created_at"}
+        assert user.keys() == {"id", "email", "new_email", "role", "is_active", "is_superuser", "is_verified", "created_at"}
         assert user["email"] == "ada@example.org"
         assert (user["is_active"], user["is_superuser"], user["is_verified"]) == (True, False, False)
+        assert user["role"] == "editor"
 
     async def test_stores_an_argon2_hash_and_nothing_else_of_the_password(
         self, stranger: httpx.AsyncClient, parts: UserParts

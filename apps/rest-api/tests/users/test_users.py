@@ -327,7 +327,7 @@ class TestOpenApi:
             *("register", "login", "refresh", "forgotPassword", "resetPassword", "requestVerification", "verifyEmail"),
         }
         for_those_signed_in = {
-            *("logout", "getMe", "changeMe", "listUsers", "getUser", "changeUser", "deleteUser"),
+            *("logout", "getMe", "changeMe", "listUsers", "createUser", "getUser", "changeUser", "deleteUser"),
             *("listSessions", "endSession", "endOtherSessions", "createToken", "listTokens", "removeToken"),
         }
         assert set(operations) == for_everybody | for_those_signed_in

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from book_db.caller_changes import changing_callers
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import ApiTokenNotFound, Overtaken, TooManyApiTokens, UserNotFound
+from book_db.roles import Role, role_of
 from book_db.secret_tokens import API_TOKEN, digest, new_token
 from book_db.sessions import holding
 from book_db.tables import ApiTokenRow, User
@@ -30,6 +31,8 @@ _GOOD: Final = (
         ApiTokenRow.hash,
         ApiTokenRow.user_id,
         ApiTokenRow.scopes,
+        User.is_superuser,
+        User.is_editor,
         extract("epoch", ApiTokenRow.expires_at - func.clock_timestamp()).label("seconds_left"),
     )
     .join(User, User.id == ApiTokenRow.user_id)
@@ -53,6 +56,8 @@ class GoodToken(NamedTuple):
 
     user_id: UUID
     scopes: frozenset[str]
+    role: Role
+    """Of the user."""
     seconds_left: float
 
 
@@ -117,7 +122,12 @@ class ApiTokens:
         """Of the tokens with these digests those that are good, by their digests."""
         async with self._database.statement() as connection:
             rows = await connection.execute(_GOOD, {"hashes": list(hashes)})
-            return {row.hash: GoodToken(row.user_id, frozenset(row.scopes), float(row.seconds_left)) for row in rows}
+            return {row.hash: _good(row) for row in rows}
+
+
+def _good(row: Any) -> GoodToken:
+    role = role_of(is_superuser=row.is_superuser, is_editor=row.is_editor)
+    return GoodToken(row.user_id, frozenset(row.scopes), role, float(row.seconds_left))
 
 
 def removing_all(user_id: UUID) -> Any:

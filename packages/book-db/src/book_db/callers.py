@@ -11,15 +11,11 @@ from book_runtime.tokens import InvalidToken, TokenVerifier
 from book_db.api_tokens import ApiTokens, GoodToken
 from book_db.books.coalescing import Coalescer
 from book_db.caller_changes import CALLERS_CHANGED
-from book_db.errors import InsufficientScope, SessionRequired
+from book_db.errors import InsufficientRole, InsufficientScope, SessionRequired
 from book_db.notifications import Listener
+from book_db.roles import ALL_SCOPES, Role
 from book_db.secret_tokens import API_TOKEN, digest, is_whole
-from book_db.sessions import Sessions
-
-READ_BOOKS: Final = "books:read"
-WRITE_BOOKS: Final = "books:write"
-ALL_SCOPES: Final = frozenset((READ_BOOKS, WRITE_BOOKS))
-"""What may be done to books. Whoever is signed in may do all of it."""
+from book_db.sessions import LiveSession, Sessions
 
 _REMEMBERED_FOR: Final = 5.0
 """Seconds. What bounds a notification that was lost on its way."""
@@ -34,11 +30,16 @@ class Caller(NamedTuple):
     session_id: UUID | None
     """The sign-in the call belongs to; none when a program calls with a token of its own."""
     scopes: frozenset[str]
+    """Of the token. A session has all of them."""
+    role: Role
+    """Of the user."""
 
     def demand(self, scope: str) -> None:
-        """Raises InsufficientScope."""
+        """Raises InsufficientScope and InsufficientRole."""
         if scope not in self.scopes:
             raise InsufficientScope(scope)
+        if scope not in self.role.scopes:
+            raise InsufficientRole(self.role)
 
     def session(self) -> UUID:
         """The sign-in. Raises SessionRequired when there is none."""
@@ -109,10 +110,10 @@ class Callers:
     async def _person(self, token: str) -> _Memory:
         claims = self._verifier.verify(token)
         until = time.monotonic() + min(_REMEMBERED_FOR, claims.expires.timestamp() - time.time())
-        user_id = await self._live.load(claims.session)
-        if user_id is None or user_id != claims.subject:
+        live = await self._live.load(claims.session)
+        if live is None or live.user_id != claims.subject:
             raise InvalidToken("its session has ended")
-        return _Memory(Caller(user_id, claims.session, ALL_SCOPES), until)
+        return _Memory(Caller(live.user_id, claims.session, ALL_SCOPES, live.role), until)
 
     async def _program(self, token: str) -> _Memory:
         if not is_whole(token, API_TOKEN):
@@ -122,7 +123,7 @@ class Callers:
         if found is None:
             raise InvalidToken("it was removed or has expired")
         until = asked_at + min(_REMEMBERED_FOR, found.seconds_left)
-        return _Memory(Caller(found.user_id, None, found.scopes), until)
+        return _Memory(Caller(found.user_id, None, found.scopes, found.role), until)
 
     def _remember(self, token: str, memory: _Memory) -> None:
         if len(self._remembered) >= _MOST_REMEMBERED:
@@ -134,7 +135,7 @@ class Callers:
         self._remembered.clear()
         self._tokens.clear()
 
-    async def _look_up_sessions(self, session_ids: Collection[UUID]) -> dict[UUID, UUID | None]:
+    async def _look_up_sessions(self, session_ids: Collection[UUID]) -> dict[UUID, LiveSession | None]:
         live = await self._sessions.live(session_ids)
         return {session_id: live.get(session_id) for session_id in session_ids}
 

@@ -92,6 +92,13 @@ class InsufficientScope(BookDbError):
         super().__init__(scope=scope)
 
 
+class InsufficientRole(BookDbError):
+    """The user is a {role}, who may read books and not change them."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(role=role)
+
+
 class SessionRequired(BookDbError):
     """This is for people who are signed in. An API token does not open it."""
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from book_db.caller_changes import CALLERS_CHANGED, changing_callers, tell, tell_this_process
 from book_db.database import Database, repeat_read, repeat_write
 from book_db.errors import RefreshRefused, SessionNotFound, UserNotFound
+from book_db.roles import Role, role_of
 from book_db.secret_tokens import REFRESH_TOKEN, digest, is_whole, new_token
 from book_db.tables import RefreshTokenRow, SessionRow, User
 
@@ -29,7 +30,7 @@ _BEGIN: Final = text(
     "INSERT INTO sessions (id, user_id, expires_at, user_agent, address) "
     "SELECT :id, id, now() + make_interval(secs => :seconds), :user_agent, :address FROM users "
     "WHERE id = :user_id AND is_active AND hashed_password = coalesce(:hashed_password, hashed_password) "
-    "AND email = coalesce(:email, email) FOR SHARE"
+    "AND email = coalesce(:email, email) AND (is_verified OR NOT :confirmed) FOR SHARE"
 )
 _END_THOSE_BEYOND: Final = text(
     """
@@ -71,7 +72,7 @@ _END: Final = (
 )
 _IS_LIVE: Final = (SessionRow.ended_at.is_(None), SessionRow.expires_at > func.now())
 _LIVE: Final = (
-    select(SessionRow.id, SessionRow.user_id)
+    select(SessionRow.id, SessionRow.user_id, User.is_superuser, User.is_editor)
     .join(User, User.id == SessionRow.user_id)
     .where(SessionRow.id == func.any(bindparam("session_ids", type_=ARRAY(Uuid))))
     .where(*_IS_LIVE, User.is_active)
@@ -95,6 +96,13 @@ class Session(NamedTuple):
     expires_at: datetime
     user_agent: str | None
     address: str | None
+
+
+class LiveSession(NamedTuple):
+    """Whose session it is."""
+
+    user_id: UUID
+    role: Role
 
 
 class SignIn(NamedTuple):
@@ -126,18 +134,20 @@ class Sessions:
         *,
         hashed_password: str | None = None,
         email: str | None = None,
+        confirmed: bool = False,
         client: Client | None = None,
     ) -> SignIn:
         """A new session, which lives for so many seconds unless it is refreshed. If it is one more than MOST, that ends
         which was used longest ago.
 
-        Raises UserNotFound when the user is gone, is not active, or has another password or address than the one that
-        was found.
+        Raises UserNotFound when the user is gone, is not active, has another password or address than the one that was
+        found, or none that is ``confirmed`` where it must be.
         """
         session_id, token = uuid4(), new_token(REFRESH_TOKEN)
         facts = {
             "id": session_id,
             "user_id": user_id,
+            "confirmed": confirmed,
             "seconds": seconds,
             "hashed_password": hashed_password,
             "email": email,
@@ -228,11 +238,14 @@ class Sessions:
         self._database.notices.listen(CALLERS_CHANGED, heard)
 
     @repeat_read
-    async def live(self, session_ids: Collection[UUID]) -> dict[UUID, UUID]:
-        """Of these sessions the live ones of active users, each with its user's id."""
+    async def live(self, session_ids: Collection[UUID]) -> dict[UUID, LiveSession]:
+        """Of these sessions the live ones of active users, each with its user."""
         async with self._database.statement() as connection:
             rows = await connection.execute(_LIVE, {"session_ids": list(session_ids)})
-            return {row.id: row.user_id for row in rows}
+            return {
+                row.id: LiveSession(row.user_id, role_of(is_superuser=row.is_superuser, is_editor=row.is_editor))
+                for row in rows
+            }
 
 
 def ending_all(user_id: UUID, keep: UUID | None = None) -> Any:

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX
+from book_db.roles import Role, role_of
 
 EVENT_KINDS = ("created", "updated", "deleted")
 
@@ -175,8 +176,13 @@ class User(Base):
     hashed_password: Mapped[str]
     is_active: Mapped[bool] = mapped_column(server_default="true", default=True)
     is_superuser: Mapped[bool] = mapped_column(server_default="false", default=False)
+    is_editor: Mapped[bool] = mapped_column(server_default="true", default=True)
     is_verified: Mapped[bool] = mapped_column(server_default="false", default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    @property
+    def role(self) -> Role:
+        return role_of(is_superuser=self.is_superuser, is_editor=self.is_editor)
 
 
 class SessionRow(Base):

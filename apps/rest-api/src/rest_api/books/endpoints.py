@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Added, Draft
-from book_db.callers import READ_BOOKS, WRITE_BOOKS
+from book_db.roles import READ_BOOKS, WRITE_BOOKS
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 

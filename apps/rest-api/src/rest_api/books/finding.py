@@ -16,7 +16,7 @@ from book_db.books.selection import Field as BookField
 from book_db.books.selection import Order, Selection
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from book_db.books.words import words_asked_for
-from book_db.callers import READ_BOOKS
+from book_db.roles import READ_BOOKS
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from book_db.roles import Role
 from fastapi_users.models import UserProtocol
 
 
@@ -12,3 +13,6 @@ class Account(UserProtocol[UUID], Protocol):
 
     new_email: str | None
     created_at: datetime
+
+    @property
+    def role(self) -> Role: ...

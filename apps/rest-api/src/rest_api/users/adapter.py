@@ -70,10 +70,9 @@ class UserDatabase(BaseUserDatabase[Account, UUID]):
     async def delete(self, user: Account) -> None:
         await self._users.remove(user.id)
 
-    async def create_with_oauth_account(self, account: ProviderAccount, hashed_password: str) -> Account:
+    async def create_with_oauth_account(self, account: ProviderAccount, values: dict[str, Any]) -> Account:
         """A new user, whose address the provider has verified. Raises Overtaken."""
-        values = {"hashed_password": hashed_password, "is_verified": True}
-        return await self._oauth_accounts.add_user(values, account)
+        return await self._oauth_accounts.add_user({**values, "is_verified": True}, account)
 
     async def link_oauth_account(self, user: Account, account: ProviderAccount) -> None:
         """Raises Overtaken."""

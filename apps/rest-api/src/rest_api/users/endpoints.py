@@ -18,6 +18,7 @@ from rest_api.users.schemas import (
     PageSize,
     PageToken,
     UserId,
+    UserInvite,
     UserPage,
     UserRead,
     UserUpdate,
@@ -74,6 +75,17 @@ async def list_users(
     }
 
 
+@_everyone.post(
+    "", status_code=201, response_model=UserRead, responses=documented(429) | _WRITES, operation_id="createUser"
+)
+async def create_user(new: UserInvite, prove: Proof, parts: Parts) -> Account:
+    """Make an account for somebody, with one's own password as it is now. A link to choose its password is sent to the
+    address, which counts as confirmed.
+    """
+    await prove(new.current_password)
+    return await parts.manager.invite(new.email, new.role)
+
+
 @_everyone.get("/{user_id}", response_model=UserRead, responses=documented(404), operation_id="getUser")
 async def get_user(user_id: UserId, parts: Parts) -> Account:
     """Read one user."""
@@ -96,7 +108,7 @@ async def change_user(
     named = change.model_fields_set
     if user_id == caller_of(request).user_id and named & {"email", "password"}:
         raise NotForOneself
-    if named & {"email", "password", "is_superuser", "is_verified"}:
+    if named & {"email", "password", "role", "is_superuser", "is_verified"}:
         if "current_password" not in named:
             raise PasswordNeeded
         await prove(change.current_password)

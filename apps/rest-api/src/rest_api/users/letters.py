@@ -45,6 +45,16 @@ class Letters:
             "your name with, or write to those who run the catalogue.\n",
         )
 
+    def invitation(self, to: str, token: str, hours: int) -> Letter:
+        link = self._link("reset-password", token)
+        return Letter(
+            to,
+            "You have an account in the book catalogue",
+            f"Hello,\n\nan account was made for {to} in the book catalogue. To choose its password, open\n\n{link}\n\n"
+            f"The link is good for {_hours(hours)}; then have another one sent from the same page.\n",
+            link,
+        )
+
     def password_reset(self, to: str, token: str, hours: int) -> Letter:
         link = self._link("reset-password", token)
         return Letter(

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import jwt
 from book_db.errors import Overtaken
 from book_db.oauth_accounts import ProviderAccount
+from book_db.roles import Role
 from book_db.users import EVERYTHING, NOTHING, Access
 from book_runtime.retry import retry
 from fastapi import Request
@@ -32,10 +33,17 @@ from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
 from rest_api.users.addresses import normalised
 from rest_api.users.letters import Letters
-from rest_api.users.mail import Post
-from rest_api.users.oauth.problems import TITLES, AccountInactive, EmailNotConfirmed, NoVerifiedEmail, UnusableEmail
+from rest_api.users.mail import Letter, Post
+from rest_api.users.oauth.problems import (
+    TITLES,
+    AccountInactive,
+    EmailNotConfirmed,
+    NobodysAccount,
+    NoVerifiedEmail,
+    UnusableEmail,
+)
 from rest_api.users.passwords import Passwords
-from rest_api.users.problems import WrongPassword
+from rest_api.users.problems import RegistrationClosed, WrongPassword
 
 _HOUR: Final = 3_600
 
@@ -66,24 +74,48 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     verification_token_lifetime_seconds = 24 * _HOUR
 
     def __init__(
-        self, user_db: UserDatabase, passwords: Passwords, secrets: TokenSecrets, post: Post, letters: Letters
+        self,
+        user_db: UserDatabase,
+        passwords: Passwords,
+        secrets: TokenSecrets,
+        post: Post,
+        letters: Letters,
+        *,
+        is_open: bool,
+        default_role: Role,
     ) -> None:
+        """``is_open`` tells whether people make accounts themselves, which have the ``default_role``."""
         super().__init__(user_db, passwords.helper)
         self.reset_password_token_secret = secrets.reset
         self.verification_token_secret = secrets.verification
         self._passwords = passwords
         self._post = post
         self._letters = letters
+        self._is_open = is_open
+        self._default_role = default_role
 
     async def register(self, email: str, password: str) -> Account:
         """A new user, who is sent a link to verify the address.
 
-        Raises UserAlreadyExists and InvalidPasswordException.
+        Raises RegistrationClosed, UserAlreadyExists and InvalidPasswordException.
         """
+        if not self._is_open:
+            raise RegistrationClosed
         hashed = await self._hash(password, email)
         # No look-up before: the unique index decides, also between two who come at once.
-        user = await self.user_db.create({"email": email, "hashed_password": hashed})
+        user = await self.user_db.create({"email": email, "hashed_password": hashed, **self._default_role.columns})
         await self.request_verify(user)
+        return user
+
+    async def invite(self, email: str, role: Role | None) -> Account:
+        """A new user whose address a superuser vouches for, and who is sent a link to choose a password.
+
+        Raises UserAlreadyExists.
+        """
+        rights = (role or self._default_role).columns
+        values = {"email": email, "hashed_password": await self._nobodys_password(), "is_verified": True, **rights}
+        user = await self.user_db.create(values)
+        self._send_reset(user, self.verification_token_lifetime_seconds, self._letters.invitation)
         return user
 
     async def authenticate(self, credentials: OAuth2PasswordRequestForm) -> Account | None:
@@ -210,13 +242,16 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         """Sends a link with which the password can be set. Raises UserInactive."""
         if not user.is_active:
             raise UserInactive
+        self._send_reset(user, self.reset_password_token_lifetime_seconds, self._letters.password_reset)
+
+    def _send_reset(self, user: Account, seconds: int, letter: Callable[[str, str, int], Letter]) -> None:
         claims = {
             "sub": str(user.id),
             "password_fgpt": self._fingerprint(user),
             "aud": self.reset_password_token_audience,
         }
-        token = generate_jwt(claims, self.reset_password_token_secret, self.reset_password_token_lifetime_seconds)
-        await self.on_after_forgot_password(user, token, request)
+        token = generate_jwt(claims, self.reset_password_token_secret, seconds)
+        self._post.post(letter(user.email, token, seconds // _HOUR))
 
     async def reset_password(self, token: str, password: str, request: Request | None = None) -> Account:
         """Sets a new password, and ends whatever anybody could act as the user with.
@@ -264,10 +299,11 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         """The user with the account's address, to whom it is linked by that."""
         account = account._replace(email=_usable(account))
         user = await self.user_db.get_by_email(account.email)
+        if user is None and not self._is_open:
+            raise NobodysAccount(account.provider)
         if user is None:
-            # Known to nobody: whoever wants a password has one chosen by mail.
-            nobodys_password = await self._passwords.hash(secrets.token_urlsafe())
-            return await self.user_db.create_with_oauth_account(account, nobodys_password)
+            values = {"hashed_password": await self._nobodys_password(), **self._default_role.columns}
+            return await self.user_db.create_with_oauth_account(account, values)
         if not user.is_active:
             raise AccountInactive(account.provider)
         # Whoever made it may have no right to the address, and has waited for its owner to move in.
@@ -281,14 +317,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         """Mails the user that there is a new token for a program."""
         self._post.post(self._letters.new_token(user.email, name))
 
-    async def on_after_forgot_password(
-        self,
-        user: Account,
-        token: str,
-        request: Request | None = None,  # fastapi-users gives it
-    ) -> None:
-        hours = self.reset_password_token_lifetime_seconds // _HOUR
-        self._post.post(self._letters.password_reset(user.email, token, hours))
+    async def _nobodys_password(self) -> str:
+        """The hash of one that is known to nobody: whoever wants a password has one chosen by mail."""
+        return await self._passwords.hash(secrets.token_urlsafe())
 
     async def _hash(self, password: str, email: str) -> str:
         if fault := passwords.fault_of(password, email):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from book_db.api_tokens import ApiTokens
 from book_db.oauth_accounts import OAuthAccounts
+from book_db.roles import Role
 from book_db.sessions import Sessions
 from book_db.store import Store
 from book_db.users import Users
@@ -50,7 +51,9 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
     refresh = settings.refresh_token_seconds
     # No access token outlives its session, however the two are set.
     lifetimes = Lifetimes(access=min(settings.access_token_seconds, refresh), refresh=refresh)
-    strategy = SessionStrategy(store.sessions, store.callers, TokenSigner(private_key_pem), lifetimes)
+    registration = settings.who_registers()
+    signer = TokenSigner(private_key_pem)
+    strategy = SessionStrategy(store.sessions, store.callers, signer, lifetimes, confirmed=registration == "confirmed")
     secrets = TokenSecrets(
         reset=derived_secret(private_key_pem, "password reset"),
         verification=derived_secret(private_key_pem, "e-mail verification"),
@@ -63,7 +66,15 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
             sessions=store.sessions,
             api_tokens=store.api_tokens,
             oauth_accounts=oauth_accounts,
-            manager=UserManager(database, passwords, secrets, post, Letters(settings.public_url)),
+            manager=UserManager(
+                database,
+                passwords,
+                secrets,
+                post,
+                Letters(settings.public_url),
+                is_open=registration != "closed",
+                default_role=Role(settings.default_role),
+            ),
             strategy=strategy,
             backend=SessionBackend(_strategy),
         )

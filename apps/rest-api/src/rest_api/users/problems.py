@@ -28,6 +28,14 @@ class PasswordNeeded(FastAPIUsersException):
     """What a thief of a superuser's session would change of another user is changed with the superuser's password."""
 
 
+class RegistrationClosed(FastAPIUsersException):
+    """Nobody makes an account here but by invitation."""
+
+
+class AddressNotConfirmed(FastAPIUsersException):
+    """Nobody signs in here who has not confirmed the address."""
+
+
 class NotSuperuser(FastAPIUsersException):
     """The caller is signed in, but may not manage users."""
 
@@ -45,6 +53,12 @@ PROBLEMS: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
         403,
         "password-needed",
         "Another address, password or right of a user takes your own password, as `current_password`.",
+    ),
+    RegistrationClosed: (403, "registration-closed", "Accounts are made here by invitation: ask those who run it."),
+    AddressNotConfirmed: (
+        403,
+        "email-not-confirmed",
+        "Confirm your address first, with the link in the mail; /api/v1/auth/request-verify-token sends another one.",
     ),
     NotSuperuser: (403, "not-superuser", "Only superusers manage users."),
     UserNotExists: (404, "user-not-found", "There is no such user."),

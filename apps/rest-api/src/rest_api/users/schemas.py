@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from book_db.books.text import clean
+from book_db.roles import Role
 from book_db.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -102,6 +103,18 @@ class UserCreate(_Input):
     password: Password
 
 
+class UserInvite(_Input):
+    """A new account that a superuser makes, with the superuser's own password as the proof that it is they."""
+
+    email: Email
+    role: Role = Field(
+        default=None,  # type: ignore[assignment]  # absent, never null
+        validate_default=False,
+        description="Without it, that of those who register.",
+    )
+    current_password: CurrentPassword
+
+
 class _Change(_Input):
     email: Email = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
     password: Password = Field(default=None, validate_default=False)  # type: ignore[assignment]  # absent, never null
@@ -149,11 +162,28 @@ class UserUpdateBySuperuser(_Change):
         description="The superuser's own password as it is now, wanted with another address, password or right.",
     )
 
+    @model_validator(mode="after")
+    def _names_a_right_once(self) -> Self:
+        if {"role", "is_superuser"} <= self.model_fields_set:
+            raise ValueError("role and is_superuser are the same right: name one of them")
+        return self
+
+    def values(self) -> dict[str, Any]:
+        values = super().values()
+        role: Role | None = values.pop("role", None)
+        return values if role is None else values | role.columns
+
     is_active: bool = Field(
         default=None,  # type: ignore[assignment]  # absent, never null
         validate_default=False,
         strict=True,
         description="False ends every session and takes back every token, at once.",
+    )
+    role: Role = Field(
+        default=None,  # type: ignore[assignment]  # absent, never null
+        validate_default=False,
+        description="Instead of `is_superuser`: a `reader` reads books, an `editor` writes them too, an `admin` is a "
+        "superuser.",
     )
     is_superuser: bool = Field(default=None, validate_default=False, strict=True)  # type: ignore[assignment]  # absent, never null
     is_verified: bool = Field(default=None, validate_default=False, strict=True)  # type: ignore[assignment]  # absent, never null
@@ -170,7 +200,8 @@ class UserRead(BaseModel):
         description="The address that is the user's when it is confirmed; null if none waits.", examples=[None]
     )
     is_active: bool = Field(description="Whether the user may sign in.")
-    is_superuser: bool = Field(description="Whether the user manages the others.")
+    role: Role = Field(description="What the user may do: a reader reads books, an editor writes them too.")
+    is_superuser: bool = Field(description="Whether the user manages the others: an admin.")
     is_verified: bool = Field(description="Whether the user has shown that the address is theirs.")
     created_at: datetime = Field(description="UTC.", examples=["2026-11-23T18:00:00.123456Z"])
 

@@ -30,15 +30,17 @@ _BAD_LINK: Final[Responses] = {400: {"description": "The token is not good any m
 
 
 @_open.post(
-    "/register", status_code=201, response_model=UserRead, responses=documented(409, 429), operation_id="register"
+    "/register", status_code=201, response_model=UserRead, responses=documented(403, 409, 429), operation_id="register"
 )
 async def register(new: UserCreate, request: Request, limits: Limits, parts: Parts) -> Account:
-    """Make an account. A link to confirm the address is sent to it; signing in does not wait for that."""
+    """Make an account. A link to confirm the address is sent to it; whether signing in waits for that, and whether
+    accounts are made here by everybody, is up to who runs the service (`REGISTRATION`).
+    """
     await limits.register(request, new.email)
     return await parts.manager.register(new.email, new.password)
 
 
-@router.post("/login", response_model=Tokens, responses=_WRONG_CREDENTIALS | documented(429), operation_id="login")
+@router.post("/login", response_model=Tokens, responses=_WRONG_CREDENTIALS | documented(403, 429), operation_id="login")
 async def login(
     credentials: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, limits: Limits, parts: Parts
 ) -> Response:

@@ -14,7 +14,7 @@ from fastapi_users.manager import BaseUserManager
 
 from rest_api.guard import LOGIN_PATH
 from rest_api.users.accounts import Account
-from rest_api.users.problems import BadCredentials
+from rest_api.users.problems import AddressNotConfirmed, BadCredentials
 from rest_api.users.schemas import Tokens
 from rest_api.users.signing import TokenSigner
 
@@ -37,6 +37,8 @@ class SessionStrategy(Strategy[Account, UUID]):
     callers: Callers
     signer: TokenSigner
     lifetimes: Lifetimes
+    confirmed: bool = False
+    """Whether nobody signs in who has not confirmed the address."""
     client: Client = field(default_factory=Client)
     """Where the sign-ins come from that this begins."""
 
@@ -45,7 +47,12 @@ class SessionStrategy(Strategy[Account, UUID]):
         return replace(self, client=client)
 
     async def begin(self, user: Account) -> Tokens:
-        """Signs in a user who was found to be the one. Raises BadCredentials if the user was changed meanwhile."""
+        """Signs in a user who was found to be the one.
+
+        Raises AddressNotConfirmed, and BadCredentials if the user was changed meanwhile.
+        """
+        if self.confirmed and not user.is_verified:
+            raise AddressNotConfirmed
         try:
             return self._tokens(
                 await self.sessions.begin(
@@ -53,6 +60,7 @@ class SessionStrategy(Strategy[Account, UUID]):
                     self.lifetimes.refresh,
                     hashed_password=user.hashed_password,
                     email=user.email,
+                    confirmed=self.confirmed,
                     client=self.client,
                 )
             )

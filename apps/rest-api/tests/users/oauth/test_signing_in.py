@@ -205,6 +205,20 @@ class TestAUserWithTheSameAddress:
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
 
 
+class TestWhereAccountsAreMadeByInvitation:
+    @pytest.fixture
+    def rest_settings(self, rest_settings: RestSettings) -> RestSettings:
+        return rest_settings.model_copy(update={"registration": "closed"})
+
+    async def test_nobody_gets_one_who_has_none(self, browser: Browser, provider: Provider, rows: Rows) -> None:
+        assert problem(await browser.sign_in(provider)) == (403, "registration-closed")
+        assert rows("SELECT count(*) FROM users") == [(0,)]
+
+    async def test_who_was_invited_signs_in(self, browser: Browser, provider: Provider, parts: UserParts) -> None:
+        user = await parts.manager.invite(ADDRESS, None)
+        assert (await browser.me(await browser.sign_in(provider)))["id"] == str(user.id)
+
+
 class TestTheAddress:
     @pytest.mark.parametrize(
         ("email", "verified"), [pytest.param(ADDRESS, False, id="unverified"), pytest.param(None, False, id="none")]

@@ -57,6 +57,13 @@ class EmailNotConfirmed(SignInFailed):
     slug = "email-not-confirmed"
 
 
+class NobodysAccount(SignInFailed):
+    """Nobody here has the e-mail address of this account at {provider}, and accounts are made by invitation."""
+
+    status = 403
+    slug = "registration-closed"
+
+
 class AccountInactive(SignInFailed):
     """The account here that belongs to this one at {provider} is deactivated."""
 
