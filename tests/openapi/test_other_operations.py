@@ -15,6 +15,7 @@ GROUPS = (
     "register|getMe|changeMe",
     "register|getUser|deleteUser",
     "register|listUsers|changeUser|createUser",
+    "register|listAccess|endAccess|endOneAccess|startReset",
 )
 
 

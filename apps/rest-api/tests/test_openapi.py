@@ -32,6 +32,8 @@ class TestTheDocument:
             "createUser",
             "deleteBook",
             "deleteUser",
+            "endAccess",
+            "endOneAccess",
             "endOtherSessions",
             "endSession",
             "exportBooks",
@@ -42,6 +44,7 @@ class TestTheDocument:
             "importBooks",
             "isLive",
             "isReady",
+            "listAccess",
             "listBooks",
             "listSessions",
             "listTokens",
@@ -54,6 +57,7 @@ class TestTheDocument:
             "replaceBook",
             "requestVerification",
             "resetPassword",
+            "startReset",
             "verifyEmail",
         ]
 

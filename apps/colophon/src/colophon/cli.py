@@ -76,6 +76,24 @@ def create_superuser(
         make_superuser(url, email, password_stdin=password_stdin, to_promote=promote)
 
 
+@app.command("access")
+def access(
+    email: Annotated[str, typer.Argument(help="The address of the user.")],
+    data: _Data = DATA,
+    *,
+    end: Annotated[bool, typer.Option("--end", help="End all of it at once.")] = False,
+) -> None:
+    """Show a user's sessions, tokens and logins in the catalogue that `colophon run` runs, or end them."""
+    from book_db import migrations
+    from rest_api.users.showing_access import show_access
+
+    from colophon import running
+
+    with running.database(data) as url:
+        migrations.upgrade(url)
+        show_access(url, email, end=end)
+
+
 def main() -> None:
     """Runs the command; what its user can mend is told in a sentence, without a traceback."""
     hear_orders_to_stop()

@@ -85,6 +85,20 @@ def create_superuser(
 
 
 @app.command()
+def access(
+    email: Annotated[str, typer.Argument(help="The address of the user.")],
+    *,
+    end: Annotated[bool, typer.Option("--end", help="End all of it at once.")] = False,
+) -> None:
+    """Show a user's sessions, tokens and logins in the database of DATABASE_URL, or end them."""
+    from book_db.settings import StoreSettings
+
+    from rest_api.users.showing_access import show_access
+
+    show_access(load(StoreSettings).database_url, email, end=end)
+
+
+@app.command()
 def healthcheck() -> None:
     """Ask the service on this machine whether it is ready; the exit code says it."""
     from rest_api import probe

@@ -8,6 +8,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 from book_db.errors import (
+    AccessNotFound,
     ApiTokenNotFound,
     BatchTooLarge,
     BookDbError,
@@ -235,6 +236,7 @@ _SAID_BY_THE_DATA_LAYER: Final[dict[type[BookDbError], tuple[int, str]]] = {
     InsufficientRole: (403, "insufficient-role"),
     IdempotencyKeyReused: (422, "idempotency-key-reused"),
     SessionNotFound: (404, "session-not-found"),
+    AccessNotFound: (404, "access-not-found"),
     LinkNotFound: (404, "login-not-found"),
     ApiTokenNotFound: (404, "api-token-not-found"),
     TooManyApiTokens: (409, "too-many-api-tokens"),

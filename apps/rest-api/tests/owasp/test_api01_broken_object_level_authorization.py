@@ -31,6 +31,7 @@ async def things(ada: Person, app: FastAPI) -> dict[str, Any]:
         "token_id": token.json()["id"],
         "session_id": sessions[0]["id"],
         "link_id": links[0].id,
+        "access_id": sessions[0]["id"],
     }
 
 

@@ -45,7 +45,16 @@ class TestRegister:
         answer = await register(stranger, email="ada@example.org")
         assert answer.status_code == 201
         user = answer.json()
-        assert user.keys() == {"id", "email", "new_email", "role", "is_active", "is_superuser", "is_verified", "created_at"}
+        assert user.keys() == {
+            "id",
+            "email",
+            "new_email",
+            "role",
+            "is_active",
+            "is_superuser",
+            "is_verified",
+            "created_at",
+        }
         assert user["email"] == "ada@example.org"
         assert (user["is_active"], user["is_superuser"], user["is_verified"]) == (True, False, False)
         assert user["role"] == "editor"

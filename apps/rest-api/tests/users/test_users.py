@@ -328,6 +328,7 @@ class TestOpenApi:
         }
         for_those_signed_in = {
             *("logout", "getMe", "changeMe", "listUsers", "createUser", "getUser", "changeUser", "deleteUser"),
+            *("listAccess", "endAccess", "endOneAccess", "startReset"),
             *("listSessions", "endSession", "endOtherSessions", "createToken", "listTokens", "removeToken"),
         }
         assert set(operations) == for_everybody | for_those_signed_in

@@ -131,6 +131,13 @@ class TooManyApiTokens(BookDbError):
         super().__init__(most=most)
 
 
+class AccessNotFound(BookDbError):
+    """The user has no session, token or login with the id {access_id}."""
+
+    def __init__(self, access_id: UUID) -> None:
+        super().__init__(access_id=access_id)
+
+
 class LinkNotFound(BookDbError):
     """No account of the user with a provider has the id {link_id}."""
 

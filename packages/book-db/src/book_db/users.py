@@ -15,10 +15,10 @@ from book_db.addresses import folded, with_folded
 from book_db.api_tokens import removing_all
 from book_db.caller_changes import changing_callers
 from book_db.database import Database, repeat_read, repeat_write
-from book_db.errors import EmailTaken, LastSuperuser, Overtaken, UserNotFound
+from book_db.errors import AccessNotFound, EmailTaken, LastSuperuser, Overtaken, UserNotFound
 from book_db.oauth_accounts import unlink_others, unlinking
 from book_db.sessions import ending_all, holding
-from book_db.tables import User
+from book_db.tables import ApiTokenRow, OAuthAccountRow, SessionRow, User
 
 _COLUMNS: Final = tuple(User.__table__.c)
 _USERS: Final = select(*_COLUMNS)
@@ -97,15 +97,31 @@ class Users:
             # After the user, whom all lock first. It waits for whoever ends the session just now.
             if within is not None and await connection.scalar(holding(within, user_id)) is None:
                 raise Overtaken
-            if Access.SESSIONS in ends:
-                await connection.execute(ending_all(user_id, keep=within))
-            if Access.TOKENS in ends:
-                await connection.execute(removing_all(user_id))
-            if Access.LOGINS in ends:
-                await connection.execute(unlinking(user_id))
-            elif "email" in values:
+            await _end(connection, user_id, ends, keep=within)
+            if "email" in values and Access.LOGINS not in ends:
                 await unlink_others(connection, user)
             return user
+
+    @repeat_write
+    async def end(self, user_id: UUID, ends: Access) -> None:
+        """Ends these ways to act as a user at once. Raises UserNotFound."""
+        async with self._writing(user_id) as connection:
+            # As for a change of the user: nobody who has just shown the password begins anew meanwhile.
+            if await connection.scalar(select(User.id).where(User.id == user_id).with_for_update()) is None:
+                raise UserNotFound(user_id)
+            await _end(connection, user_id, ends)
+
+    @repeat_write
+    async def end_one(self, user_id: UUID, access_id: UUID) -> None:
+        """Ends the session, the token or the login of a user that has this id, at once. Raises AccessNotFound."""
+        ways = (
+            ending_all(user_id).where(SessionRow.id == access_id),
+            removing_all(user_id).where(ApiTokenRow.id == access_id),
+            unlinking(user_id).where(OAuthAccountRow.id == access_id),
+        )
+        async with self._writing(user_id) as connection:
+            if not any([(await connection.execute(way)).rowcount for way in ways]):
+                raise AccessNotFound(access_id)
 
     async def rehash(self, user_id: UUID, old_hash: str, new_hash: str) -> User | None:
         """Puts another hash of the same password in place; None if the password was changed meanwhile."""
@@ -143,6 +159,15 @@ def _refusing_a_taken_address() -> Iterator[None]:
         if isinstance(error.orig, UniqueViolation):
             raise EmailTaken from error
         raise
+
+
+async def _end(connection: AsyncConnection, user_id: UUID, ends: Access, keep: UUID | None = None) -> None:
+    if Access.SESSIONS in ends:
+        await connection.execute(ending_all(user_id, keep))
+    if Access.TOKENS in ends:
+        await connection.execute(removing_all(user_id))
+    if Access.LOGINS in ends:
+        await connection.execute(unlinking(user_id))
 
 
 async def _keep_a_superuser(connection: AsyncConnection, but: UUID) -> None:

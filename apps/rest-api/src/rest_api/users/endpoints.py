@@ -7,6 +7,7 @@ from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
 from rest_api.users import page_tokens
+from rest_api.users.access import router as access
 from rest_api.users.accounts import Account
 from rest_api.users.own_sessions import router as own_sessions
 from rest_api.users.own_tokens import router as own_tokens
@@ -125,3 +126,4 @@ router.include_router(_oneself)
 router.include_router(own_sessions)
 router.include_router(own_tokens)
 router.include_router(_everyone)
+router.include_router(access)

@@ -85,6 +85,7 @@ TokenScopes = Annotated[
 
 UserId = Annotated[UUID, Path(description="The user's id.")]
 SessionId = Annotated[UUID, Path(description="The session's id.")]
+AccessId = Annotated[UUID, Path(description="The id of a session, a token or a login of the user.")]
 ApiTokenId = Annotated[UUID, Path(description="The id of the token, which is not the token.")]
 PageSize = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="How many users at most.")]
 PageToken = Annotated[
@@ -213,8 +214,8 @@ class UserPage(BaseModel):
     next_page_token: str | None = Field(description="Ask for the next page with it; null at the end.")
 
 
-class SessionRead(BaseModel):
-    """A place where the user is signed in."""
+class _SessionFacts(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
 
     id: UUID
     created_at: datetime = Field(description="When the user signed in, UTC.", examples=["2026-11-23T18:00:00.123456Z"])
@@ -228,6 +229,11 @@ class SessionRead(BaseModel):
         description="The program that signed in, as it called itself.", examples=["Mozilla/5.0 (X11; Linux x86_64)"]
     )
     address: str | None = Field(description="The address it signed in from.", examples=["192.0.2.7"])
+
+
+class SessionRead(_SessionFacts):
+    """A place where the user is signed in."""
+
     current: bool = Field(description="Whether it is the one that asks.")
 
 
@@ -256,6 +262,8 @@ class ApiTokenCreate(_Input):
 class ApiTokenRead(BaseModel):
     """What is told of a token that is good."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: UUID
     name: str = Field(examples=["nightly export"])
     scopes: list[TokenScope] = Field(examples=[["books:read"]])
@@ -276,6 +284,31 @@ class ApiTokenList(BaseModel):
     """The user's tokens that have not expired."""
 
     tokens: list[ApiTokenRead]
+
+
+class LinkedLogin(BaseModel):
+    """An account with a provider, good for signing in."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    provider: str = Field(examples=["github"])
+    account_email: str = Field(
+        description="The address that the provider had verified when it was last used.", examples=["ada@example.com"]
+    )
+    created_at: datetime = Field(description="When it was linked, UTC.", examples=["2026-11-23T18:00:00.123456Z"])
+
+
+class SessionOfUser(_SessionFacts):
+    """A place where a user is signed in."""
+
+
+class Access(BaseModel):
+    """Whatever one can act as a user with, but for the password."""
+
+    sessions: list[SessionOfUser] = Field(description="Those that have not ended, the one that was used last first.")
+    tokens: list[ApiTokenRead] = Field(description="Those that have not expired, the newest first.")
+    logins: list[LinkedLogin] = Field(description="Accounts at providers, the oldest first.")
 
 
 class Tokens(BaseModel):

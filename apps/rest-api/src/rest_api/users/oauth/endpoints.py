@@ -1,14 +1,13 @@
 """Signing in with a provider, and the accounts with providers that belong to a user."""
 
 from collections.abc import Collection
-from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from book_db.errors import Overtaken
 from book_db.oauth_accounts import Link
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
@@ -18,7 +17,7 @@ from rest_api.users.oauth.sign_in import Callback, SignIn
 from rest_api.users.parts import Parts
 from rest_api.users.problems import WrongPassword
 from rest_api.users.proof import Proof
-from rest_api.users.schemas import CurrentPasswordOnly, Tokens
+from rest_api.users.schemas import CurrentPasswordOnly, LinkedLogin, Tokens
 
 
 class AuthorizationUrl(BaseModel):
@@ -28,19 +27,6 @@ class AuthorizationUrl(BaseModel):
         description="The address to which this browser is to go. It comes back signed in, or with a problem.",
         examples=["https://github.com/login/oauth/authorize?response_type=code&client_id=..."],
     )
-
-
-class LinkedLogin(BaseModel):
-    """An account with a provider, good for signing in."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    provider: str = Field(examples=["github"])
-    account_email: str = Field(
-        description="The address that the provider had verified when it was last used.", examples=["ada@example.com"]
-    )
-    created_at: datetime = Field(description="When it was linked, UTC.", examples=["2026-11-23T18:00:00.123456Z"])
 
 
 class LinkedLogins(BaseModel):
