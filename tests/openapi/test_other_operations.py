@@ -12,7 +12,7 @@ GROUPS = (
     "register|requestVerification|verifyEmail",
     "login|logout|forgotPassword|resetPassword|isLive|isReady",
     "refresh|listSessions|endSession|endOtherSessions|createToken|listTokens|removeToken",
-    "register|getMe|changeMe",
+    "register|getMe|changeMe|listMyAudit|listAudit",
     "register|getUser|deleteUser",
     "register|listUsers|changeUser|createUser",
     "register|listAccess|endAccess|endOneAccess|startReset",

@@ -80,6 +80,7 @@ A_ROW_OF_EACH = {
     "0009": "",
     "0010": "",
     "0011": "",
+    "0012": "INSERT INTO account_events (kind, outcome) VALUES ('signed-in', 'done')",
 }
 """For each revision, a row in every table that it made."""
 

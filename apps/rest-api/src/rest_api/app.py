@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Final
 
+from book_db.account_events import AccountEvents
 from book_db.books.exporting import Exports
 from book_db.books.idempotency import IdempotencyKeys
 from book_db.store import open_store
@@ -33,6 +34,7 @@ from rest_api.rate_counts import Counts
 from rest_api.rate_limits import RateLimits
 from rest_api.security_headers import SecurityHeaders, headers_for
 from rest_api.settings import RestSettings
+from rest_api.users.audit import router as audit
 from rest_api.users.endpoints import router as users
 from rest_api.users.keys import public_key_of
 from rest_api.users.oauth.access_log import leave_codes_out
@@ -43,6 +45,7 @@ from rest_api.users.pages import router as account_pages
 from rest_api.users.parts import open_user_parts
 from rest_api.users.sign_in import router as sign_in
 from rest_api.users.signing import derived_secret
+from rest_api.users.trail import Trail
 
 _DESCRIPTION: Final = """
 A catalogue of books. Sign in with **Authorize**, then try any operation.
@@ -61,6 +64,7 @@ def create_app(settings: RestSettings) -> FastAPI:
         async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
             app.state.store = store
             app.state.lists = Lists(store.catalogue)
+            app.state.account_events = AccountEvents(store.database)
             app.state.imports = Places(settings.max_imports)
             app.state.exports = Exports(settings.database_url, at_once=settings.max_exports)
             async with (
@@ -68,6 +72,7 @@ def create_app(settings: RestSettings) -> FastAPI:
                 open_sign_ins(app.state.user_parts, private_key, settings) as app.state.sign_ins,
                 Counts.open(settings.redis_url) as counts,
                 IdempotencyKeys(store.database).kept_swept(),
+                app.state.account_events.kept_swept(settings.audit_days),
             ):
                 app.state.rate_limits = RateLimits(settings, counts, derived_secret(private_key, "rate limits"))
                 yield
@@ -89,6 +94,7 @@ def create_app(settings: RestSettings) -> FastAPI:
     )
     app.state.require_if_match = settings.require_if_match
     methods.install(app)
+    app.add_middleware(Trail)
     app.add_middleware(BodyLimit, max_bytes=_longest_body(settings))
     problems.install(app)
     docs_page.install(app)
@@ -105,7 +111,7 @@ def _routes(providers: tuple[str, ...]) -> list[BaseRoute]:
     api = APIRouter()
     # Each on the app itself, and what is asked for most first: routers are gone through one by one, those within others
     # at every level.
-    for router in (finding, exporting, importing, books, sign_in, sign_in_with(providers), users):
+    for router in (finding, exporting, importing, books, sign_in, sign_in_with(providers), audit, users):
         api.include_router(router, prefix="/api/v1")
     api.include_router(account_pages)
     api.include_router(health.router)

@@ -109,6 +109,9 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     """Who gets an account and may sign in: everybody (`open`), those who have confirmed their address (`confirmed`), or
     nobody but whom a superuser invites (`closed`); unless it is set, `confirmed` with SMTP_URL and `open` without."""
 
+    audit_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    """For how many days it is kept what was done with accounts."""
+
     default_role: Literal["reader", "editor"] = "editor"
     """What those may do who make an account: read books, or write them too."""
 

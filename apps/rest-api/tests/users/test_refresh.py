@@ -67,7 +67,8 @@ class TestRefresh:
             assert is_refused(await refresh(stranger, stolen))
         assert (await ada.call("GET", "/books")).status_code == 401
         assert is_refused(await refresh(stranger, ada.refresh_token))
-        assert [line["log_level"] for line in logs] == ["warning"]
+        assert [line["log_level"] for line in logs] == ["warning", "info"]
+        assert (logs[1]["kind"], logs[1]["outcome"]) == ("session-refreshed", "wrong")
         assert "colophon_refresh_" not in str(logs)
 
     async def test_from_many_at_once_is_won_by_one(self, ada: Person, stranger: httpx.AsyncClient) -> None:

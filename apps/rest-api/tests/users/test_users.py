@@ -320,7 +320,7 @@ class TestOpenApi:
         operations = {
             operation["operationId"]: operation
             for path, methods in document["paths"].items()
-            if path.startswith(("/api/v1/auth", "/api/v1/users"))
+            if path.startswith(("/api/v1/auth", "/api/v1/users", "/api/v1/audit"))
             for operation in methods.values()
         }
         for_everybody = {
@@ -328,7 +328,7 @@ class TestOpenApi:
         }
         for_those_signed_in = {
             *("logout", "getMe", "changeMe", "listUsers", "createUser", "getUser", "changeUser", "deleteUser"),
-            *("listAccess", "endAccess", "endOneAccess", "startReset"),
+            *("listAccess", "endAccess", "endOneAccess", "startReset", "listAudit", "listMyAudit"),
             *("listSessions", "endSession", "endOtherSessions", "createToken", "listTokens", "removeToken"),
         }
         assert set(operations) == for_everybody | for_those_signed_in

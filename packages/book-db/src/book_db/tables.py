@@ -244,6 +244,26 @@ class OAuthAccountRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class AccountEventRow(Base):
+    """Something that was done, or tried, with an account. It outlives the user."""
+
+    __tablename__ = "account_events"
+    __table_args__ = (Index(None, "user_id", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    kind: Mapped[str]
+    outcome: Mapped[str]
+    user_id: Mapped[UUID | None]
+    """Whose account it is. NULL: nobody's, or it is not known whose."""
+    actor_id: Mapped[UUID | None]
+    """Who did it, if signed in."""
+    session_id: Mapped[UUID | None]
+    address: Mapped[str | None]
+    trace_id: Mapped[str | None]
+    detail: Mapped[str | None]
+
+
 class IdempotencyKeyRow(Base):
     """A key that a user gave to a write, and what the write made. Good for a day."""
 

@@ -67,6 +67,12 @@ def current_traceparent() -> str | None:
     return _TRACEPARENT.format(span.trace_id, span.span_id, span.trace_flags) if span.is_valid else None
 
 
+def current_trace_id() -> str | None:
+    """The id of the trace that the caller is in, 32 hexadecimal digits; None outside of one."""
+    span = trace.get_current_span().get_span_context()
+    return f"{span.trace_id:032x}" if span.is_valid else None
+
+
 def context_of(traceparent: str | None) -> Context:
     """The context that a message or a request came from; an empty one when there is none or it is not W3C."""
     return _W3C.extract({"traceparent": traceparent} if traceparent else {}, Context())

@@ -1,5 +1,9 @@
 """Users: the endpoints under /users."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from book_db.roles import role_of
 from book_db.users import NOTHING, Access
 from fastapi import APIRouter, Request
 
@@ -25,6 +29,7 @@ from rest_api.users.schemas import (
     UserUpdate,
     UserUpdateBySuperuser,
 )
+from rest_api.users.trail import about
 
 router = APIRouter(tags=["users"], responses=documented(503))
 _oneself = APIRouter(prefix="/users/me", route_class=SessionRoute)
@@ -48,6 +53,7 @@ async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: 
     A new password ends every other session, and the tokens of one's programs if that is wanted. A new address is sent a
     link, and is one's own when it is confirmed; the old one is told.
     """
+    about(request, kinds=[_WANTED[name] for name in sorted(change.values())])
     user = await prove(change.current_password)
     if "password" in change.model_fields_set:
         await limits.password(user.email)
@@ -79,12 +85,15 @@ async def list_users(
 @_everyone.post(
     "", status_code=201, response_model=UserRead, responses=documented(429) | _WRITES, operation_id="createUser"
 )
-async def create_user(new: UserInvite, prove: Proof, parts: Parts) -> Account:
+async def create_user(new: UserInvite, request: Request, prove: Proof, parts: Parts) -> Account:
     """Make an account for somebody, with one's own password as it is now. A link to choose its password is sent to the
     address, which counts as confirmed.
     """
+    about(request)
     await prove(new.current_password)
-    return await parts.manager.invite(new.email, new.role)
+    user = await parts.manager.invite(new.email, new.role)
+    about(request, user.id)
+    return user
 
 
 @_everyone.get("/{user_id}", response_model=UserRead, responses=documented(404), operation_id="getUser")
@@ -107,6 +116,7 @@ async def change_user(
     `/users/me`.
     """
     named = change.model_fields_set
+    about(request, user_id, kinds=sorted(_kinds_of(change.values())))
     if user_id == caller_of(request).user_id and named & {"email", "password"}:
         raise NotForOneself
     if named & {"email", "password", "role", "is_superuser", "is_verified"}:
@@ -120,6 +130,24 @@ async def change_user(
 async def delete_user(user_id: UserId, parts: Parts) -> None:
     """Remove a user, and with the user every session and token. The user's books stay."""
     await parts.manager.delete(await parts.manager.get(user_id))
+
+
+_WANTED = {"password": "password-changed", "email": "address-asked-for"}
+"""What is noted of a change of one's own account, by its fields."""
+
+
+def _kinds_of(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is noted of a superuser's change of an account."""
+    if "password" in values:
+        yield "password-set"
+    if "email" in values:
+        yield "address-set" if values.get("is_verified") else "address-asked-for"
+    elif "is_verified" in values:
+        yield "address-vouched-for" if values["is_verified"] else "address-doubted"
+    if "is_superuser" in values:
+        yield f"role-{role_of(is_superuser=values['is_superuser'], is_editor=values.get('is_editor', True))}-given"
+    if "is_active" in values:
+        yield "activated" if values["is_active"] else "deactivated"
 
 
 router.include_router(_oneself)

@@ -4,7 +4,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import jwt
@@ -44,6 +44,7 @@ from rest_api.users.oauth.problems import (
 )
 from rest_api.users.passwords import Passwords
 from rest_api.users.problems import RegistrationClosed, WrongPassword
+from rest_api.users.trail import about
 
 _HOUR: Final = 3_600
 
@@ -60,6 +61,15 @@ class TokenSecrets:
 
     reset: str
     verification: str
+
+
+class Identified(NamedTuple):
+    """Who came with a name and a password."""
+
+    user_id: UUID | None
+    """Whose name it is."""
+    user: Account | None
+    """The same, if the password is theirs and they may sign in."""
 
 
 class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
@@ -118,13 +128,13 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         self._send_reset(user, self.verification_token_lifetime_seconds, self._letters.invitation)
         return user
 
-    async def authenticate(self, credentials: OAuth2PasswordRequestForm) -> Account | None:
+    async def identify(self, credentials: OAuth2PasswordRequestForm) -> Identified:
         """The active user with these credentials. It takes as long to find none."""
         user = await self.user_db.get_by_email(credentials.username)
         right, better_hash = await self._passwords.verify(credentials.password, user.hashed_password if user else None)
         if user is None or not right or not user.is_active:
-            return None
-        return await self.user_db.rehash(user, better_hash) if better_hash else user
+            return Identified(user.id if user else None, None)
+        return Identified(user.id, await self.user_db.rehash(user, better_hash) if better_hash else user)
 
     async def check_password(self, user: Account, password: str) -> None:
         """Lets the user show once more who they are, before something is changed that a thief would change.
@@ -288,14 +298,14 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         account = ProviderAccount(oauth_name, account_id, account_email)
         user = await self.user_db.get_by_oauth_account(oauth_name, account_id)
         if user is None:
-            return await self._user_of_address(account)
+            return await self._user_of_address(account, request)
         if not user.is_active:
             raise AccountInactive(oauth_name)
         if account_email:
             await self.user_db.note_oauth_address(account)
         return user
 
-    async def _user_of_address(self, account: ProviderAccount) -> Account:
+    async def _user_of_address(self, account: ProviderAccount, request: Request | None) -> Account:
         """The user with the account's address, to whom it is linked by that."""
         account = account._replace(email=_usable(account))
         user = await self.user_db.get_by_email(account.email)
@@ -303,6 +313,8 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             raise NobodysAccount(account.provider)
         if user is None:
             values = {"hashed_password": await self._nobodys_password(), **self._default_role.columns}
+            if request is not None:
+                about(request, kinds=["registered", "signed-in"])
             return await self.user_db.create_with_oauth_account(account, values)
         if not user.is_active:
             raise AccountInactive(account.provider)
@@ -311,6 +323,8 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             raise EmailNotConfirmed(account.provider)
         await self.user_db.link_oauth_account(user, account)
         self._post.post(self._letters.new_login(user.email, TITLES[account.provider]))
+        if request is not None:
+            about(request, kinds=["login-linked", "signed-in"])
         return user
 
     def tell_of_token(self, user: Account, name: str) -> None:

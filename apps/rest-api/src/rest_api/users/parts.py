@@ -18,7 +18,6 @@ from rest_api.guard import caller_of
 from rest_api.settings import RestSettings
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
-from rest_api.users.clients import client_of
 from rest_api.users.letters import Letters
 from rest_api.users.mail import LogMailer, Mailer, Post, SmtpMailer, SmtpServer
 from rest_api.users.manager import TokenSecrets, UserManager
@@ -42,7 +41,7 @@ class UserParts:
 
     def strategy_of(self, request: Request) -> SessionStrategy:
         """The strategy that knows where the request comes from."""
-        return self.strategy.of(client_of(request))
+        return self.strategy.of(request)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The password once more, before something is changed that a thief of a session would change."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -8,6 +9,19 @@ from fastapi import Depends, Request
 from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
 from rest_api.users.parts import CurrentUser, Parts
+from rest_api.users.problems import WrongPassword
+from rest_api.users.trail import about
+
+
+@contextmanager
+def noting_a_wrong_password(request: Request) -> Iterator[None]:
+    """For the audit trail, which knows by the status that something was refused."""
+    try:
+        yield
+    except WrongPassword:
+        about(request, outcome="wrong")
+        raise
+
 
 Prove = Callable[[str], Awaitable[Account]]
 
@@ -15,7 +29,8 @@ Prove = Callable[[str], Awaitable[Account]]
 async def _prove(request: Request, user: CurrentUser, limits: Limits, parts: Parts) -> Prove:
     async def prove(password: str) -> Account:
         async with limits.guessing(request, user.email):
-            await parts.manager.check_password(user, password)
+            with noting_a_wrong_password(request):
+                await parts.manager.check_password(user, password)
         return user
 
     return prove

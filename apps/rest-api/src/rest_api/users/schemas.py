@@ -311,6 +311,35 @@ class Access(BaseModel):
     logins: list[LinkedLogin] = Field(description="Accounts at providers, the oldest first.")
 
 
+class AuditEvent(BaseModel):
+    """Something that was done, or tried, with an account."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int = Field(description="Ascending with time.", examples=[17])
+    occurred_at: datetime = Field(description="UTC.", examples=["2026-11-23T18:00:00.123456Z"])
+    kind: str = Field(examples=["signed-in"])
+    outcome: Literal["done", "wrong", "refused"] = Field(
+        description="`wrong`: a password, a code or a link was not good. `refused`: by a limit, a role, or what is "
+        "there; to the same ones again and again it is noted once a minute."
+    )
+    user_id: UUID | None = Field(description="Whose account it is; null if that is not known.")
+    actor_id: UUID | None = Field(description="Who did it; null for who was not signed in.")
+    session_id: UUID | None = Field(description="The session it was done in, or that it began.")
+    address: str | None = Field(description="Of the client.", examples=["192.0.2.7"])
+    trace_id: str | None = Field(
+        description="As in the log and in traces.", examples=["4bf92f3577b34da6a3ce929d0e0e4736"]
+    )
+    detail: str | None = Field(examples=["github"])
+
+
+class AuditPage(BaseModel):
+    """A page of the audit trail, the newest event first."""
+
+    events: list[AuditEvent]
+    next_before: int | None = Field(description="Ask for the next page with `before`; null at the end.", examples=[16])
+
+
 class Tokens(BaseModel):
     """A sign-in (RFC 6749, section 5.1)."""
 

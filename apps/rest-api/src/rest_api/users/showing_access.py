@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import typer
+from book_db.account_events import AccountEvent, AccountEvents
 from book_db.api_tokens import ApiToken, ApiTokens
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable
@@ -53,6 +54,8 @@ async def _access(database_url: str, email: str, *, end: bool) -> list[str]:
         ] or [f"{user.email} has no session, no token and no login."]
         if end:
             await users.end(user.id, EVERYTHING)
+            ended = AccountEvent("access-ended", "done", user_id=user.id, detail="by command")
+            await AccountEvents(database).add([ended])
             lines.append(f"All of it has ended. The password of {user.email} stays as it is.")
         return lines
     finally:

@@ -13,8 +13,10 @@ from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
 from rest_api.users.parts import Parts
 from rest_api.users.problems import BadCredentials
+from rest_api.users.proof import noting_a_wrong_password
 from rest_api.users.schemas import EmailOnly, NewPassword, Refresh, Tokens, UserCreate, UserRead, Verification
 from rest_api.users.strategy import answer
+from rest_api.users.trail import about
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -36,8 +38,11 @@ async def register(new: UserCreate, request: Request, limits: Limits, parts: Par
     """Make an account. A link to confirm the address is sent to it; whether signing in waits for that, and whether
     accounts are made here by everybody, is up to who runs the service (`REGISTRATION`).
     """
+    about(request)
     await limits.register(request, new.email)
-    return await parts.manager.register(new.email, new.password)
+    user = await parts.manager.register(new.email, new.password)
+    about(request, user.id)
+    return user
 
 
 @router.post("/login", response_model=Tokens, responses=_WRONG_CREDENTIALS | documented(403, 429), operation_id="login")
@@ -45,12 +50,14 @@ async def login(
     credentials: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, limits: Limits, parts: Parts
 ) -> Response:
     """Sign in with e-mail address (as `username`) and password (RFC 6749, section 4.3)."""
+    about(request)
     await limits.login(request)
     async with limits.guessing(request, credentials.username):
-        user = await parts.manager.authenticate(credentials)
-        if user is None:
+        found = await parts.manager.identify(credentials)
+        about(request, found.user_id)
+        if found.user is None:
             raise BadCredentials
-    return await parts.backend.login(parts.strategy_of(request), user)
+    return await parts.backend.login(parts.strategy_of(request), found.user)
 
 
 @_open.post("/refresh", response_model=Tokens, responses=_BAD_REFRESH_TOKEN | documented(429), operation_id="refresh")
@@ -60,6 +67,7 @@ async def refresh(known: Refresh, request: Request, limits: Limits, parts: Parts
     A refresh token is good once. One that comes a second time ends its session at once: somebody has stolen it.
     """
     token = known.refresh_token
+    about(request)
     await limits.refresh_from(request)
     await limits.refresh_of(str(await parts.sessions.of_refresh_token(token) or token))
     return answer(await parts.strategy.refresh(token))
@@ -80,16 +88,21 @@ async def logout(request: Request, parts: Parts) -> None:
 )
 async def forgot_password(known: EmailOnly, request: Request, limits: Limits, parts: Parts) -> None:
     """Have a link sent with which a new password can be chosen. The answer is the same if nobody has the address."""
+    about(request)
     await limits.mail(request, known.email)
     with suppress(UserNotExists, UserInactive):
-        await parts.manager.forgot_password(await parts.manager.get_by_email(known.email))
+        user = await parts.manager.get_by_email(known.email)
+        about(request, user.id)
+        await parts.manager.forgot_password(user)
 
 
 @_open.post("/reset-password", status_code=204, responses=_BAD_LINK | documented(429), operation_id="resetPassword")
 async def reset_password(new: NewPassword, request: Request, limits: Limits, parts: Parts) -> None:
     """Choose a new password with the token of the link. It works once, and ends every session."""
+    about(request)
     await limits.link(request, new.token)
     user = await parts.manager.reset_password(new.token, new.password)
+    about(request, user.id)
     await limits.forgive(request, user.email)
 
 
@@ -112,10 +125,13 @@ async def request_verification(known: EmailOnly, request: Request, limits: Limit
 )
 async def verify_email(proof: Verification, request: Request, limits: Limits, parts: Parts) -> Account:
     """Confirm an address with the token of the link and the password of the account. From then on it is in force."""
+    about(request)
     await limits.link(request, proof.token)
     user, email = await parts.manager.link_to_confirm(proof.token)
+    about(request, user.id, kinds=["address-confirmed"] if email == user.email else ["address-changed"])
     async with limits.guessing(request, user.email):
-        await parts.manager.check_password(user, proof.current_password)
+        with noting_a_wrong_password(request):
+            await parts.manager.check_password(user, proof.current_password)
     return await parts.manager.confirm(user, email)
 
 

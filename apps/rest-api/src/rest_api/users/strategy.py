@@ -14,9 +14,11 @@ from fastapi_users.manager import BaseUserManager
 
 from rest_api.guard import LOGIN_PATH
 from rest_api.users.accounts import Account
+from rest_api.users.clients import client_of
 from rest_api.users.problems import AddressNotConfirmed, BadCredentials
 from rest_api.users.schemas import Tokens
 from rest_api.users.signing import TokenSigner
+from rest_api.users.trail import about
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,12 @@ class SessionStrategy(Strategy[Account, UUID]):
     """Whether nobody signs in who has not confirmed the address."""
     client: Client = field(default_factory=Client)
     """Where the sign-ins come from that this begins."""
+    request: Request | None = None
+    """That is answered with the sign-in, for the trail."""
 
-    def of(self, client: Client) -> "SessionStrategy":
-        """The same for another client."""
-        return replace(self, client=client)
+    def of(self, request: Request) -> "SessionStrategy":
+        """The same for a request."""
+        return replace(self, client=client_of(request), request=request)
 
     async def begin(self, user: Account) -> Tokens:
         """Signs in a user who was found to be the one.
@@ -54,18 +58,19 @@ class SessionStrategy(Strategy[Account, UUID]):
         if self.confirmed and not user.is_verified:
             raise AddressNotConfirmed
         try:
-            return self._tokens(
-                await self.sessions.begin(
-                    user.id,
-                    self.lifetimes.refresh,
-                    hashed_password=user.hashed_password,
-                    email=user.email,
-                    confirmed=self.confirmed,
-                    client=self.client,
-                )
+            sign_in = await self.sessions.begin(
+                user.id,
+                self.lifetimes.refresh,
+                hashed_password=user.hashed_password,
+                email=user.email,
+                confirmed=self.confirmed,
+                client=self.client,
             )
         except UserNotFound as error:  # or changed, since the password was found right
             raise BadCredentials from error
+        if self.request is not None:
+            about(self.request, user.id, session_id=sign_in.session_id)
+        return self._tokens(sign_in)
 
     async def refresh(self, token: str) -> Tokens:
         """New tokens of the same session. Raises RefreshRefused."""

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import typer
+from book_db.account_events import AccountEvent, AccountEvents
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable, EmailTaken, Overtaken, UserNotFound
 from book_db.tables import User
@@ -75,7 +76,10 @@ async def _make(database_url: str, email: str, password: str | None) -> User:
     database = Database.open(database_url, pool_size=1, name="create-superuser")
     try:
         users = Users(database)
-        return await (promote(users, email) if password is None else create_superuser(users, email, password))
+        user = await (promote(users, email) if password is None else create_superuser(users, email, password))
+        made = AccountEvent("role-admin-given", "done", user_id=user.id, detail="by command")
+        await AccountEvents(database).add([made])
+        return user
     finally:
         await database.close()
 

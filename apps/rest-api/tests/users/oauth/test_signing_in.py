@@ -205,6 +205,29 @@ class TestAUserWithTheSameAddress:
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
 
 
+class TestTheTrail:
+    async def test_tells_who_came_with_which_provider_and_what_was_linked(
+        self, browser: Browser, browsers: Browsers, provider: Provider, ada: Person, parts: UserParts, rows: Rows
+    ) -> None:
+        await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+        provider.recognises(1, ada.email)
+        for _ in range(2):
+            await browser.sign_in(provider)
+        provider.recognises(2, "lovelace@example.org")
+        await browsers().sign_in(provider)
+        found = rows(
+            "SELECT kind, outcome, session_id IS NULL, user_id FROM account_events WHERE detail IS NOT NULL ORDER BY id"
+        )
+        assert [(kind, outcome, nothing) for kind, outcome, nothing, _ in found] == [
+            ("login-linked", "done", False),
+            ("signed-in", "done", False),
+            ("signed-in", "done", False),
+            ("registered", "done", False),
+            ("signed-in", "done", False),
+        ]
+        assert [user_id == ada.id for *_, user_id in found] == [True, True, True, False, False]
+
+
 class TestWhereAccountsAreMadeByInvitation:
     @pytest.fixture
     def rest_settings(self, rest_settings: RestSettings) -> RestSettings:

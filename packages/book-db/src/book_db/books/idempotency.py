@@ -4,10 +4,8 @@ What the IETF's draft-ietf-httpapi-idempotency-key-header calls for, without HTT
 statement that adds the books (``statements.ADD_ONCE``); here is what stands around it.
 """
 
-import asyncio
-import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -15,17 +13,14 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
-import structlog
-from book_runtime.tasks import beside
 from psycopg.errors import UniqueViolation
 from sqlalchemy import text
 
 from book_db.books.model import Book, Draft
 from book_db.books.statements import KEY_EXPIRED
 from book_db.database import Database, repeat_read
-from book_db.errors import DatabaseUnavailable, IdempotencyKeyReused
-
-_log = structlog.get_logger(__name__)
+from book_db.errors import IdempotencyKeyReused
+from book_db.sweeping import kept_swept
 
 _AT_ONCE: Final = 1_000
 
@@ -105,24 +100,9 @@ class IdempotencyKeys:
             swept += just_now
         return swept
 
-    @asynccontextmanager
-    async def kept_swept(self, *, pause: float = 600) -> AsyncIterator[None]:
-        """Sweeps every ``pause`` seconds, more or less, for the length of the block.
-
-        An expired key counts for nothing long before, so there is no hurry.
-        """
-        async with beside(self._sweep_again_and_again(pause)):
-            yield
-
-    async def _sweep_again_and_again(self, pause: float) -> None:
-        while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
-            try:
-                swept = await self.sweep()
-            except DatabaseUnavailable as error:
-                _log.warning("idempotency keys were not swept, the next sweep makes up for it", cause=repr(error))
-            else:
-                _log.debug("idempotency keys swept", count=swept)
+    def kept_swept(self, *, pause: float = 600) -> AbstractAsyncContextManager[None]:
+        """Sweeps for the length of the block. An expired key counts for nothing long before, so there is no hurry."""
+        return kept_swept(self.sweep, "idempotency keys", pause=pause)
 
 
 def is_taken(error: UniqueViolation) -> bool:

@@ -25,6 +25,7 @@ from rest_api.users.oauth.providers import PROVIDERS, ProviderClient, open_http,
 from rest_api.users.parts import UserParts
 from rest_api.users.problems import BadCredentials
 from rest_api.users.signing import derived_secret
+from rest_api.users.trail import about
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class SignIn:
         """Signs in whom the provider has recognised. Raises SignInFailed."""
         # The router would look at the state after it has asked the provider, which then anybody could make it do.
         state = self._own_state(request, callback.state)
+        about(request, detail=self._client.name)
         code = self._code_in(callback)
         token = await self._client.get_access_token(code, self._callback_url, self._client.verifier_of(state))
         try:

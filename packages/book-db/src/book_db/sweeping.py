@@ -1,0 +1,31 @@
+"""What has had its time is deleted, some of it at a time, by all processes that serve."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from book_runtime.tasks import beside
+
+from book_db.errors import DatabaseUnavailable
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def kept_swept(sweep: Callable[[], Awaitable[int]], what: str, *, pause: float = 600) -> AsyncIterator[None]:
+    """Sweeps every ``pause`` seconds, more or less, for the length of the block; ``sweep`` tells how many are gone."""
+    async with beside(_again_and_again(sweep, what, pause)):
+        yield
+
+
+async def _again_and_again(sweep: Callable[[], Awaitable[int]], what: str, pause: float) -> None:
+    while True:
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
+        try:
+            swept = await sweep()
+        except DatabaseUnavailable as error:
+            _log.warning(f"{what} were not swept, the next sweep makes up for it", cause=repr(error))
+        else:
+            _log.debug(f"{what} swept", count=swept)
