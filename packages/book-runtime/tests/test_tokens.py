@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -16,7 +17,7 @@ from book_runtime.tokens import Claims, InvalidToken, TokenVerifier
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -93,6 +94,77 @@ class TestAGoodToken:
 
     def test_may_say_more_than_must_be_said(self) -> None:
         assert VERIFIER.verify(signed(claims(name="Ada", jti="1"))).subject == SUBJECT
+
+
+class TestTheKey:
+    def another(self) -> tuple[Ed25519PrivateKey, bytes]:
+        key = Ed25519PrivateKey.generate()
+        return key, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def named(self, key: Ed25519PrivateKey) -> dict[str, Any]:
+        return {"alg": "EdDSA", "typ": "JWT", "kid": tokens.key_id(key.public_key())}
+
+    def test_has_the_name_that_rfc_8037_gives_it(self) -> None:
+        x = base64.urlsafe_b64decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=")
+        assert tokens.key_id(Ed25519PublicKey.from_public_bytes(x)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+    def test_is_the_one_that_the_token_names_or_any_of_several(self) -> None:
+        other, other_pem = self.another()
+        for pem in (PUBLIC_PEM + other_pem, other_pem + b"# the one before\n" + PUBLIC_PEM):
+            verifier = TokenVerifier(pem)
+            for key in (KEY, other):
+                assert verifier.verify(signed(claims(), self.named(key), key)).subject == SUBJECT
+                assert verifier.verify(signed(claims(), key=key)).subject == SUBJECT
+
+    def test_that_is_named_must_have_signed(self) -> None:
+        other, other_pem = self.another()
+        with pytest.raises(InvalidToken, match="signature"):
+            TokenVerifier(PUBLIC_PEM + other_pem).verify(signed(claims(), self.named(KEY), other))
+
+    def test_of_a_stranger_is_refused_without_a_name_too(self) -> None:
+        _, other_pem = self.another()
+        stranger, _ = self.another()
+        with pytest.raises(InvalidToken, match="signature"):
+            TokenVerifier(PUBLIC_PEM + other_pem).verify(signed(claims(), key=stranger))
+
+    @pytest.mark.parametrize("name", [1, ["a"], {}, True], ids=repr)
+    def test_has_a_name_that_is_text(self, name: object) -> None:
+        with pytest.raises(InvalidToken, match="malformed"):
+            VERIFIER.verify(signed(claims(), {"alg": "EdDSA", "kid": name}))
+
+    def test_that_is_not_known_is_looked_for_once_a_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = SimpleNamespace(now=0.0, time=time.time)
+        clock.monotonic = lambda: clock.now
+        monkeypatch.setattr(tokens, "time", clock)
+        other, other_pem = self.another()
+        kept, looks = [PUBLIC_PEM], []
+
+        def read() -> bytes:
+            looks.append(clock.now)
+            return b"".join(kept)
+
+        verifier = TokenVerifier(PUBLIC_PEM, read)
+        token = signed(claims(), self.named(other), other)
+        for clock.now in (0.5, 1.0, 1.5):
+            with pytest.raises(InvalidToken, match="a key that is not known here"):
+                verifier.verify(token)
+        kept.append(other_pem)
+        clock.now = 2.0
+        assert verifier.verify(token).subject == SUBJECT
+        assert looks == [1.0, 2.0]
+
+    @pytest.mark.parametrize("fault", [OSError("away"), ValueError("broken")], ids=["away", "broken"])
+    def test_stays_known_while_the_file_is_no_good(self, fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tokens, "_LOOK_AGAIN_AFTER", 0.0)
+
+        def read() -> bytes:
+            raise fault
+
+        other, _ = self.another()
+        verifier = TokenVerifier(PUBLIC_PEM, read)
+        with pytest.raises(InvalidToken, match="a key that is not known here"):
+            verifier.verify(signed(claims(), self.named(other), other))
+        assert verifier.verify(signed(claims(), self.named(KEY))).subject == SUBJECT
 
 
 class TestTheSignature:

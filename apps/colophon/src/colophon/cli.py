@@ -76,6 +76,21 @@ def create_superuser(
         make_superuser(url, email, password_stdin=password_stdin, to_promote=promote)
 
 
+@app.command("rotate-keys")
+def rotate_keys(
+    data: _Data = DATA,
+    *,
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="Keep no key of before: whatever it has signed is good no more.")
+    ] = False,
+) -> None:
+    """Make a new signing key, with which `colophon run` signs from its next start on."""
+    from rest_api.users.keys import rotate_keys as rotate
+
+    rotate(data / "keys" / "private.pem", data / "keys" / "public.pem", compromised=compromised)
+    typer.echo("colophon: there is a new key; the catalogue signs with it when it is started again")
+
+
 @app.command("access")
 def access(
     email: Annotated[str, typer.Argument(help="The address of the user.")],

@@ -24,14 +24,13 @@ from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.seam import Consumer, Publisher
 from book_runtime.settings import AmqpUrl, PostgresUrl, load
-from book_runtime.tokens import TokenVerifier
 from grpc_api import application as grpc
 from grpc_api.consumer import BOOK_LOG
 from grpc_api.settings import CallSettings
 from rest_api import serving as rest
 from rest_api.relay.relay import Relay
 from rest_api.settings import Registration, RestSettings
-from rest_api.users.keys import make_key_pair, public_key_of
+from rest_api.users.keys import make_key_pair, verifier_of
 
 from colophon import DATA, embedded_postgres
 
@@ -104,7 +103,7 @@ def database(data: Path) -> AbstractContextManager[str]:
 
 
 async def _serve(settings: RunSettings, listening: socket.socket, data: Path) -> None:
-    verifier = TokenVerifier(public_key_of(settings.jwt_private_key_file.read_bytes()))
+    verifier = verifier_of(settings.jwt_private_key_file)
     async with (
         process.stopping() as told,
         open_store(settings, verifier, name="colophon", hears=[EVENTS_RECORDED]) as store,

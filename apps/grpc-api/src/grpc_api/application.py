@@ -77,7 +77,8 @@ async def serving(
 
 async def serve(settings: GrpcSettings) -> None:
     """Runs the service until the process is told to stop."""
-    verifier = TokenVerifier(settings.jwt_public_key_file.read_bytes())
+    public_keys = settings.jwt_public_key_file.read_bytes
+    verifier = TokenVerifier(public_keys(), public_keys)
     consumer = AmqpConsumer(settings.amqp_url, BOOK_LOG)
     async with (
         stopping() as told,

@@ -11,7 +11,6 @@ from book_db.books.exporting import Exports
 from book_db.books.idempotency import IdempotencyKeys
 from book_db.store import open_store
 from book_runtime.places import Places
-from book_runtime.tokens import TokenVerifier
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -36,7 +35,7 @@ from rest_api.security_headers import SecurityHeaders, headers_for
 from rest_api.settings import RestSettings
 from rest_api.users.audit import router as audit
 from rest_api.users.endpoints import router as users
-from rest_api.users.keys import public_key_of
+from rest_api.users.keys import verifier_of
 from rest_api.users.oauth.access_log import leave_codes_out
 from rest_api.users.oauth.endpoints import router_for as sign_in_with
 from rest_api.users.oauth.providers import registered
@@ -61,7 +60,7 @@ def create_app(settings: RestSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         private_key = settings.jwt_private_key_file.read_bytes()
-        async with open_store(settings, TokenVerifier(public_key_of(private_key)), name="rest-api") as store:
+        async with open_store(settings, verifier_of(settings.jwt_private_key_file), name="rest-api") as store:
             app.state.store = store
             app.state.lists = Lists(store.catalogue)
             app.state.account_events = AccountEvents(store.database)

@@ -62,6 +62,26 @@ def setup() -> None:
 
 
 @app.command()
+def rotate_keys(
+    *,
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="Keep no key of before: whatever it has signed is good no more.")
+    ] = False,
+) -> None:
+    """Make a new signing key. Services sign with it from their next start on, and know it at once."""
+    from rest_api.setting_up import KeySettings
+    from rest_api.users.keys import UnusableKeys
+    from rest_api.users.keys import rotate_keys as rotate
+
+    settings = load(KeySettings)
+    try:
+        rotate(settings.jwt_private_key_file, settings.jwt_public_key_file, compromised=compromised)
+    except UnusableKeys as error:
+        _fail(error, exit_code=2)
+    typer.echo("rest-api: there is a new key; REST signs with it when it is started again")
+
+
+@app.command()
 def create_superuser(
     email: Annotated[str, typer.Argument(help="The address the superuser signs in with.")],
     *,

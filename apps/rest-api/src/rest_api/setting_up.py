@@ -12,17 +12,21 @@ from sqlalchemy.exc import OperationalError
 from rest_api.users.keys import make_key_pair
 
 
-class SetupSettings(Settings):
-    """What is made before the services start."""
-
-    database_url: PostgresUrl
-    """The catalogue's database."""
+class KeySettings(Settings):
+    """Where the keys are."""
 
     jwt_private_key_file: Path = Field(examples=["/run/keys/private/jwt.pem"])
     """Where the key that signs access tokens is to be. Only the REST service may read it."""
 
     jwt_public_key_file: Path = Field(examples=["/run/keys/public/jwt.pem"])
     """Where the key that verifies access tokens is to be."""
+
+
+class SetupSettings(KeySettings):
+    """What is made before the services start."""
+
+    database_url: PostgresUrl
+    """The catalogue's database."""
 
 
 def set_up(settings: SetupSettings) -> None:

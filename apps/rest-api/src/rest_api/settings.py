@@ -12,12 +12,12 @@ from rest_api.client_address import Networks
 from rest_api.cross_origin import Origins
 from rest_api.process_settings import ProcessSettings
 from rest_api.rate_limits import LimitSettings
-from rest_api.users.keys import load_private_key
+from rest_api.users.keys import load_private_keys
 from rest_api.users.mail import SmtpServer, mailbox
 
 
 def _holds_a_private_key(path: Path) -> Path:
-    load_private_key(path.read_bytes())
+    load_private_keys(path.read_bytes())
     return path
 
 

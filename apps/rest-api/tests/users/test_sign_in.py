@@ -1,6 +1,7 @@
 import asyncio
 import base64
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,6 +9,9 @@ import httpx
 import jwt
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
+from rest_api.app import create_app
+from rest_api.settings import RestSettings
+from rest_api.users.keys import rotate_keys
 from rest_api.users.parts import UserParts
 from rest_api.users.problems import BadCredentials
 from support.mailbox import Mailbox
@@ -424,6 +428,31 @@ class TestVerify:
     @pytest.mark.parametrize("token", [pytest.param("a.b.c", id="garbage"), pytest.param(DEEP, id="deep")])
     async def test_takes_no_garbage(self, stranger: httpx.AsyncClient, token: str) -> None:
         assert problem(await self.verify(stranger, token)) == (400, "bad-verification-link", [])
+
+
+class TestLinksOfBefore:
+    @pytest.fixture
+    def rotated(self, rest_settings: RestSettings, tmp_path: Path) -> RestSettings:
+        """The service as it is started again after its keys were rotated."""
+        private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+        private.write_bytes(rest_settings.jwt_private_key_file.read_bytes())
+        rotate_keys(private, public)
+        return rest_settings.model_copy(update={"jwt_private_key_file": private})
+
+    async def test_are_good_after_the_keys_were_rotated_and_so_is_the_session(
+        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox, rotated: RestSettings
+    ) -> None:
+        await stranger.post("/api/v1/auth/forgot-password", json={"email": ada.email})
+        reset_token, token = await mailbox.reset_token(ada.email), await mailbox.verification_token(ada.email)
+        app = create_app(rotated)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        ):
+            again = Person(client, ada.id, ada.email, PASSWORD)
+            assert (await again.call("GET", "/users/me", token=ada.token)).status_code == 200
+            assert (await again.confirm(token)).status_code == 200
+            assert (await reset(client, reset_token)).status_code == 204
 
 
 class TestMails:

@@ -1,8 +1,12 @@
 """Access tokens: JWTs (RFC 7519) signed with Ed25519 (RFC 8037). Who has only the public key can verify."""
 
+import base64
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +14,8 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from book_runtime.pem import blocks_of
 
 ALGORITHM: Final = "EdDSA"
 ISSUER: Final = "colophon"
@@ -55,33 +61,99 @@ _REASONS: Final[dict[type[jwt.PyJWTError], str]] = {
 }
 
 
+_LOOK_AGAIN_AFTER: Final = 1.0
+"""Seconds. A token with a key that nobody knows costs no more than that."""
+
+
 class TokenVerifier:
     """Tells a good token from every other."""
 
-    def __init__(self, public_key_pem: bytes) -> None:
-        """Raises ValueError when the PEM is not an Ed25519 public key."""
-        self._key = _load_public_key(public_key_pem)
+    def __init__(self, public_keys_pem: bytes, reread: Callable[[], bytes] | None = None) -> None:
+        """With the public keys of all who sign, and of those who have signed what may still be good.
+
+        ``reread`` gives them as they are by now, and is called when a token names a key that is not among them: keys
+        are rotated while services run.
+
+        Raises ValueError when the PEM is not made of Ed25519 public keys, one at least.
+        """
+        self._keys = _keys_by_id(public_keys_pem)
+        self._reread = reread
+        self._read_at = time.monotonic()
 
     def verify(self, token: str) -> Claims:
         """What the token says; raises InvalidToken when it is not ours, not valid now or not complete."""
         if len(token) > MAX_LENGTH or not token.isascii():
             raise InvalidToken("it is malformed")
-        return _read_claims(self._decode(token))
+        key_id = _key_id_of(token)
+        if key_id is None:  # of the release before, which knew of one key
+            return self._verify_without_id(token)
+        if key_id not in self._keys:
+            self._look_again()
+        if key_id not in self._keys:
+            raise InvalidToken("it is signed with a key that is not known here")
+        return _read_claims(_decode(token, self._keys[key_id]))
 
-    def _decode(self, token: str) -> dict[str, Any]:
-        try:
-            return jwt.decode(
-                token,
-                self._key,
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                # PyJWT's leeway would let a token live on after `exp`, so `iat` is compared below.
-                options={"require": list(REQUIRED_CLAIMS), "strict_aud": True, "verify_iat": False},
-            )
-        except jwt.PyJWTError as error:
-            # Not `from error`: its text may quote the token, and chained errors end in logs.
-            raise InvalidToken(_REASONS.get(type(error), "it is malformed")) from None
+    def _verify_without_id(self, token: str) -> Claims:
+        *others, last = self._keys.values()
+        for key in others:
+            try:
+                return _read_claims(_decode(token, key))
+            except _WrongKey:
+                continue
+        return _read_claims(_decode(token, last))
+
+    def _look_again(self) -> None:
+        now = time.monotonic()
+        if self._reread is None or now < self._read_at + _LOOK_AGAIN_AFTER:
+            return
+        self._read_at = now
+        # A file that is away or broken just now leaves what is known.
+        with suppress(OSError, ValueError):
+            self._keys = _keys_by_id(self._reread())
+
+
+class _WrongKey(InvalidToken):
+    """The access token is refused: {reason}."""
+
+
+def _decode(token: str, key: Ed25519PublicKey) -> dict[str, Any]:
+    try:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            # PyJWT's leeway would let a token live on after `exp`, so `iat` is compared below.
+            options={"require": list(REQUIRED_CLAIMS), "strict_aud": True, "verify_iat": False},
+        )
+    except jwt.PyJWTError as error:
+        kind = _WrongKey if isinstance(error, jwt.InvalidSignatureError) else InvalidToken
+        # Not `from error`: its text may quote the token, and chained errors end in logs.
+        raise kind(_REASONS.get(type(error), "it is malformed")) from None
+
+
+def _key_id_of(token: str) -> str | None:
+    """What the token says of its key, which proves nothing yet."""
+    try:
+        key_id = jwt.get_unverified_header(token).get("kid")
+    except jwt.PyJWTError:
+        raise InvalidToken("it is malformed") from None
+    if key_id is not None and not isinstance(key_id, str):
+        raise InvalidToken("it is malformed")
+    return key_id
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """The name of a public key: its JWK thumbprint (RFC 7638, RFC 8037, A.3)."""
+    x = base64.urlsafe_b64encode(key.public_bytes_raw()).rstrip(b"=").decode()
+    canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()
+    return base64.urlsafe_b64encode(sha256(canonical).digest()).rstrip(b"=").decode()
+
+
+def _keys_by_id(pem: bytes) -> dict[str, Ed25519PublicKey]:
+    keys = [_load_public_key(block) for block in blocks_of(pem) or [pem]]
+    return {key_id(key): key for key in keys}
 
 
 def _load_public_key(pem: bytes) -> Ed25519PublicKey:

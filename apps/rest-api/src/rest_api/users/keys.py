@@ -1,11 +1,19 @@
-"""The key pair of the access tokens: an Ed25519 private key that signs, and the public one that verifies."""
+"""The keys of the access tokens: an Ed25519 private key that signs, and public ones that verify.
+
+The first key of the private file is active: it signs. Those behind it are passive: what they have signed may still be
+good. The public file has the public ones of all.
+"""
 
 import os
 import tempfile
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from book_runtime.pem import blocks_of
+from book_runtime.tokens import TokenVerifier
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -15,6 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+
+LONGEST_GOOD: Final = 86_400
+"""Seconds. Of all that a key signs, access tokens and links to confirm an address are good the longest."""
 
 _OWNER_ONLY: Final = 0o600
 _EVERYBODY_READS: Final = 0o644
@@ -38,6 +49,14 @@ class KeysDoNotMatch(UnusableKeys):
         super().__init__((KeysDoNotMatch.__doc__ or "").format(private=private, public=public))
 
 
+class RotatedLately(UnusableKeys):
+    """The keys were rotated within the last 24 hours, and what the key before has signed may still be good: rotate them
+    later, or with --compromised, which ends every access token and every link in a mail at once."""
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((RotatedLately.__doc__ or "").split()))
+
+
 def make_key_pair(private_path: Path, public_path: Path) -> None:
     """Sees to it that both files are there. What is there already stays; a public key that is missing is derived.
 
@@ -46,13 +65,38 @@ def make_key_pair(private_path: Path, public_path: Path) -> None:
     if not private_path.exists():
         _put(private_path, _new_private_key(), _OWNER_ONLY)
     # Read, not remembered: another process may have been first.
+    public_keys = _public_keys_in(private_path)
+    _put(public_path, public_keys, _EVERYBODY_READS)
+    if not set(blocks_of(public_keys)) <= set(blocks_of(public_path.read_bytes())):
+        raise KeysDoNotMatch(private_path, public_path)
+
+
+def rotate_keys(private_path: Path, public_path: Path, *, compromised: bool = False) -> None:
+    """Puts a new key in front, which signs from the next start of a service on. The one before stays behind it for what
+    it has signed, and those before that go; if it is ``compromised``, it goes as well.
+
+    Verifiers must know a key before it signs, so the public file is written first. Raises UnusableKeys, of which
+    RotatedLately while what the key before the last has signed may still be good.
+    """
+    make_key_pair(private_path, public_path)
+    kept = [] if compromised else blocks_of(private_path.read_bytes())
+    if len(kept) > 1 and time.time() < private_path.stat().st_mtime + LONGEST_GOOD:
+        raise RotatedLately
+    private_keys = b"".join([_new_private_key(), *kept[:1]])
+    _replace(public_path, public_keys_of(private_keys), _EVERYBODY_READS)
+    _replace(private_path, private_keys, _OWNER_ONLY)
+
+
+def _public_keys_in(private_path: Path) -> bytes:
     try:
-        public_key = public_key_of(private_path.read_bytes())
+        return public_keys_of(private_path.read_bytes())
     except ValueError:
         raise NoPrivateKey(private_path) from None  # the cause could repeat what is in the file
-    _put(public_path, public_key, _EVERYBODY_READS)
-    if public_path.read_bytes().strip() != public_key.strip():
-        raise KeysDoNotMatch(private_path, public_path)
+
+
+def load_private_keys(pem: bytes) -> list[Ed25519PrivateKey]:
+    """The active key first. Raises ValueError when the PEM is not made of such keys, one at least."""
+    return [load_private_key(block) for block in blocks_of(pem) or [pem]]
 
 
 def load_private_key(pem: bytes) -> Ed25519PrivateKey:
@@ -67,10 +111,21 @@ def load_private_key(pem: bytes) -> Ed25519PrivateKey:
     return key
 
 
-def public_key_of(private_key_pem: bytes) -> bytes:
-    """The PEM of the public key. Raises ValueError when the argument is not an Ed25519 private key."""
-    public_key = load_private_key(private_key_pem).public_key()
-    return public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+def public_keys_of(private_keys_pem: bytes) -> bytes:
+    """The PEM of the public keys, in the same order. Raises ValueError when the argument holds no private keys."""
+    return b"".join(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        for key in load_private_keys(private_keys_pem)
+    )
+
+
+def verifier_of(private_path: Path) -> TokenVerifier:
+    """What verifies the tokens that are signed with the keys in a file, as they are by then."""
+
+    def public_keys() -> bytes:
+        return public_keys_of(private_path.read_bytes())
+
+    return TokenVerifier(public_keys(), public_keys)
 
 
 def _new_private_key() -> bytes:
@@ -81,16 +136,31 @@ def _put(path: Path, content: bytes, mode: int) -> None:
     """Makes a file that is whole from the moment it can be seen. Leaves one alone that is there already."""
     if path.exists():
         return
+    # A rename would replace what another process has put there meanwhile; a link does not.
+    with _drafted(path, content, mode) as draft, suppress(FileExistsError):
+        os.link(draft, path)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    """Puts a file that is whole in the place of another: who reads it just now finds the one or the other."""
+    owner = path.stat()
+    with _drafted(path, content, mode) as draft:
+        with suppress(PermissionError):  # whoever is not root makes files of their own
+            os.chown(draft, owner.st_uid, owner.st_gid)
+        draft.replace(path)
+
+
+@contextmanager
+def _drafted(path: Path, content: bytes, mode: int) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        # A rename would replace what another process has put there meanwhile; a link does not.
-        with suppress(FileExistsError):
-            os.link(draft, path)
+        yield draft
     finally:
-        Path(draft).unlink()
+        draft.unlink(missing_ok=True)

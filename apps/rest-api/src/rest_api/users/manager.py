@@ -2,7 +2,8 @@
 
 import hmac
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -57,10 +58,10 @@ _RECOVERED: Final = frozenset(("email", "hashed_password", "is_active"))
 
 @dataclass(frozen=True, slots=True)
 class TokenSecrets:
-    """What the tokens in mails are signed with, one for each purpose."""
+    """What the tokens in mails are signed with, for each purpose: now, and before the keys were rotated."""
 
-    reset: str
-    verification: str
+    reset: Sequence[str]
+    verification: Sequence[str]
 
 
 class Identified(NamedTuple):
@@ -96,8 +97,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     ) -> None:
         """``is_open`` tells whether people make accounts themselves, which have the ``default_role``."""
         super().__init__(user_db, passwords.helper)
-        self.reset_password_token_secret = secrets.reset
-        self.verification_token_secret = secrets.verification
+        self.reset_password_token_secret = secrets.reset[0]
+        self.verification_token_secret = secrets.verification[0]
+        self._secrets = secrets
         self._passwords = passwords
         self._post = post
         self._letters = letters
@@ -220,7 +222,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         Raises InvalidVerifyToken, also when it is no longer an address of the user, and UserAlreadyVerified.
         """
         try:
-            claims = decode_jwt(token, self.verification_token_secret, [self.verification_token_audience])
+            claims = _read(token, self._secrets.verification, self.verification_token_audience)
             user = await self.get(self.parse_id(claims["sub"]))
             email = claims["email"]
         except (jwt.PyJWTError, KeyError, InvalidID, UserNotExists) as error:
@@ -257,7 +259,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     def _send_reset(self, user: Account, seconds: int, letter: Callable[[str, str, int], Letter]) -> None:
         claims = {
             "sub": str(user.id),
-            "password_fgpt": self._fingerprint(user),
+            "password_fgpt": self._fingerprint(user, self._secrets.reset[0]),
             "aud": self.reset_password_token_audience,
         }
         token = generate_jwt(claims, self.reset_password_token_secret, seconds)
@@ -342,19 +344,31 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
 
     async def _user_of_reset_token(self, token: str) -> Account:
         try:
-            claims = decode_jwt(token, self.reset_password_token_secret, [self.reset_password_token_audience])
+            claims = _read(token, self._secrets.reset, self.reset_password_token_audience)
             user = await self.get(self.parse_id(claims["sub"]))
-            fits = hmac.compare_digest(claims["password_fgpt"], self._fingerprint(user))
+            fits = any(
+                hmac.compare_digest(claims["password_fgpt"], self._fingerprint(user, secret))
+                for secret in self._secrets.reset
+            )
         except (jwt.PyJWTError, KeyError, InvalidID, UserNotExists) as error:
             raise InvalidResetPasswordToken from error
         if not fits or not user.is_active:
             raise InvalidResetPasswordToken
         return user
 
-    def _fingerprint(self, user: Account) -> str:
+    def _fingerprint(self, user: Account, secret: str) -> str:
         """Changes with the password, so that a link is good once, and with the address that the link was sent to."""
         facts = f"{user.hashed_password}\n{user.email}".encode()
-        return hmac.digest(str(self.reset_password_token_secret).encode(), facts, "sha256").hex()
+        return hmac.digest(secret.encode(), facts, "sha256").hex()
+
+
+def _read(token: str, secrets: Sequence[str], audience: str) -> dict[str, Any]:
+    """The claims of a token that was signed with one of the secrets. Raises PyJWTError."""
+    *others, last = secrets
+    for secret in others:
+        with suppress(jwt.InvalidSignatureError):
+            return decode_jwt(token, secret, [audience])
+    return decode_jwt(token, last, [audience])
 
 
 def _usable(account: ProviderAccount) -> str:

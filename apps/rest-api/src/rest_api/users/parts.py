@@ -23,7 +23,7 @@ from rest_api.users.mail import LogMailer, Mailer, Post, SmtpMailer, SmtpServer
 from rest_api.users.manager import TokenSecrets, UserManager
 from rest_api.users.passwords import Passwords
 from rest_api.users.problems import NotSuperuser
-from rest_api.users.signing import TokenSigner, derived_secret
+from rest_api.users.signing import TokenSigner, derived_secrets
 from rest_api.users.strategy import Lifetimes, SessionBackend, SessionStrategy
 
 
@@ -54,8 +54,8 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
     signer = TokenSigner(private_key_pem)
     strategy = SessionStrategy(store.sessions, store.callers, signer, lifetimes, confirmed=registration == "confirmed")
     secrets = TokenSecrets(
-        reset=derived_secret(private_key_pem, "password reset"),
-        verification=derived_secret(private_key_pem, "e-mail verification"),
+        reset=derived_secrets(private_key_pem, "password reset"),
+        verification=derived_secrets(private_key_pem, "e-mail verification"),
     )
     async with Post(_mailer(settings)) as post, Passwords() as passwords:
         oauth_accounts = OAuthAccounts(store.database)
