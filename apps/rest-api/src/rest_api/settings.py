@@ -48,6 +48,13 @@ class PublicUrl(Url):
     example = "https://books.example.org"
 
 
+class BreachesUrl(Url):
+    """A range API, to whose address five hexadecimal digits are added."""
+
+    schemes = ("https", "http")
+    example = "https://api.pwnedpasswords.com/range"
+
+
 Registration = Literal["open", "confirmed", "closed"]
 
 
@@ -108,6 +115,10 @@ class RestSettings(StoreSettings, LimitSettings, ProcessSettings):
     registration: Registration | None = None
     """Who gets an account and may sign in: everybody (`open`), those who have confirmed their address (`confirmed`), or
     nobody but whom a superuser invites (`closed`); unless it is set, `confirmed` with SMTP_URL and `open` without."""
+
+    breached_passwords_url: BreachesUrl | None = None
+    """The range API that knows passwords found in stolen data, and is told five digits of a password's SHA-1; without
+    one nobody is asked."""
 
     audit_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     """For how many days it is kept what was done with accounts."""

@@ -33,6 +33,7 @@ from rest_api.users import passwords
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
 from rest_api.users.addresses import normalised
+from rest_api.users.breaches import Breaches
 from rest_api.users.letters import Letters
 from rest_api.users.mail import Letter, Post
 from rest_api.users.oauth.problems import (
@@ -92,6 +93,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         post: Post,
         letters: Letters,
         *,
+        breaches: Breaches,
         is_open: bool,
         default_role: Role,
     ) -> None:
@@ -103,6 +105,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         self._passwords = passwords
         self._post = post
         self._letters = letters
+        self._breaches = breaches
         self._is_open = is_open
         self._default_role = default_role
 
@@ -340,6 +343,8 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     async def _hash(self, password: str, email: str) -> str:
         if fault := passwords.fault_of(password, email):
             raise InvalidPasswordException(fault)
+        if await self._breaches.have(passwords.normalised(password)):
+            raise InvalidPasswordException("must not be one that was found in stolen data")
         return await self._passwords.hash(password)
 
     async def _user_of_reset_token(self, token: str) -> Account:

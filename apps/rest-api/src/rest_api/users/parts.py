@@ -18,6 +18,7 @@ from rest_api.guard import caller_of
 from rest_api.settings import RestSettings
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
+from rest_api.users.breaches import open_breaches
 from rest_api.users.letters import Letters
 from rest_api.users.mail import LogMailer, Mailer, Post, SmtpMailer, SmtpServer
 from rest_api.users.manager import TokenSecrets, UserManager
@@ -57,7 +58,11 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
         reset=derived_secrets(private_key_pem, "password reset"),
         verification=derived_secrets(private_key_pem, "e-mail verification"),
     )
-    async with Post(_mailer(settings)) as post, Passwords() as passwords:
+    async with (
+        Post(_mailer(settings)) as post,
+        Passwords() as passwords,
+        open_breaches(settings.breached_passwords_url) as breaches,
+    ):
         oauth_accounts = OAuthAccounts(store.database)
         database = UserDatabase(store.users, oauth_accounts)
         yield UserParts(
@@ -71,6 +76,7 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
                 secrets,
                 post,
                 Letters(settings.public_url),
+                breaches=breaches,
                 is_open=registration != "closed",
                 default_role=Role(settings.default_role),
             ),

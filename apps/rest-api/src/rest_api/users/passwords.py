@@ -63,7 +63,7 @@ def fault_of(password: str, email: str) -> str | None:
         return f"must have at most {MAX_LENGTH} characters"
     if forbidden := _FORBIDDEN.search(password):
         return f"must not contain the character U+{ord(forbidden[0]):04X}"
-    if len(_normalised(password)) < MIN_LENGTH:
+    if len(normalised(password)) < MIN_LENGTH:
         return f"must have at least {MIN_LENGTH} characters"
     if not password.strip():
         return "must not be blank"
@@ -88,7 +88,7 @@ def _piece_of(password: str) -> int:
 
 def are_the_same(one: str, other: str) -> bool:
     """Whether two passwords are one, however they were typed."""
-    return _normalised(one) == _normalised(other)
+    return normalised(one) == normalised(other)
 
 
 class Verdict(NamedTuple):
@@ -109,13 +109,13 @@ class Passwords:
         self._nobodys_hash = _nobodys_hash(COST)
 
     async def hash(self, password: str) -> str:
-        return await self._beside_the_loop(self.helper.hash, _normalised(password))
+        return await self._beside_the_loop(self.helper.hash, normalised(password))
 
     async def verify(self, password: str, hashed: str | None) -> Verdict:
         """Whether the password is the hashed one. Without a hash it is not, which takes as long to tell."""
         if len(password) > MAX_LENGTH or _FORBIDDEN.search(password):
             password, hashed = "", None
-        return await self._beside_the_loop(self._verify, _normalised(password), hashed)
+        return await self._beside_the_loop(self._verify, normalised(password), hashed)
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,7 +147,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode().rstrip("=")
 
 
-def _normalised(password: str) -> str:
+def normalised(password: str) -> str:
     """In NFC, so that it is the same password from every keyboard (RFC 8265, 4.2.2)."""
     return unicodedata.normalize("NFC", password)
 
