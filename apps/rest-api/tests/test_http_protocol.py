@@ -93,8 +93,10 @@ class TestAHead:
     @pytest.mark.parametrize(
         "request_line",
         [
-            pytest.param(b"GET /healthz/live HTTP/1.1\r\n", id="many-headers"),
-            pytest.param(b"GET /nowhere?" + b"x" * 20_000 + b" HTTP/1.1\r\n", id="and-a-long-address"),
+            pytest.param(LIVE, id="many-headers"),
+            pytest.param(
+                b"GET /nowhere?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: colophon\r\n", id="and-a-long-address"
+            ),
         ],
     )
     async def test_as_large_as_is_allowed_is_read(self, wire: Wire, request_line: bytes) -> None:
@@ -152,6 +154,49 @@ class TestAHead:
     async def test_asks_in_vain_for_another_protocol(self, wire: Wire) -> None:
         await wire.send(LIVE + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         assert (await wire.answer()).status == 200
+
+
+class TestAHost:
+    @pytest.mark.parametrize(
+        ("head", "status"),
+        [
+            pytest.param(b"HTTP/1.1\r\nHost: a\r\n", 200, id="one"),
+            pytest.param(b"HTTP/1.1\r\nHost:\r\n", 200, id="an-empty-one"),
+            pytest.param(b"HTTP/1.0\r\n", 200, id="none-in-1.0"),
+            pytest.param(b"HTTP/1.1\r\n", 400, id="none"),
+            pytest.param(b"HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400, id="two-alike"),
+            pytest.param(b"HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400, id="two"),
+            pytest.param(b"HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400, id="two-in-1.0"),
+        ],
+    )
+    async def test_is_named_once(self, wire: Wire, head: bytes, status: int) -> None:
+        """RFC 9112, 3.2: whoever is in front may go by the one, and what is behind by the other."""
+        await wire.send(b"GET /healthz/live " + head + b"\r\n")
+        answer = await wire.answer()
+        assert answer.status == status
+        if status == 400:
+            assert answer.problem["type"] == "urn:colophon:malformed-header"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert await wire.is_closed()
+
+
+class TestATransferCoding:
+    @pytest.mark.parametrize(
+        ("codings", "statuses"),
+        [
+            pytest.param(b"chunked", (200, 405), id="chunked"),
+            pytest.param(b"Chunked", (200, 405), id="capitals"),
+            pytest.param(b"gzip, chunked", (501,), id="compressed"),
+            pytest.param(b"identity, chunked", (501,), id="identity"),
+            pytest.param(b"chunked, chunked", (501, 400), id="twice"),
+            pytest.param(b"chunked\r\nTransfer-Encoding: chunked", (501, 400), id="in-two-headers"),
+        ],
+    )
+    async def test_is_chunked_alone(self, wire: Wire, codings: bytes, statuses: tuple[int, ...]) -> None:
+        """RFC 9112, 6.1."""
+        head = b"POST /healthz/live HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: " + codings + b"\r\n\r\n"
+        await wire.send(head + b"0\r\n\r\n")
+        assert (await wire.answer()).status in statuses
 
 
 GOOD_FOR_NOTHING = b"Host: c\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n"

@@ -82,6 +82,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_head_too_long())
             raise _Refused
+        if fault := self._fault_of_head():
+            self._refuse(fault)
+            raise _Refused
         self._in_head = False
         super().on_headers_complete()
         # uvicorn's own answer to a failure outside of what answers the app's failures is plain text.
@@ -108,6 +111,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._refused:
             self._in_head = True  # of something that is none
             self._refuse(problem(400, "not-http", "This is not HTTP as this service reads it."))
+
+    def _fault_of_head(self) -> Response | None:
+        """What the parser lets pass, and what is in front may read otherwise."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+            return problem(400, "malformed-header", "A request must have one Host header.")
+        codings = b",".join(value for name, value in self.headers if name == b"transfer-encoding").lower()
+        if codings and codings.strip() != b"chunked":  # RFC 9112, 6.1
+            return problem(501, "coding-not-known", "The only transfer coding that this service reads is chunked.")
+        return None
 
     @property
     def _is_busy(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import math
 import sys
 import time
+from itertools import chain, islice
 from typing import Final, NamedTuple, Self
 
 import structlog
@@ -28,7 +29,9 @@ _PAUSE: Final = 1.0
 """Seconds between two attempts to reach a Redis that failed."""
 
 _OWN_MAX: Final = 50_000
-"""Counters in the memory of one process: some 20 MB, which only an attack from thousands of networks would fill."""
+"""Counters in the memory of one process: some 20 MB. A dozen networks can fill it with names that nobody has."""
+
+_DROPPED_AT_ONCE: Final = _OWN_MAX // 10
 
 
 class Exhausted(Exception):
@@ -57,7 +60,10 @@ class Counts:
 
     def __init__(self, redis: Redis | None) -> None:
         self._redis = redis
-        self._own = FixedWindowRateLimiter(MemoryStorage())
+        self._memory = MemoryStorage()
+        self._own = FixedWindowRateLimiter(self._memory)
+        self._used_up: dict[str, float] = {}
+        """Limits in this memory that are used up, each with the time until which it is."""
         self._shared = None if redis is None else FixedWindowRateLimiter(_storage(redis))
         self._returning: asyncio.Task[None] | None = None
         if redis is not None:
@@ -75,9 +81,27 @@ class Counts:
                 return await _take(self._shared, item, key)
             except RedisError as error:
                 self._leave(error)
-        if len(self._own.storage.storage) > _OWN_MAX:  # type: ignore[attr-defined]  # a MemoryStorage
-            await self._own.storage.reset()
-        return await _take(self._own, item, key)
+        await self._make_room()
+        try:
+            return await _take(self._own, item, key)
+        except Exhausted as exhausted:
+            self._used_up[item.key_for(key)] = time.monotonic() + exhausted.seconds
+            raise
+
+    async def _make_room(self) -> None:
+        """Drops those that were counted first, but for limits that are used up: or whoever is told to wait would only
+        have to make many others.
+        """
+        counted = self._memory.storage
+        if len(counted) <= _OWN_MAX:
+            return
+        now = time.monotonic()
+        self._used_up = {name: until for name, until in self._used_up.items() if until > now and name in counted}
+        older = islice(counted, len(counted) // 2)
+        free = [name for name in older if name not in self._used_up]
+        # Where all of the older ones are used up, those that were first: what is being counted just now stays.
+        for name in list(islice(chain(free, self._used_up), _DROPPED_AT_ONCE)):
+            await self._memory.clear(name)
 
     async def give_back(self, taken: Taken) -> None:
         """Takes the count back. While Redis is away it is kept: the limit is then narrower for as long as it runs."""

@@ -1,6 +1,7 @@
 """How the service runs as a process."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ from rest_api.app import create_app
 from rest_api.http_protocol import bounded
 from rest_api.security_headers import headers_for
 from rest_api.settings import RestSettings
+from rest_api.sparing import OF_UVICORN, Sparing
 
 _log = structlog.get_logger(__name__)
 
@@ -48,9 +50,15 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _spare(logger: logging.Logger) -> None:
+    if not any(isinstance(each, Sparing) for each in logger.filters):
+        logger.addFilter(Sparing(OF_UVICORN))
+
+
 @asynccontextmanager
 async def serving(settings: RestSettings, listening: socket.socket) -> AsyncIterator[None]:
     """Answers requests for the length of the block; those that run at its end are finished."""
+    _spare(logging.getLogger("uvicorn.error"))
     server = _Server(
         uvicorn.Config(
             create_app(settings),

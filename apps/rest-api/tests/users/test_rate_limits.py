@@ -12,10 +12,11 @@ import pytest
 import redis as redis_client
 from book_runtime.settings import SettingsError, load
 from book_runtime.turns import Turns
+from limits import parse
 from limits.aio.storage import RedisStorage
 from rest_api import rate_counts
 from rest_api.app import create_app
-from rest_api.rate_counts import Counts
+from rest_api.rate_counts import Counts, Exhausted
 from rest_api.rate_limits import LimitSettings
 from rest_api.settings import RestSettings
 from rest_api.users import passwords
@@ -268,6 +269,29 @@ class TestLogin:
             await refusals(3, lambda: log_in(here, "ann@example.org", "wrong " + PASSWORD))
             assert is_refused(await log_in(here, spelling, PASSWORD))
 
+    async def test_outlives_that_many_others_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without Redis there is room for so many counters, and whoever fills it must not begin anew."""
+        monkeypatch.setattr(rate_counts, "_OWN_MAX", 100)
+        monkeypatch.setattr(rate_counts, "_DROPPED_AT_ONCE", 10)
+        counts, limit = Counts(None), parse("3/hour")
+        for _ in range(3):
+            await counts.take(limit, "victim")
+        with pytest.raises(Exhausted):
+            await counts.take(limit, "victim")
+        for number in range(1_000):
+            await counts.take(limit, f"nobody {number}")
+        assert len(counts._memory.storage) <= 101
+        with pytest.raises(Exhausted):
+            await counts.take(limit, "victim")
+        for number in range(200):
+            for _ in range(3):
+                await counts.take(limit, f"another victim {number}")
+            with pytest.raises(Exhausted):
+                await counts.take(limit, f"another victim {number}")
+        assert len(counts._memory.storage) <= 101
+        with pytest.raises(Exhausted):
+            await counts.take(limit, "another victim 199")
+
     async def test_a_stranger_elsewhere_does_not_lock_the_owner_out(self, serve: Serve) -> None:
         async with (
             serve(limit_login_failures="3/hour", limit_login_failures_per_account="5/hour") as client,
@@ -418,7 +442,7 @@ class TestInRedis:
                 await until(lambda: any("counted there" in line["event"] for line in lines), "Redis is said to be back")
                 assert not is_refused(await log_in(here, NOBODY, PASSWORD))
                 assert len(asked) > 1
-        assert [line["event"] for line in lines if "count" in line["event"]] == [
+        assert [line["event"] for line in lines if "redis" in line["event"]] == [
             "redis does not answer, this process counts towards rate limits by itself",
             "redis answers again, rate limits are counted there",
         ]

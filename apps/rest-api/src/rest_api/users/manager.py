@@ -119,7 +119,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         hashed = await self._hash(password, email)
         # No look-up before: the unique index decides, also between two who come at once.
         user = await self.user_db.create({"email": email, "hashed_password": hashed, **self._default_role.columns})
-        await self.request_verify(user)
+        self._post.post(self._letter_to_confirm(user, user.email))
         return user
 
     async def invite(self, email: str, role: Role | None) -> Account:
@@ -130,7 +130,8 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         rights = (role or self._default_role).columns
         values = {"email": email, "hashed_password": await self._nobodys_password(), "is_verified": True, **rights}
         user = await self.user_db.create(values)
-        self._send_reset(user, self.verification_token_lifetime_seconds, self._letters.invitation)
+        lifetime = self.verification_token_lifetime_seconds
+        self._post.post(self._reset_letter(user, email, lifetime, self._letters.invitation))
         return user
 
     async def identify(self, credentials: OAuth2PasswordRequestForm) -> Identified:
@@ -197,7 +198,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             values["new_email"] = None  # somebody else may have asked for it
         changed = await self.user_db.update(user, values, decided_on=decided_on, within=within, ends=ends)
         if "new_email" in values and changed.new_email is not None:
-            self._ask_to_confirm(changed, changed.new_email)
+            self._post.post(self._letter_to_confirm(changed, changed.new_email))
         if changed.email != user.email:
             self._post.post(self._letters.new_address(user.email, changed.email))
         if "hashed_password" in values:
@@ -211,13 +212,12 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             raise UserAlreadyExists
         return email if email != user.email else None
 
-    async def request_verify(self, user: Account, request: Request | None = None) -> None:
-        """Sends a link with which the address can be confirmed. Raises UserInactive and UserAlreadyVerified."""
-        if not user.is_active:
-            raise UserInactive
-        if user.is_verified:
-            raise UserAlreadyVerified
-        self._ask_to_confirm(user, user.email)
+    async def mail_link_to_confirm(self, email: str) -> None:
+        """Sends a link to the active user with this address, if it is not confirmed. It takes as long to find none."""
+        user = await self.user_db.get_by_email(email)
+        letter = self._letter_to_confirm(user, user.email if user else email)
+        if user is not None and user.is_active and not user.is_verified:
+            self._post.post(letter)
 
     async def link_to_confirm(self, token: str) -> tuple[Account, str]:
         """The user whom the token of a link to confirm an address was made for, and the address.
@@ -247,26 +247,41 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         except (Overtaken, UserNotExists) as error:
             raise InvalidVerifyToken from error
 
-    def _ask_to_confirm(self, user: Account, email: str) -> None:
-        claims = {"sub": str(user.id), "email": email, "aud": self.verification_token_audience}
+    def _letter_to_confirm(self, user: Account | None, email: str) -> Letter:
+        claims = {"sub": str(user.id if user else email), "email": email, "aud": self.verification_token_audience}
         token = generate_jwt(claims, self.verification_token_secret, self.verification_token_lifetime_seconds)
-        hours = self.verification_token_lifetime_seconds // _HOUR
-        self._post.post(self._letters.verification(email, token, hours))
+        return self._letters.verification(email, token, self.verification_token_lifetime_seconds // _HOUR)
+
+    async def mail_reset_link(self, email: str) -> UUID | None:
+        """Sends a link with which the password can be set to the active user with this address, and tells who that is.
+
+        It takes as long to find none.
+        """
+        user = await self.user_db.get_by_email(email)
+        letter = self._reset_letter(
+            user, email, self.reset_password_token_lifetime_seconds, self._letters.password_reset
+        )
+        if user is not None and user.is_active:
+            self._post.post(letter)
+        return user.id if user else None
 
     async def forgot_password(self, user: Account, request: Request | None = None) -> None:
         """Sends a link with which the password can be set. Raises UserInactive."""
         if not user.is_active:
             raise UserInactive
-        self._send_reset(user, self.reset_password_token_lifetime_seconds, self._letters.password_reset)
+        lifetime = self.reset_password_token_lifetime_seconds
+        self._post.post(self._reset_letter(user, user.email, lifetime, self._letters.password_reset))
 
-    def _send_reset(self, user: Account, seconds: int, letter: Callable[[str, str, int], Letter]) -> None:
+    def _reset_letter(
+        self, user: Account | None, email: str, seconds: int, letter: Callable[[str, str, int], Letter]
+    ) -> Letter:
         claims = {
-            "sub": str(user.id),
+            "sub": str(user.id if user else email),
             "password_fgpt": self._fingerprint(user, self._secrets.reset[0]),
             "aud": self.reset_password_token_audience,
         }
         token = generate_jwt(claims, self.reset_password_token_secret, seconds)
-        self._post.post(letter(user.email, token, seconds // _HOUR))
+        return letter(user.email if user else email, token, seconds // _HOUR)
 
     async def reset_password(self, token: str, password: str, request: Request | None = None) -> Account:
         """Sets a new password, and ends whatever anybody could act as the user with.
@@ -361,9 +376,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             raise InvalidResetPasswordToken
         return user
 
-    def _fingerprint(self, user: Account, secret: str) -> str:
+    def _fingerprint(self, user: Account | None, secret: str) -> str:
         """Changes with the password, so that a link is good once, and with the address that the link was sent to."""
-        facts = f"{user.hashed_password}\n{user.email}".encode()
+        facts = f"{user.hashed_password}\n{user.email}".encode() if user else b""
         return hmac.digest(secret.encode(), facts, "sha256").hex()
 
 

@@ -1,11 +1,9 @@
 """Signing in and out, and the ways to an account: the endpoints under /auth."""
 
-from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
-from fastapi_users.exceptions import UserAlreadyVerified, UserInactive, UserNotExists
 
 from rest_api.guard import JsonRoute, SessionRoute, caller_of
 from rest_api.problems import documented
@@ -90,10 +88,7 @@ async def forgot_password(known: EmailOnly, request: Request, limits: Limits, pa
     """Have a link sent with which a new password can be chosen. The answer is the same if nobody has the address."""
     about(request)
     await limits.mail(request, known.email)
-    with suppress(UserNotExists, UserInactive):
-        user = await parts.manager.get_by_email(known.email)
-        about(request, user.id)
-        await parts.manager.forgot_password(user)
+    about(request, await parts.manager.mail_reset_link(known.email))
 
 
 @_open.post("/reset-password", status_code=204, responses=_BAD_LINK | documented(429), operation_id="resetPassword")
@@ -116,8 +111,7 @@ async def reset_password(new: NewPassword, request: Request, limits: Limits, par
 async def request_verification(known: EmailOnly, request: Request, limits: Limits, parts: Parts) -> None:
     """Have a link sent that confirms the address. The answer is the same if nobody has the address."""
     await limits.mail(request, known.email)
-    with suppress(UserNotExists, UserInactive, UserAlreadyVerified):
-        await parts.manager.request_verify(await parts.manager.get_by_email(known.email))
+    await parts.manager.mail_link_to_confirm(known.email)
 
 
 @_open.post(

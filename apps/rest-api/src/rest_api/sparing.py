@@ -1,0 +1,42 @@
+"""Warnings that anybody can cause, as often as they care to: said once a minute."""
+
+import logging
+import time
+from collections.abc import Collection
+from typing import Final
+
+_AGAIN_AFTER: Final = 60.0
+"""Seconds."""
+
+OF_UVICORN: Final = (
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    (
+        "No supported WebSocket library detected. Please use \"pip install 'uvicorn[standard]'\", or install "
+        "'websockets' or 'wsproto' manually."
+    ),
+)
+"""As uvicorn 0.54 words them, one or two for each such request, without a limit."""
+
+
+class Sparing(logging.Filter):
+    """Lets each of these messages through once a minute, with how often it was not said meanwhile."""
+
+    def __init__(self, messages: Collection[str]) -> None:
+        super().__init__()
+        self._said_at = dict.fromkeys(messages, float("-inf"))
+        self._unsaid = dict.fromkeys(messages, 0)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said_at = self._said_at.get(record.msg)
+        if said_at is None:
+            return True
+        now = time.monotonic()
+        if now < said_at + _AGAIN_AFTER:
+            self._unsaid[record.msg] += 1
+            return False
+        self._said_at[record.msg] = now
+        unsaid, self._unsaid[record.msg] = self._unsaid[record.msg], 0
+        if unsaid:
+            record.msg = f"{record.msg} ({unsaid} more since this was said last)"
+        return True
