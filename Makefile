@@ -79,6 +79,10 @@ check: test-environment ## Format, lint, types, imports, contracts, generated co
 	.venv/bin/pytest -q tests/test_requirements.py
 	.venv/bin/python tools/check_migrations.py
 
+.PHONY: audit
+audit: ## Ask PyPI's advisories for known holes in what is pinned
+	@tools/audit-requirements
+
 .PHONY: format
 format: test-environment ## Format the code and the contracts, and mend what ruff can mend
 	.venv/bin/ruff check --fix-only

@@ -31,6 +31,16 @@ class TestRequirements:
         assert _pins(file) == locked, "run `make lock`"
 
     @in_each_file
+    def test_each_has_the_hashes_that_are_locked(self, file: str, groups: set[str]) -> None:
+        locked = {
+            _key(package): {each["hash"] for each in package["files"]}
+            for package in _locked()
+            if groups & set(package["groups"])
+        }
+        assert _hashes(file) == locked, "run `make lock`"
+        assert all(locked.values())
+
+    @in_each_file
     def test_the_members_are_installed_from_here(self, file: str, groups: set[str]) -> None:
         assert _members(file) == {f"./{path}" for path in _locked_members(groups)}
 
@@ -74,6 +84,13 @@ def _dependencies_of(member: Path) -> list[str]:
 def _pins(file: str) -> dict[str, str]:
     pins = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;]+)", _text(file), re.MULTILINE)
     return {name.lower(): version for name, version in pins}
+
+
+def _hashes(file: str) -> dict[str, set[str]]:
+    """Of each package."""
+    requirements = re.split(r"(?<!\\)\n", _text(file))
+    pinned = [one for one in requirements if "==" in one]
+    return {re.split(r"[\[=]", one)[0].lower(): set(re.findall(r"--hash=(\S+)", one)) for one in pinned}
 
 
 def _members(file: str) -> set[str]:

@@ -22,7 +22,10 @@ FILES = {
 The paths in all of them start at the root, where pip is to be called.
 """
 
-_HEADER = "# Exported from poetry.lock, never edited by hand: `make lock` writes this file.\n"
+_HEADER = """\
+# Exported from poetry.lock, never edited by hand: `make lock` writes this file. pip takes no editable package beside
+# hashes: tools/ensure-environment installs what others wrote by their hashes, then the members.
+"""
 _MEMBER = re.compile(r"^-e (?P<address>file://\S+).*$", re.MULTILINE)
 
 
@@ -35,8 +38,8 @@ def main() -> None:
 
 def _export(groups: str) -> str:
     poetry = os.environ.get("POETRY", "poetry")
-    # Without hashes: pip would then ask for those of the members too, which change with every edit.
-    command = [poetry, "export", "--no-interaction", "--without-hashes", "--without-urls", groups]
+    # The members have no hashes, since they change with every edit: tools/ensure-environment installs them apart.
+    command = [poetry, "export", "--no-interaction", "--without-urls", groups]
     return subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
