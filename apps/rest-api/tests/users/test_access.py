@@ -47,7 +47,7 @@ class TestSuperusers:
     async def test_end_all_of_it_at_once_and_leave_the_password(
         self, ada: Person, superuser: Person, program: str, stranger: httpx.AsyncClient
     ) -> None:
-        assert (await superuser.call("DELETE", f"/users/{ada.id}/access")).status_code == 204
+        assert (await superuser.call("POST", f"/users/{ada.id}/sign-out")).status_code == 204
         assert not any((await access_of(ada, superuser)).values())
         assert (await ada.call("GET", "/users/me")).status_code == 401
         assert (await ada.call("GET", "/books", token=program)).status_code == 401
@@ -92,7 +92,12 @@ class TestSuperusers:
 
     @pytest.mark.parametrize(
         ("method", "path"),
-        [("GET", "/access"), ("DELETE", "/access"), ("DELETE", f"/access/{UUID(int=0)}"), ("POST", "/password-reset")],
+        [
+            ("GET", "/access"),
+            ("POST", "/sign-out"),
+            ("DELETE", f"/access/{UUID(int=0)}"),
+            ("POST", "/password-reset"),
+        ],
     )
     async def test_alone_do_so_and_are_told_of_users_who_are_not_there(
         self, ada: Person, superuser: Person, method: str, path: str

@@ -153,7 +153,7 @@ class TestAnAccount:
         await superuser.call("PATCH", path, json=proof | {"email": "ada.new@example.org", "is_verified": True})
         await superuser.call("PATCH", path, json={"is_active": False})
         await superuser.call("PATCH", path, json={"role": "admin"})
-        await superuser.call("DELETE", f"{path}/access")
+        await superuser.call("POST", f"{path}/sign-out")
         await superuser.call("POST", f"{path}/password-reset")
         await superuser.call("DELETE", path)
         found = (await events.page(100, user_id=ada.id))[::-1][2:]

@@ -33,7 +33,7 @@ async def list_access(user_id: UserId, parts: Parts) -> dict[str, Any]:
     }
 
 
-@router.delete("/access", status_code=204, operation_id="endAccess")
+@router.post("/sign-out", status_code=204, operation_id="endAccess")
 async def end_access(user_id: UserId, parts: Parts) -> None:
     """End every session, token and login of a user at once. The password stays as it is."""
     await parts.users.end(user_id, EVERYTHING)

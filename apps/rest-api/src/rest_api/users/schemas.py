@@ -154,7 +154,13 @@ class UserUpdateBySuperuser(_Change):
     """What superusers change of a user, one field at least, and their own password as the proof that it is they."""
 
     model_config = ConfigDict(
-        json_schema_extra={"minProperties": 1, "not": {"required": ["current_password"], "maxProperties": 1}}
+        json_schema_extra={
+            "minProperties": 1,
+            "allOf": [
+                {"not": {"required": ["current_password"], "maxProperties": 1}},
+                {"not": {"required": ["role", "is_superuser"]}},
+            ],
+        }
     )
 
     current_password: CurrentPassword = Field(
