@@ -166,6 +166,17 @@ class TestSecrets:
         assert "PONG" not in refused
 
 
+OTHERS = ("postgres", "rabbitmq", "redis")
+
+# The process that was started first of those which are not a shell or what waits for others in a container.
+_STATUS_OF_SERVER = """
+for status in /proc/[0-9]*/status; do
+  case $(sed -n 's/^Name:\\t//p' "$status") in postgres | beam.smp | redis-server) cat "$status"; exit ;; esac
+done
+exit 1
+"""
+
+
 class TestImages:
     @pytest.mark.parametrize("service", OURS)
     def test_processes_have_no_rights(self, running: Running, service: str) -> None:
@@ -178,6 +189,36 @@ class TestImages:
     @pytest.mark.parametrize("service", OURS)
     def test_a_container_cannot_be_changed(self, running: Running, service: str) -> None:
         assert running.system.inspect(service)["HostConfig"]["ReadonlyRootfs"]
+
+    @pytest.mark.parametrize("service", OTHERS)
+    def test_servers_of_others_have_no_rights_once_they_run(self, running: Running, service: str) -> None:
+        status = running.system.execute(service, "sh", "-c", _STATUS_OF_SERVER)
+        facts = dict(line.split(":\t", 1) for line in status.splitlines())
+        assert "0" not in facts["Uid"].split()
+        assert int(facts["CapEff"], 16) == 0
+        assert facts["NoNewPrivs"] == "1"
+
+    @pytest.mark.parametrize("service", ["postgres", "redis"])
+    def test_a_container_of_others_cannot_be_changed(self, running: Running, service: str) -> None:
+        assert running.system.inspect(service)["HostConfig"]["ReadonlyRootfs"]
+
+    @pytest.mark.parametrize("service", [*OURS, *OTHERS])
+    def test_what_is_in_memory_has_an_end(self, running: Running, service: str) -> None:
+        mounts = running.system.inspect(service)["HostConfig"]["Tmpfs"]
+        assert mounts
+        assert all("size=" in options for options in mounts.values()), mounts
+
+    def test_reports_of_imports_are_on_disk(self, running: Running) -> None:
+        code = "import tempfile; print(tempfile.gettempdir()); tempfile.TemporaryFile().write(b'1')"
+        folder = running.system.execute("rest-api", "/opt/venv/bin/python", "-c", code).strip()
+        [mount] = [each for each in running.system.inspect("rest-api")["Mounts"] if each["Destination"] == folder]
+        assert mount["Type"] == "volume"
+
+    def test_no_password_is_on_a_command_line(self, running: Running) -> None:
+        for service in running.system.services:
+            facts = running.system.inspect(service)
+            said = str([facts["Path"], facts["Args"], facts["Config"]["Cmd"], facts["Config"]["Healthcheck"]])
+            assert not [name for name, password in running.passwords.items() if password in said], service
 
     @pytest.mark.parametrize("service", ["rest-api", "grpc-api"])
     def test_there_is_no_key_and_nothing_to_build_with(self, running: Running, service: str) -> None:
