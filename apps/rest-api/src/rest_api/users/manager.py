@@ -333,9 +333,10 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             raise NobodysAccount(account.provider)
         if user is None:
             values = {"hashed_password": await self._nobodys_password(), **self._default_role.columns}
+            new = await self.user_db.create_with_oauth_account(account, values)
             if request is not None:
                 about(request, kinds=["registered", "signed-in"])
-            return await self.user_db.create_with_oauth_account(account, values)
+            return new
         if not user.is_active:
             raise AccountInactive(account.provider)
         # Whoever made it may have no right to the address, and has waited for its owner to move in.
