@@ -49,7 +49,13 @@ def _brought_up(
     request: pytest.FixtureRequest, folder: Path, rest: str, grpc: str, profile: str | None = None
 ) -> Iterator[Running]:
     """`rest` and `grpc` are the settings for the ports that are told."""
-    secret = ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "REDIS_PASSWORD")
+    roles = ("SETUP", "REST", "RELAY", "GRPC")
+    secret = (
+        "POSTGRES_PASSWORD",
+        "RABBITMQ_PASSWORD",
+        "REDIS_PASSWORD",
+        *(f"POSTGRES_{role}_PASSWORD" for role in roles),
+    )
     passwords = {name: secrets.token_hex(16) for name in secret}
     ports = {name: free_port() for name in {"REST_PORT", "GRPC_PORT", rest, grpc}}
     settings = passwords | {name: str(port) for name, port in ports.items()}

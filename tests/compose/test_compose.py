@@ -177,6 +177,34 @@ exit 1
 """
 
 
+class TestRolesOfPostgreSQL:
+    @pytest.mark.parametrize(
+        ("service", "role"),
+        [("rest-api", "colophon_rest"), ("outbox-relay", "colophon_relay"), ("grpc-api", "colophon_grpc")],
+    )
+    def test_each_service_comes_as_one_that_is_no_superuser(self, running: Running, service: str, role: str) -> None:
+        asked = "SELECT rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        code = (
+            "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL']);"
+            f"print(c.execute('SELECT current_user').fetchone()[0], c.execute(\"{asked}\").fetchone()[0])"
+        )
+        assert running.system.execute(service, "/opt/venv/bin/python", "-c", code).split() == [role, "False"]
+
+    def test_no_service_knows_the_password_of_the_superuser(self, running: Running) -> None:
+        for service in (*OURS, "setup"):
+            variables = str(running.system.inspect(service)["Config"]["Env"])
+            assert running.passwords["POSTGRES_PASSWORD"] not in variables
+
+    @pytest.mark.parametrize("service", ["outbox-relay", "grpc-api"])
+    def test_others_than_rest_read_no_password_of_users(self, running: Running, service: str) -> None:
+        code = (
+            "import os, psycopg; c = psycopg.connect(os.environ['DATABASE_URL'])\n"
+            "try: c.execute('SELECT hashed_password FROM users')\n"
+            "except psycopg.errors.InsufficientPrivilege: print('refused')"
+        )
+        assert running.system.execute(service, "/opt/venv/bin/python", "-c", code).strip() == "refused"
+
+
 class TestImages:
     @pytest.mark.parametrize("service", OURS)
     def test_processes_have_no_rights(self, running: Running, service: str) -> None:

@@ -16,6 +16,7 @@ from support.people import Person
 from support.postgresql import PostgreSQLServer
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
+from support.roles import with_roles
 from support.services import GrpcApi, OutboxRelay, RestApi
 from support.waiting import PATIENCE
 from support.workspace import Workspace
@@ -63,11 +64,12 @@ main()
 
 @contextmanager
 def running_system(workspace: Workspace, environment: Mapping[str, str]) -> Iterator[System]:
-    """The system, to the end of the block."""
+    """The system, each service with a role of its own, to the end of the block."""
+    urls = with_roles(environment["DATABASE_URL"])
     services = (
-        RestApi(workspace, environment),
-        OutboxRelay(workspace, environment),
-        GrpcApiOfGoodMemory(workspace, environment),
+        RestApi(workspace, {**environment, "DATABASE_URL": urls["rest"]}),
+        OutboxRelay(workspace, {**environment, "DATABASE_URL": urls["relay"]}),
+        GrpcApiOfGoodMemory(workspace, {**environment, "DATABASE_URL": urls["grpc"]}),
     )
     with ExitStack() as stopping:
         for service in services:

@@ -47,6 +47,7 @@ def relay() -> None:
 @app.command()
 def setup() -> None:
     """Make the signing keys where there are none, and bring the database to the newest schema."""
+    import psycopg
     from sqlalchemy.exc import OperationalError
 
     from rest_api.setting_up import SetupSettings, set_up
@@ -58,6 +59,8 @@ def setup() -> None:
         _fail(error, exit_code=2)
     except OperationalError as error:
         _fail(f"the database cannot be reached: {error.orig}", exit_code=1)
+    except psycopg.Error as error:
+        _fail(f"the services were not given their rights: {error}", exit_code=1)
     typer.echo("rest-api: the keys are there, the database is at the newest schema")
 
 

@@ -1,15 +1,18 @@
 """What is done before the services start: the signing keys are made, and the schema is brought up to date."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
-from book_db import migrations
+from book_db import grants, migrations
 from book_runtime.retry import Failure, retry
 from book_runtime.settings import PostgresUrl, Settings
 from pydantic import Field
 from sqlalchemy.exc import OperationalError
 
 from rest_api.users.keys import make_key_pair
+
+Role = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$", examples=["colophon_rest"])]
 
 
 class KeySettings(Settings):
@@ -28,13 +31,31 @@ class SetupSettings(KeySettings):
     database_url: PostgresUrl
     """The catalogue's database."""
 
+    rest_role: Role | None = None
+    """The role of PostgreSQL that REST comes as, if not the one that owns the tables; it is given what REST needs."""
+
+    relay_role: Role | None = None
+    """The same for the relay."""
+
+    grpc_role: Role | None = None
+    """The same for gRPC."""
+
+    def roles(self) -> dict[str, str]:
+        """Those that are set, by service."""
+        roles = {"rest": self.rest_role, "relay": self.relay_role, "grpc": self.grpc_role}
+        return {service: role for service, role in roles.items() if role}
+
 
 def set_up(settings: SetupSettings) -> None:
-    """Does what is not done yet. Raises UnusableKeys, and OperationalError when the database cannot be reached."""
+    """Does what is not done yet.
+
+    Raises UnusableKeys, OperationalError when the database cannot be reached, and psycopg.Error when a role is missing.
+    """
     make_key_pair(settings.jwt_private_key_file, settings.jwt_public_key_file)
     # A database that is just starting is given half a minute.
     wait = retry(times=30, delay=1, exceptions=OperationalError, on_retry=_say_why_waiting)
     wait(migrations.upgrade)(settings.database_url)
+    grants.grant(settings.database_url, settings.roles())
 
 
 def _say_why_waiting(failure: Failure) -> None:
