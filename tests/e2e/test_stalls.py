@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Final
 
+import httpx
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
 import pytest
-from support.people import Person
+from support.people import PASSWORD
 from support.services import RestApi
 from support.waiting import PATIENCE
+
+from .conftest import System
 
 LONGEST: Final = 0.25
 """Seconds of the service's processor between a question and its answer. A busy machine makes an answer wait for other
@@ -147,29 +150,35 @@ OTHERS: Final[dict[str, tuple[int, str, str, Callable[[], bytes]]]] = {
 }
 
 
-class TestTheService:
-    @pytest.fixture(autouse=True)
-    async def warm(self, person: Person) -> None:
-        """Nothing here is about what is made once."""
-        answer = await person.call("POST", "/books/batch", content=batch("Middlemarch"), headers={"Content-Type": JSON})
-        assert answer.status_code == 201, answer.text
+@pytest.fixture(scope="module")
+def caller(system: System) -> Iterator[httpx.Client]:
+    """Someone who is signed in, and has called: nothing here is about what is made once."""
+    account = {"email": "ada@example.org", "password": PASSWORD}
+    with httpx.Client(base_url=f"{system.rest.url}/api/v1", timeout=PATIENCE) as client:
+        client.post("/auth/register", json=account).raise_for_status()
+        signed_in = client.post("/auth/login", data={"username": account["email"], "password": PASSWORD})
+        client.headers["Authorization"] = f"Bearer {signed_in.json()['access_token']}"
+        client.post("/books/batch", content=batch("Middlemarch"), headers={"Content-Type": JSON}).raise_for_status()
+        yield client
 
+
+class TestTheService:
     @pytest.mark.parametrize("kind", BATCHES)
-    async def test_answers_while_many_books_are_in_hand(self, rest: RestApi, person: Person, kind: str) -> None:
+    def test_answers_while_many_books_are_in_hand(self, rest: RestApi, caller: httpx.Client, kind: str) -> None:
         status, body = BATCHES[kind]
-        await answers_beside(rest, person, status, "/books/batch", JSON, body())
+        answers_beside(rest, caller, status, "/books/batch", JSON, body())
 
     @pytest.mark.parametrize("kind", OTHERS)
-    async def test_answers_while_others_are_in_hand(self, rest: RestApi, person: Person, kind: str) -> None:
+    def test_answers_while_others_are_in_hand(self, rest: RestApi, caller: httpx.Client, kind: str) -> None:
         status, path, form, body = OTHERS[kind]
-        await answers_beside(rest, person, status, path, form, body())
+        answers_beside(rest, caller, status, path, form, body())
 
 
-async def answers_beside(rest: RestApi, person: Person, status: int, path: str, form: str, body: bytes) -> None:
+def answers_beside(rest: RestApi, caller: httpx.Client, status: int, path: str, form: str, body: bytes) -> None:
     assert len(body) <= BATCH_MAX
     before = psutil.Process(rest.pid).memory_info().rss
     with asked_again_and_again(rest) as pulse:
-        answer = await person.call("POST", path, content=body, headers={"Content-Type": form})
+        answer = caller.post(path, content=body, headers={"Content-Type": form})
     assert answer.status_code == status, answer.text
     assert pulse.longest <= LONGEST
     assert pulse.peak - before <= ALLOWANCE * BATCH_MAX

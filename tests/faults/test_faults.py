@@ -25,7 +25,7 @@ class TestAMomentUnderFire:
         return rabbitmq
 
     async def test_loses_nothing(self, system: System, seed: str, tmp_path: Path) -> None:
-        await burn(system, seed, tmp_path, schedule_of(seed, kills=1, spared=["rabbitmq"], haste=5))
+        await burn(system, seed, tmp_path, schedule_of(seed, kills=1, spared=["rabbitmq"], haste=8))
 
 
 class TestUnderFire:

@@ -296,14 +296,15 @@ def examine(app: FastAPI, database_url: str, pytestconfig: pytest.Config) -> Exa
         for event in from_schema(examined).execute():
             report.take(event)
 
-    def examine(examples: int, *phases: str, **chosen: str) -> Report:
+    def examine(examples: int, *phases: str, part: int = 1, **chosen: str) -> Report:
         report = Report(examples)
-        run(report, phases, chosen, seed, reuse=True)
+        first = seed if part == 1 else (seed or 0) + 1_000 * part
+        run(report, phases, chosen, first, reuse=True)
         # Where there is memory, what is done again goes another way, at which Hypothesis ends a run before its time: so
         # another sequence follows, and more examples that do not depend on the answers to others.
         if "fuzzing" in phases and report.neglected:
             run(report, ("fuzzing",), {"operation_id": report.neglected}, seed, reuse=False)
-        for each in itertools.count((seed or 0) + 1):
+        for each in itertools.count((first or 0) + 1):
             if "stateful" not in phases or report.findings or report.sequences >= examples:
                 break
             run(report, phases, chosen, each, reuse=True)
