@@ -3,33 +3,53 @@
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Request, Route, expect, sync_playwright
 from rest_api.users.keys import make_key_pair
 from support.people import PASSWORD
-from support.services import RestApi
+from support.postgresql import PostgreSQLServer
+from support.services import RestApi, RestApiThatHashesQuickly
 from support.waiting import PATIENCE
 from support.workspace import Workspace
 
-EMAIL = "ada@example.org"
 _MILLISECONDS = PATIENCE * 1_000
 
 
-@pytest.fixture
-def rest(workspace: Workspace, database_url: str, tmp_path: Path) -> Iterator[RestApi]:
-    make_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
-    environment = {"DATABASE_URL": database_url, "JWT_PRIVATE_KEY_FILE": str(tmp_path / "private.pem")}
-    rest = RestApi(workspace, environment)
+@pytest.fixture(scope="module")
+def rest(
+    workspace: Workspace,
+    postgresql: PostgreSQLServer,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RestApi]:
+    """The service of a module."""
+    keys = tmp_path_factory.mktemp("keys")
+    make_key_pair(keys / "private.pem", keys / "public.pem")
+    database = postgresql.lend_database(migrated_template)
+    environment = {
+        "DATABASE_URL": postgresql.url_of(database),
+        "JWT_PRIVATE_KEY_FILE": str(keys / "private.pem"),
+    }
+    rest = RestApiThatHashesQuickly(workspace, environment)
     rest.environment["PUBLIC_URL"] = rest.url
     with rest:
-        account = {"email": EMAIL, "password": PASSWORD}
-        httpx.post(f"{rest.url}/api/v1/auth/register", json=account, timeout=PATIENCE).raise_for_status()
         yield rest
+    postgresql.take_back(database)
 
 
 @pytest.fixture
+def email(rest: RestApi) -> str:
+    """Of someone who has registered, last of all."""
+    email = f"{uuid4().hex}@example.org"
+    account = {"email": email, "password": PASSWORD}
+    httpx.post(f"{rest.url}/api/v1/auth/register", json=account, timeout=PATIENCE).raise_for_status()
+    return email
+
+
+@pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator[Browser]:
     """Chromium without a window. Its sandbox does not start for root, and it sees nothing here but our own page."""
     with sync_playwright() as playwright:

@@ -54,13 +54,12 @@ async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
         while True:
             while not await _has_arrived(system, watcher):
                 await asyncio.sleep(0.1)
-            for consumer in consumers:
-                assert await asyncio.to_thread(consumer.terminate) == 0
+            ends = await asyncio.gather(*(asyncio.to_thread(consumer.terminate) for consumer in consumers))
+            assert set(ends) == {0}
             # What was in their hands is in the queue again, or in the log.
             if await _has_arrived(system, watcher):
                 return
-            for consumer in consumers:
-                await asyncio.to_thread(consumer.start)
+            await asyncio.gather(*(asyncio.to_thread(consumer.start) for consumer in consumers))
 
 
 async def _has_arrived(system: System, watcher: Watcher) -> bool:

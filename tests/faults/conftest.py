@@ -3,9 +3,11 @@
 import os
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from faults.system import Backing, System, running_system
 from rest_api.users.keys import make_key_pair
 from support.postgresql import PostgreSQLServer
@@ -31,19 +33,26 @@ def seed() -> str:
 
 
 @pytest.fixture
-def broker(own_rabbitmq: RabbitMQServer) -> RabbitMQServer:
-    """That of the system; a test class that spares it names the one that all share, which is quicker there."""
-    return own_rabbitmq
-
-
-@pytest.fixture
-async def system(
-    workspace: Workspace, broker: RabbitMQServer, own_redis: RedisServer, tmp_path: Path
-) -> AsyncIterator[System]:
+async def system(workspace: Workspace, own_rabbitmq: RabbitMQServer, tmp_path: Path) -> AsyncIterator[System]:
     """Everything, running, on servers of its own."""
-    keys = {"JWT_PRIVATE_KEY_FILE": str(tmp_path / "private.pem"), "JWT_PUBLIC_KEY_FILE": str(tmp_path / "public.pem")}
-    make_key_pair(tmp_path / "private.pem", tmp_path / "public.pem")
-    with PostgreSQLServer(workspace, settings=()) as postgresql:
-        servers: dict[str, Backing] = {"postgresql": postgresql, "rabbitmq": broker, "redis": own_redis}
+    async with system_with(workspace, own_rabbitmq, tmp_path) as system:
+        yield system
+
+
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def shared_system(
+    workspace: Workspace, rabbitmq: RabbitMQServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[System]:
+    """The same for all tests of a class, which spare the broker: it is the one that everybody uses."""
+    async with system_with(workspace, rabbitmq, tmp_path_factory.mktemp("system")) as system:
+        yield system
+
+
+@asynccontextmanager
+async def system_with(workspace: Workspace, broker: RabbitMQServer, folder: Path) -> AsyncIterator[System]:
+    keys = {"JWT_PRIVATE_KEY_FILE": str(folder / "private.pem"), "JWT_PUBLIC_KEY_FILE": str(folder / "public.pem")}
+    make_key_pair(folder / "private.pem", folder / "public.pem")
+    with PostgreSQLServer(workspace, settings=()) as postgresql, RedisServer(workspace) as redis:
+        servers: dict[str, Backing] = {"postgresql": postgresql, "rabbitmq": broker, "redis": redis}
         async with running_system(workspace, servers, keys) as system:
             yield system

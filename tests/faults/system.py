@@ -17,7 +17,7 @@ from support.proxy import Proxy
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.server import Server
-from support.services import GrpcApi, OutboxRelay, RestApi, Service
+from support.services import GrpcApi, OutboxRelay, RestApiThatHashesQuickly, Service
 from support.workspace import Workspace
 
 CACHE_SECONDS: Final = 30
@@ -123,7 +123,7 @@ def _addresses(name: str, servers: Mapping[str, Backing], links: Mapping[Link, P
 def _service(kind: str, workspace: Workspace, settings: Mapping[str, str]) -> Service:
     match kind:
         case "rest-api":
-            return RestApi(workspace, {**_SETTINGS, **settings})
+            return RestApiThatHashesQuickly(workspace, {**_SETTINGS, **settings})
         case "relay":
             return OutboxRelay(workspace, {**_SETTINGS, **settings})
         case _:

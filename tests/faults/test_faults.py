@@ -16,16 +16,12 @@ from faults.report import report_of
 from faults.schedule import Step, schedule_of
 from faults.system import System
 from faults.watcher import watching
-from support.rabbitmq import RabbitMQServer
 
 
 class TestAMomentUnderFire:
-    @pytest.fixture
-    def broker(self, rabbitmq: RabbitMQServer) -> RabbitMQServer:
-        return rabbitmq
-
-    async def test_loses_nothing(self, system: System, seed: str, tmp_path: Path) -> None:
-        await burn(system, seed, tmp_path, schedule_of(seed, kills=1, spared=["rabbitmq"], haste=8))
+    @pytest.mark.asyncio(loop_scope="class")
+    async def test_loses_nothing(self, shared_system: System, seed: str, tmp_path: Path) -> None:
+        await burn(shared_system, seed, tmp_path, schedule_of(seed, kills=1, spared=["rabbitmq"], haste=8))
 
 
 class TestUnderFire:

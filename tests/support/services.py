@@ -72,7 +72,7 @@ class Service(Server):
 
 class RestApi(Service):
     name = "rest-api"
-    command = ("rest-api", "serve")
+    command: ClassVar[tuple[str, ...]] = ("rest-api", "serve")
 
     def __init__(self, workspace: Workspace, environment: Mapping[str, str]) -> None:
         super().__init__(workspace, environment)
@@ -81,6 +81,23 @@ class RestApi(Service):
 
     def _answers(self) -> bool:
         return _is_ready(self.port)
+
+
+class RestApiThatHashesQuickly(RestApi):
+    """For what is not about guessing: a hash takes a millisecond."""
+
+    command: ClassVar[tuple[str, ...]] = (
+        sys.executable,
+        "-c",
+        """
+from argon2.profiles import CHEAPEST
+from rest_api.users import passwords
+from rest_api.cli import main
+passwords.COST = CHEAPEST
+main()
+""",
+        "serve",
+    )
 
 
 class OutboxRelay(Service):
