@@ -62,6 +62,8 @@ class TestChangeMe:
         assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
         told = await mailbox.newest(ada.email, "Your e-mail address was changed")
         assert "is now ada.new@example.org" in told.get_content()
+        # Which would go to whoever has the new address.
+        assert "by mail" not in told.get_content()
 
     async def test_changes_no_address_that_somebody_has_by_the_time_it_is_confirmed(
         self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox

@@ -112,8 +112,7 @@ async def change_user(
 
     A new password and a deactivation end the user's sessions, take back the tokens of the user's programs and forget
     the accounts at providers that the user signs in with, at once. A new address is the user's when it is confirmed, or
-    at once with `is_verified`. One's own address and password are changed at
-    `/users/me`.
+    at once with `is_verified`. One's own address and password are changed at `/users/me`.
     """
     named = change.model_fields_set
     about(request, user_id, kinds=sorted(_kinds_of(change.values())))

@@ -1,8 +1,14 @@
 """What the mails say."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from rest_api.users.mail import Letter
+
+_RECOVER: Final = (
+    "choose a new password by mail, which ends everything that somebody else can act in your name with, or write to "
+    "those who run the catalogue."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,9 @@ class Letters:
         )
 
     def new_address(self, to: str, new: str) -> Letter:
-        return self._note(to, "Your e-mail address was changed", f"the e-mail address of your account is now {new}.")
+        what = f"the e-mail address of your account is now {new}."
+        # A link to choose a password would go to the new address.
+        return self._note(to, "Your e-mail address was changed", what, "write to those who run the catalogue.")
 
     def new_password(self, to: str) -> Letter:
         return self._note(to, "Your password was changed", "your account has a new password.")
@@ -36,13 +44,12 @@ class Letters:
     def new_token(self, to: str, name: str) -> Letter:
         return self._note(to, "A token was made", f"a token for a program was made in your account, called {name!r}.")
 
-    def _note(self, to: str, subject: str, what: str) -> Letter:
+    def _note(self, to: str, subject: str, what: str, otherwise: str = _RECOVER) -> Letter:
         return Letter(
             to,
             subject,
             f"Hello,\n\nin the book catalogue at {self.public_url.rstrip('/')}, {what}\n\n"
-            "If that was not you, choose a new password by mail, which ends everything that somebody else can act in "
-            "your name with, or write to those who run the catalogue.\n",
+            f"If that was not you, {otherwise}\n",
         )
 
     def invitation(self, to: str, token: str, hours: int) -> Letter:

@@ -114,8 +114,10 @@ class Trail:
 
     async def _note(self, scope: Scope, status: int) -> None:
         kind = KINDS.get(getattr(scope.get("route"), "operation_id", None) or "")
+        if kind is None:
+            return
         outcome = "done" if status < HTTPStatus.BAD_REQUEST else _OUTCOMES.get(HTTPStatus(status))
-        if kind is None or outcome is None:
+        if outcome is None:
             return
         state = scope.get("state", {})
         caller: Caller | None = state.get("caller")
