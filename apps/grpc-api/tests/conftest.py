@@ -12,6 +12,7 @@ import pytest
 import trustme
 from book_db.books.model import Book, Draft
 from book_db.event_log import EVENTS_RECORDED
+from book_db.roles import Role
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -64,11 +65,12 @@ async def store(database_url: str, signer: Signer) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def sign_in(store: Store, signer: Signer) -> Callable[[], Awaitable[SignedIn]]:
-    """Makes a user with a session."""
+def sign_in(store: Store, signer: Signer) -> Callable[..., Awaitable[SignedIn]]:
+    """Makes a user of a role with a session: `await sign_in(Role.READER)`."""
 
-    async def sign_in() -> SignedIn:
-        user = await store.users.add({"email": f"{uuid4()}@example.org", "hashed_password": "unused"})
+    async def sign_in(role: Role = Role.EDITOR) -> SignedIn:
+        values = {"email": f"{uuid4()}@example.org", "hashed_password": "unused", **role.columns}
+        user = await store.users.add(values)
         session_id = (await store.sessions.begin(user.id, 600)).session_id
         return SignedIn(user.id, session_id, signer.sign(user.id, session_id))
 
@@ -76,7 +78,7 @@ def sign_in(store: Store, signer: Signer) -> Callable[[], Awaitable[SignedIn]]:
 
 
 @pytest.fixture
-async def caller(sign_in: Callable[[], Awaitable[SignedIn]]) -> SignedIn:
+async def caller(sign_in: Callable[..., Awaitable[SignedIn]]) -> SignedIn:
     return await sign_in()
 
 

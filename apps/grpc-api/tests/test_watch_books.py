@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import grpc
 import pytest
+from book_db.errors import PositionSwept
 from book_db.event_log import EVENTS_RECORDED, Entry
 from book_db.migrations import upgrade
+from book_db.roles import Role
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -91,6 +93,14 @@ def calls_that_run() -> int:
 
 
 Watch = Callable[..., Awaitable[Watching]]
+SignIn = Callable[..., Awaitable[SignedIn]]
+
+
+async def _is_whole_from(store: Store, position: int) -> bool:
+    with suppress(PositionSwept):
+        await store.event_log.after(position - 1, position)
+        return False
+    return True
 
 
 @pytest.fixture
@@ -197,6 +207,52 @@ class TestAWatch:
         assert await here.events(1) == await there.events(1) == [(5, 1)]
 
 
+class TestWhoMadeAChange:
+    @pytest.mark.parametrize("after", [None, 0], ids=["new", "old"])
+    async def test_is_told_to_those_who_might_have_and_to_whoever_it_was(
+        self, store: Store, stub: "BookServiceAsyncStub", sign_in: SignIn, after: int | None
+    ) -> None:
+        reader, editor, admin = await sign_in(Role.READER), await sign_in(Role.EDITOR), await sign_in(Role.ADMIN)
+        actors = [str(editor.user_id), str(reader.user_id)]
+        entries = [an_entry(book_id, actor=actor) for book_id, actor in enumerate(actors, start=1)]
+        if after == 0:
+            await store.event_log.record(entries)
+        told = {}
+        for name, caller in {"reader": reader, "editor": editor, "admin": admin}.items():
+            told[name] = Watching(stub, caller, after=after)
+            await told[name].next()
+        if after is None:
+            await store.event_log.record(entries)
+        heard = {name: [(await watching.next()).event.actor for _ in entries] for name, watching in told.items()}
+        assert heard == {"reader": ["", actors[1]], "editor": actors, "admin": actors}
+
+    async def test_is_told_no_longer_when_the_role_is_taken_away(
+        self, store: Store, stub: "BookServiceAsyncStub", sign_in: SignIn
+    ) -> None:
+        caller = await sign_in(Role.EDITOR)
+        watching = Watching(stub, caller)
+        await watching.next()
+        await store.event_log.record([an_entry()])
+        assert (await watching.next()).event.actor
+        await store.users.change(caller.user_id, Role.READER.columns, decided_on=Role.EDITOR.columns)
+
+        async def is_told_no_longer() -> bool:
+            await store.event_log.record([an_entry()])
+            return not (await watching.next()).event.actor
+
+        await until(is_told_no_longer, "the stream knows of the new role")
+
+    async def test_is_told_to_nobody_where_anybody_may_call(self, store: Store, caller: SignedIn) -> None:
+        async with (
+            serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            watching = Watching(BookServiceStub(channel), caller)
+            await watching.next()
+            await store.event_log.record([an_entry()])
+            assert (await watching.next()).event.actor == ""
+
+
 class TestThatIsRefused:
     async def test_it_names_all_that_is_wrong(self, stub: "BookServiceAsyncStub", caller: SignedIn) -> None:
         error = await Watching(stub, caller, after=-1, book_ids=[1, 0], author="\0").failure()
@@ -208,6 +264,22 @@ class TestThatIsRefused:
         error = await Watching(stub, caller, after=1_000_000).failure()
         assert error.code() is grpc.StatusCode.OUT_OF_RANGE
         assert detail_of(error, ErrorInfo).reason == "POSITION_NOT_REACHED"
+
+    async def test_a_position_after_which_changes_are_no_longer_kept(
+        self, store: Store, stub: "BookServiceAsyncStub", caller: SignedIn
+    ) -> None:
+        await store.event_log.record([an_entry(), an_entry(version=2)])
+        async with store.database.transaction() as connection:
+            await connection.exec_driver_sql(
+                "UPDATE event_log SET recorded_at = recorded_at - interval '8 days' WHERE position = 1"
+            )
+        async with store.event_log.kept_swept(7, pause=0.01):
+            await until(lambda: _is_whole_from(store, 1), "the first is swept")
+        error = await Watching(stub, caller, after=0).failure()
+        assert error.code() is grpc.StatusCode.OUT_OF_RANGE
+        info = detail_of(error, ErrorInfo)
+        assert (info.reason, info.metadata["position"]) == ("POSITION_SWEPT", "1")
+        assert await Watching(stub, caller, after=1).events(1) == [(1, 2)]
 
     async def test_one_watcher_too_many(self, store: Store, caller: SignedIn) -> None:
         async with (

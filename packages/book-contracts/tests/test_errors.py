@@ -85,6 +85,11 @@ class TestWhatTheServiceTells:
         assert isinstance(error, errors.WatcherTooSlow)
         assert error.metadata == {"position": "9"}
 
+    def test_that_changes_are_no_longer_kept(self, make: Make) -> None:
+        error = error_of(make("OUT_OF_RANGE", "Swept.", info("POSITION_SWEPT", position="9")))
+        assert type(error) is errors.PositionSwept
+        assert error.metadata == {"position": "9"}
+
     def test_a_reference_for_the_operators(self, make: Make) -> None:
         reference = details.RequestInfo(request_id="0a1b")
         error = error_of(make("INTERNAL", "A fault.", info("INTERNAL"), reference))

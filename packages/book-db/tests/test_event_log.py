@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from book_db.database import Database
+from book_db.errors import PositionSwept
 from book_db.event_log import _RECORD, Entry, EventLog, Interest, Stretch, _json_of
 from psycopg.errors import IntegrityError
 from support.data_layer import Query
@@ -151,3 +153,74 @@ class TestAfter:
             seen += [each.entry for each in stretch.recorded]
             position = stretch.position
         assert seen == meant
+
+
+AGED = "UPDATE event_log SET recorded_at = recorded_at - interval '8 days' WHERE position <= {}"
+
+
+class TestSweep:
+    async def test_deletes_what_is_older_and_nothing_else(self, event_log: EventLog, query: Query) -> None:
+        entries = [an_entry(version=version) for version in range(1, 6)]
+        await event_log.record(entries)
+        query(AGED.format(3))
+        assert await event_log.sweep(7) == 3
+        assert query(POSITIONS) == [(entry.event_id,) for entry in entries[3:]]
+        assert await event_log.sweep(7) == 0
+
+    async def test_all_of_it_however_much_there_is(self, event_log: EventLog, query: Query) -> None:
+        await event_log.record([an_entry(version=version) for version in range(1, 2_502)])
+        query(AGED.format(2_500))
+        assert await event_log.sweep(7) == 2_500
+        assert query("SELECT position FROM event_log_sweeps") == [(2_500,)]
+
+    async def test_several_at_once_are_in_nobody_s_way(self, event_log: EventLog, query: Query) -> None:
+        await event_log.record([an_entry(version=version) for version in range(1, 1_202)])
+        query(AGED.format(1_200))
+        assert sum(await asyncio.gather(*(event_log.sweep(7) for _ in range(4)))) == 1_200
+        assert query("SELECT position FROM event_log") == [(1_201,)]
+
+    async def test_who_would_miss_something_is_told_from_where_it_is_whole(
+        self, event_log: EventLog, query: Query
+    ) -> None:
+        await event_log.record([an_entry(version=version) for version in range(1, 6)])
+        query(AGED.format(3))
+        await event_log.sweep(7)
+        with pytest.raises(PositionSwept, match="up to position 3 are no longer kept") as refused:
+            await event_log.after(2, 5)
+        assert refused.value.position == 3
+        assert [each.position for each in (await event_log.after(3, 5)).recorded] == [4, 5]
+
+    async def test_one_that_was_swept_to_the_last_goes_on_where_it_was(self, event_log: EventLog, query: Query) -> None:
+        await event_log.record([an_entry()])
+        query(AGED.format(1))
+        await event_log.sweep(7)
+        await event_log.record([an_entry(version=2)])
+        with pytest.raises(PositionSwept):
+            await event_log.after(0, 2, Interest(frozenset((42,))))
+        assert [each.position for each in (await event_log.after(1, 2)).recorded] == [2]
+
+    async def test_a_log_that_nobody_swept_is_whole_from_0_though_its_first_numbers_were_lost(
+        self, event_log: EventLog
+    ) -> None:
+        with pytest.raises(IntegrityError):
+            await event_log.record([an_entry(kind="burnt")])
+        await event_log.record([an_entry()])
+        stretch = await event_log.after(0, await event_log.newest())
+        assert [each.position for each in stretch.recorded] != [1]
+        assert len(stretch.recorded) == 1
+
+    async def test_what_is_swept_while_a_page_is_read_is_no_gap(
+        self, event_log: EventLog, database: Database, query: Query, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The page is read when what follows the position has gone, and before anybody has asked up to where."""
+        await event_log.record([an_entry(version=version) for version in range(1, 6)])
+        query(AGED.format(3))
+        read = event_log._read
+
+        async def swept_meanwhile(**values: Any) -> Any:
+            await EventLog(database).sweep(7)
+            return await read(**values)
+
+        monkeypatch.setattr(event_log, "_read", swept_meanwhile)
+        with pytest.raises(PositionSwept):
+            await event_log.after(0, 5)

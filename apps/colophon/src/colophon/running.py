@@ -118,6 +118,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
             authenticate=settings.grpc_auth == "on",
             drain_seconds=settings.drain_seconds,
             max_watchers=settings.max_watchers,
+            event_log_days=settings.event_log_days,
             limits=settings.limits,
         ) as grpc_port,
         rest.serving(settings, listening),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TextIO
 
 import grpc
@@ -44,6 +44,7 @@ async def serving(
     notice_seconds: float = 0,
     drain_seconds: float = 10,
     max_watchers: int = 2_000,
+    event_log_days: int | None = None,
     limits: Limits = Limits(),  # noqa: B008  # it cannot be changed
     console: TextIO | None = None,
 ) -> AsyncIterator[int]:
@@ -69,6 +70,7 @@ async def serving(
         _watching(health, store),
         _telling_health(health, host, health_port),
         tail.following(),
+        _sweeping(store, event_log_days),
         beside(streams.review()),
         _answering(server, health, streams, notice_seconds, drain_seconds),
     ):
@@ -95,6 +97,7 @@ async def serve(settings: GrpcSettings) -> None:
             notice_seconds=settings.notice_seconds,
             drain_seconds=settings.drain_seconds,
             max_watchers=settings.max_watchers,
+            event_log_days=settings.event_log_days,
             limits=settings.limits,
         ) as port,
     ):
@@ -103,6 +106,10 @@ async def serve(settings: GrpcSettings) -> None:
         await told.wait()
         _log.info("stopping")
     _log.info("stopped")
+
+
+def _sweeping(store: Store, days: int | None) -> AbstractAsyncContextManager[None]:
+    return nullcontext() if days is None else store.event_log.kept_swept(days)
 
 
 @asynccontextmanager

@@ -25,10 +25,11 @@ def line_of(entry: Entry, trace_id: str | None = None) -> str:
         f"book.{entry.kind}",
         f"book {entry.book_id} v{entry.version}",
         f"{_quoted(entry.title)} by {_quoted(entry.author)}",
-        f"actor {entry.actor}",
+        f"actor {entry.actor}" if entry.actor else "",
         f"event {entry.event_id}",
+        f"trace {trace_id}" if trace_id else "",
     ]
-    return "  ".join([*parts, f"trace {trace_id}"] if trace_id else parts)
+    return "  ".join(filter(None, parts))
 
 
 def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:

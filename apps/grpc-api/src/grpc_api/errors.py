@@ -9,7 +9,14 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 import structlog
-from book_db.errors import BookNotFound, BooksNotFound, DatabaseUnavailable, InsufficientScope, InvalidPageToken
+from book_db.errors import (
+    BookNotFound,
+    BooksNotFound,
+    DatabaseUnavailable,
+    InsufficientScope,
+    InvalidPageToken,
+    PositionSwept,
+)
 from book_runtime.tokens import InvalidToken
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -124,6 +131,11 @@ def _(error: TooManyCalls, _method: str) -> Status:
 @status_of.register
 def _(error: PositionNotReached, _method: str) -> Status:
     return _status(codes.OUT_OF_RANGE, str(error), _info("POSITION_NOT_REACHED", position=str(error.position)))
+
+
+@status_of.register
+def _(error: PositionSwept, _method: str) -> Status:
+    return _status(codes.OUT_OF_RANGE, str(error), _info("POSITION_SWEPT", position=str(error.position)))
 
 
 @status_of.register

@@ -67,6 +67,9 @@ class CallSettings(AddressSettings):
     max_watchers: Annotated[int, Field(ge=0)] = 2_000
     """How many calls of WatchBooks may be open at a time in one process; of one user, half of them."""
 
+    event_log_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """For how many days events are kept in the log; without it all are kept."""
+
     notice_seconds: Annotated[float, Field(ge=0, le=300)] = 0.5
     """How long the gRPC service goes on taking calls after its health has said NOT_SERVING, when it is told to stop."""
 

@@ -68,7 +68,7 @@ def end_of_this_stream() -> Callable[[Exception], None]:
 
 
 def caller_of_this_stream() -> Caller | None:
-    """Who has opened the stream that is open in this task; None where everybody may call."""
+    """Who has opened the stream that is open in this task, as last identified; None where everybody may call."""
     return _CURRENT.get().caller
 
 
@@ -96,7 +96,7 @@ class _Stream:
 
     async def review(self) -> None:
         try:
-            await self._identify()
+            self.caller = await self._identify()
         except DatabaseUnavailable:
             pass  # who was good a moment ago is good until it is known otherwise
         except Exception as error:  # noqa: BLE001  # it is handed on to the caller

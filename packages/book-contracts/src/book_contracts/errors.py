@@ -129,6 +129,13 @@ class PositionNotReached(CatalogueError):
     code = "OUT_OF_RANGE"
 
 
+class PositionSwept(CatalogueError):
+    """The catalogue keeps the changes after the position no longer, or not all of them."""
+
+    code = "OUT_OF_RANGE"
+    reason = "POSITION_SWEPT"
+
+
 class ServiceFailed(CatalogueError):
     """Something went wrong in the service."""
 
@@ -234,6 +241,12 @@ def _limit_reached(answer: _Answer) -> CatalogueError:
     return kind(answer.message, **told)
 
 
+def _out_of_range(answer: _Answer) -> CatalogueError:
+    told = answer.told
+    kind = PositionSwept if told["reason"] == PositionSwept.reason else PositionNotReached
+    return kind(answer.message, **told)
+
+
 def _service_failed(answer: _Answer) -> CatalogueError:
     reference = next((info.request_id for info in answer.all(details.RequestInfo)), "")
     return ServiceFailed(reference, answer.message, **answer.told)
@@ -249,8 +262,7 @@ _MAKERS: Final[Mapping[str, Callable[[_Answer], CatalogueError]]] = {
     BookNotFound.code: _book_not_found,
     InvalidRequest.code: _invalid_request,
     LimitReached.code: _limit_reached,
+    PositionNotReached.code: _out_of_range,
     ServiceFailed.code: _service_failed,
-    **{
-        kind.code: _plain(kind) for kind in (NotSignedIn, NotAllowed, Unavailable, DeadlineExceeded, PositionNotReached)
-    },
+    **{kind.code: _plain(kind) for kind in (NotSignedIn, NotAllowed, Unavailable, DeadlineExceeded)},
 }

@@ -35,6 +35,14 @@ class BooksNotFound(BookDbError):
         super().__init__(named=f"{named} and {more} more" if more > 0 else named)
 
 
+class PositionSwept(BookDbError):
+    """Changes up to position {position} are no longer kept. Begin after it, with the catalogue as it is by then."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        super().__init__(position=position)
+
+
 class VersionMismatch(BookDbError):
     """Book {book_id} is at version {version} now, which the condition of the request rules out."""
 

@@ -1,6 +1,7 @@
 """The log of the events that arrived, each exactly once, in an order that everybody sees alike."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
@@ -11,7 +12,9 @@ from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.bell import Bell
 from book_db.database import Database, repeat_read, repeat_write, written
-from book_db.tables import EventLogRow
+from book_db.errors import PositionSwept
+from book_db.sweeping import kept_swept
+from book_db.tables import EventLogRow, EventLogSweepRow
 
 EVENTS_RECORDED: Final = "event_log"
 """The channel on which the newest position is told."""
@@ -115,6 +118,29 @@ _RECORD: Final = written(
 
 _NEWEST: Final = select(func.coalesce(func.max(EventLogRow.position), 0))
 
+_SWEPT_UNTIL: Final = select(func.coalesce(func.max(EventLogSweepRow.position), 0))
+
+_SWEPT_AT_ONCE: Final = 1_000
+
+# The oldest are the first. What is swept and up to where is known by everybody at the same moment.
+_SWEEP: Final = text(
+    f"""
+    WITH oldest AS (
+        SELECT position, recorded_at FROM event_log ORDER BY position LIMIT {_SWEPT_AT_ONCE}
+    ), swept AS (
+        DELETE FROM event_log WHERE position IN (
+            SELECT position FROM oldest WHERE recorded_at < now() - make_interval(days => :days)
+        )
+        RETURNING position
+    ), told AS (
+        INSERT INTO event_log_sweeps SELECT max(position) FROM swept HAVING count(*) > 0
+    ), told_before AS (
+        DELETE FROM event_log_sweeps WHERE position < (SELECT max(position) FROM swept)
+    )
+    SELECT count(*) FROM swept
+    """  # noqa: S608 - of constants
+)
+
 
 def _page(found: str) -> TextClause:
     """The rows that are found, in order, up to the one that fills the page."""
@@ -209,16 +235,37 @@ class EventLog:
         """What follows a position, up to another one that is not before it and that was seen already.
 
         Gives ``at_most`` events or fewer, and not more than about 256 KiB of text: go on after the stretch's position
-        until that is ``until``. Raises DatabaseUnavailable.
+        until that is ``until``. Raises DatabaseUnavailable, and PositionSwept when some of it is no longer kept.
         """
         if interest != EVERYTHING:
             until = min(until, position + (_WINDOW_OF_FEW_BOOKS if interest.is_of_few_books else _WINDOW))
         page = await self._read(after=position, until=until, interest=interest, at_most=at_most)
+        # After the page was read: what is swept from now on was read.
+        swept_until = await self._swept_until()
+        if position < swept_until:
+            raise PositionSwept(swept_until)
         recorded = [_recorded(row) for row in page]
         is_all = not page or len(page) == page[0][0] < at_most
         # One of few books may have had another author.
         meant = [each for each in recorded if interest.covers(each.entry)]
         return Stretch(meant, until if is_all else recorded[-1].position)
+
+    async def sweep(self, days: int) -> int:
+        """Deletes what was recorded longer ago, some at a time, and tells how many. Several may sweep at once."""
+        swept, just_now = 0, _SWEPT_AT_ONCE
+        while just_now == _SWEPT_AT_ONCE:
+            async with self._database.transaction() as connection:
+                just_now = int(await connection.scalar(_SWEEP, {"days": days}) or 0)
+            swept += just_now
+        return swept
+
+    def kept_swept(self, days: int, *, pause: float = 3_600) -> AbstractAsyncContextManager[None]:
+        """Sweeps for the length of the block."""
+        return kept_swept(lambda: self.sweep(days), "events of the log", pause=pause)
+
+    async def _swept_until(self) -> int:
+        async with self._database.statement() as connection:
+            return int(await connection.scalar(_SWEPT_UNTIL) or 0)
 
     @repeat_write
     async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:

@@ -23,7 +23,8 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
     "relay": {"outbox": _ALL, "parked_events": _ALL},
     "grpc": {
         "books": "SELECT",
-        "event_log": "SELECT, INSERT",
+        "event_log": "SELECT, INSERT, DELETE",
+        "event_log_sweeps": "SELECT, INSERT, DELETE",
         # Who calls, and what they may do; neither hashes nor addresses.
         "users": "SELECT (id, is_active, is_superuser, is_editor)",
         "sessions": "SELECT (id, user_id, ended_at, expires_at)",

@@ -157,6 +157,14 @@ class EventLogRow(Base):
     """Of the book. NULL: recorded by a release that kept neither."""
 
 
+class EventLogSweepRow(Base):
+    """Up to which position events were deleted from the log, the highest counts."""
+
+    __tablename__ = "event_log_sweeps"
+
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
 class User(Base):
     """Someone who may sign in."""
 

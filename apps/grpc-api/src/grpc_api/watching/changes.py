@@ -1,9 +1,13 @@
 """What watchers are sent: each change is made into bytes once, however many watch."""
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 from book_contracts.filling import write_date, write_time
-from book_db.event_log import Entry, Recorded
+from book_db.callers import Caller
+from book_db.event_log import Entry
+from book_db.roles import Role
 from books.v1 import book_event_pb2
 from books.v1.book_service_pb2 import WatchBooksResponse
 
@@ -14,18 +18,33 @@ _KINDS: Final = {
 }
 
 
-class Change(NamedTuple):
-    """A change, and the response that tells of it."""
+@dataclass(frozen=True)
+class Change:
+    """A change, and the responses that tell of it."""
 
     position: int
     entry: Entry
-    response: bytes
+
+    @cached_property
+    def response(self) -> bytes:
+        """For those who may know who made it."""
+        return _response(self.position, self.entry)
+
+    def response_for(self, caller: Caller | None) -> bytes:
+        """What a caller is told, None being anybody: who made it only editors and admins are, and whoever it was."""
+        if caller is not None and (caller.role is not Role.READER or str(caller.user_id) == self.entry.actor):
+            return self.response
+        return self._response_without_the_actor
+
+    @cached_property
+    def _response_without_the_actor(self) -> bytes:
+        return _response(self.position, self.entry._replace(actor=""))
 
 
-def change_of(recorded: Recorded) -> Change:
-    response = WatchBooksResponse(position=recorded.position)
-    _write_event(recorded.entry, response.event)
-    return Change(recorded.position, recorded.entry, response.SerializeToString())
+def _response(position: int, entry: Entry) -> bytes:
+    response = WatchBooksResponse(position=position)
+    _write_event(entry, response.event)
+    return response.SerializeToString()
 
 
 def reached(position: int) -> bytes:

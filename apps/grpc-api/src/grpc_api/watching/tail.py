@@ -12,7 +12,7 @@ from book_db.event_log import EVENTS_RECORDED, EventLog, Interest
 from book_db.notices import Notices
 
 from grpc_api.watching.buffer import Buffer
-from grpc_api.watching.changes import Change, change_of
+from grpc_api.watching.changes import Change
 
 _log = structlog.get_logger(__name__)
 
@@ -141,7 +141,7 @@ class Tail:
                 continue
             if not recorded:
                 return
-            self._hand_out([change_of(each) for each in recorded])
+            self._hand_out([Change(*each) for each in recorded])
             await self._keep_pace()
             # What was not heard of may have been recorded as well; only the log knows then.
             if self._position == self._heard:

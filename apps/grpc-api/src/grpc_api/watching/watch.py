@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 from grpc_api.checks import Checks
 from grpc_api.streams import caller_of_this_stream, end_of_this_stream
 from grpc_api.watching.buffer import Buffer
-from grpc_api.watching.changes import change_of, reached
+from grpc_api.watching.changes import Change, reached
 from grpc_api.watching.errors import PositionNotReached, TooManyWatchers
 from grpc_api.watching.tail import Tail
 
@@ -44,7 +44,8 @@ class Watches:
     async def changes(self, request: WatchBooksRequest) -> AsyncGenerator[bytes, None]:
         """The responses, as bytes, until the watcher has enough.
 
-        Raises InvalidFields, TooManyWatchers, PositionNotReached, and DatabaseUnavailable before the first response.
+        Raises InvalidFields, TooManyWatchers, PositionNotReached and DatabaseUnavailable before the first response, and
+        PositionSwept when some of what follows the position is no longer kept.
         """
         interest = _interest(request)
         with self._counted():
@@ -54,7 +55,7 @@ class Watches:
                 while not self._tail.remembers(position):
                     stretch = await self._past(position, interest)
                     for recorded in stretch.recorded:
-                        yield change_of(recorded).response
+                        yield Change(*recorded).response_for(caller_of_this_stream())
                         _SENT.inc()
                     position = stretch.position
                     if not stretch.recorded:
@@ -73,7 +74,10 @@ class Watches:
         return after
 
     async def _past(self, position: int, interest: Interest) -> Stretch:
-        """What follows the position and was before the tail. Waits as long as the database is away."""
+        """What follows the position and was before the tail. Waits as long as the database is away.
+
+        Raises PositionSwept.
+        """
         while True:
             with suppress(DatabaseUnavailable):
                 async with self._turns:
@@ -87,7 +91,7 @@ class Watches:
             if change is not None:
                 buffer.position = change.position
                 _SENT.inc()
-                return change.response
+                return change.response_for(caller_of_this_stream())
             if self._tail.position > buffer.position:
                 buffer.position = self._tail.position
                 return reached(buffer.position)

@@ -111,6 +111,7 @@ class BookCatalogue:
         """The changes of all books or of some, as they happen: ``async for change in catalogue.watch(after=position)``.
 
         `after` is the position after which to begin: that of the last change that was dealt with, 0 for the beginning
-        of the catalogue, None for now. `book_ids` are 300 at most. Raises PositionNotReached for one never given.
+        of the catalogue, None for now. `book_ids` are 300 at most. Raises PositionNotReached for one never given, and
+        PositionSwept for one after which changes are no longer kept.
         """
         return Watch(self._connection, WatchBooksRequest(after=after, book_ids=[*book_ids], author=author))

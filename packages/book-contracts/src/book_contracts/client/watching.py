@@ -40,7 +40,7 @@ class Change:
     time: datetime
     """When it was done, in UTC, to the microsecond."""
     actor: str
-    """Who did it: the id of the user, a UUID."""
+    """Who did it: the id of the user, a UUID. Empty for readers, who are told only of themselves."""
     book: Book
     """The book as it is after the change; after a deletion as it was last, with the version that the deletion took."""
 

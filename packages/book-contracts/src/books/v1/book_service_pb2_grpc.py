@@ -104,7 +104,8 @@ class BookServiceServicer:
         replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
         token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
         wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
-        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
+        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet, or when the changes
+        after it are no longer kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

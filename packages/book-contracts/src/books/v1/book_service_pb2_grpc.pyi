@@ -62,7 +62,8 @@ class BookServiceStub:
     replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
     token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
     wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
-    not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
+    not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet, or when the changes
+    after it are no longer kept.
     """
 
 @_typing.type_check_only
@@ -99,7 +100,8 @@ class BookServiceAsyncStub(BookServiceStub):
     replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
     token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
     wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
-    not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
+    not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet, or when the changes
+    after it are no longer kept.
     """
 
 class BookServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -157,7 +159,8 @@ class BookServiceServicer(metaclass=_abc_1.ABCMeta):
         replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
         token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
         wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
-        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
+        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet, or when the changes
+        after it are no longer kept.
         """
 
 def add_BookServiceServicer_to_server(servicer: BookServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

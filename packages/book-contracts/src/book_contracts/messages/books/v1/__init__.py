@@ -191,7 +191,8 @@ class BookEvent(betterproto2.Message):
 
     actor: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Who did it: the id of the user, a UUID in its canonical text form.
+    Who did it: the id of the user, a UUID in its canonical text form. Empty where WatchBooks tells it to a reader, who
+    may not write, unless it was that reader; and where anybody may call.
     """
 
     book: "Book | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True)
@@ -376,7 +377,7 @@ class WatchBooksRequest(betterproto2.Message):
 
     after: "int | None" = betterproto2.field(1, betterproto2.TYPE_INT64, optional=True)
     """
-    The position after which to begin: 0 for every change since the catalogue began, that of a response to go on after
+    The position after which to begin: 0 for every change since the catalogue began, if all are kept, that of a response to go on after
     it. Absent for what happens from now on. Negative is refused.
     """
 
@@ -510,7 +511,8 @@ class BookServiceStub(betterproto2_grpclib.ServiceStub):
         replica it comes back. The stream ends with UNAVAILABLE when the service stops, with UNAUTHENTICATED when the
         token expires or is revoked, and with RESOURCE_EXHAUSTED when the caller reads so slowly that the changes that
         wait for it become too many: go on after the last position then. Fails with INVALID_ARGUMENT when a field is
-        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet.
+        not what its comment says, and with OUT_OF_RANGE when the position is none that was given yet, or when the changes
+        after it are no longer kept.
         """
 
         async for response in self._unary_stream(
