@@ -83,6 +83,10 @@ check: test-environment ## Format, lint, types, imports, contracts, generated co
 audit: ## Ask PyPI's advisories for known holes in what is pinned
 	@tools/audit-requirements
 
+.PHONY: pin-images
+pin-images: ## Put the digest behind the tag of each image of others, or renew it (needs Docker and its registry)
+	@"$${PYTHON:-python3}" tools/pin_images.py
+
 .PHONY: format
 format: test-environment ## Format the code and the contracts, and mend what ruff can mend
 	.venv/bin/ruff check --fix-only

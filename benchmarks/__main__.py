@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import documents, results
 from benchmarks.catalogue import a_catalogue
 from benchmarks.figures import QUICK, WHOLE, Extent, Row
-from benchmarks.kinds import KINDS
+from benchmarks.kinds import GROUPS, KINDS
 from benchmarks.measuring import Measurement
 from benchmarks.stage import Stage
 from benchmarks.table import HEADER, line_of
@@ -63,14 +63,16 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean nothing")
-    parser.add_argument("--only", action="append", choices=KINDS, metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    names = [*KINDS, *GROUPS]
+    parser.add_argument("--only", action="append", choices=names, metavar="KIND", help=f"one of {', '.join(names)}")
     parser.add_argument("--docs", action="store_true", help="renew docs/benchmarks.md and its picture")
     options = parser.parse_args()
     if options.quick and options.docs:
         parser.error("the figures of the quick form mean nothing, least of all to readers of the docs")
     folder = results.QUICK if options.quick else results.FOLDER
     run = Run(QUICK if options.quick else WHOLE, folder)
-    run.take([kind for kind in KINDS if not options.only or kind in options.only])
+    wanted = {kind for name in options.only or KINDS for kind in GROUPS.get(name, (name,))}
+    run.take([kind for kind in KINDS if kind in wanted])
     kept = results.kept(folder)
     documents.draw(kept, folder)
     if options.docs:

@@ -1,6 +1,6 @@
 """All kinds of comparisons, by the names that `--only` has for them, in the order in which they are made."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from benchmarks.comparisons.calling import calls
@@ -30,3 +30,6 @@ KINDS: Final[dict[str, Callable[[Stage], Iterator[Measurement]]]] = {
     "relay": relay,
     "size": sizes,
 }
+
+GROUPS: Final[dict[str, Sequence[str]]] = {"reading": ("get", "list", "grpc")}
+"""Several kinds under one name."""
