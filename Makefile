@@ -87,6 +87,11 @@ audit: ## Ask PyPI's advisories for known holes in what is pinned
 pin-images: ## Put the digest behind the tag of each image of others, or renew it (needs Docker and its registry)
 	@"$${PYTHON:-python3}" tools/pin_images.py
 
+.PHONY: findings
+findings: ## Run what is in findings/ (needs a package index), and say which of it is no longer so
+	@status=0; for each in findings/*.sh; do echo "$$each"; "$$each" || { echo "$$each is no longer so" >&2; status=1; }; \
+		done; exit $$status
+
 .PHONY: format
 format: test-environment ## Format the code and the contracts, and mend what ruff can mend
 	.venv/bin/ruff check --fix-only
