@@ -10,6 +10,8 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
+from book_runtime.broker.amqp.reading import ContentReader
+
 _PATIENCE: Final = 9.0
 """Seconds for all addresses together; a little less than what connecting may take."""
 
@@ -50,8 +52,13 @@ class Brokers(TransportFactory):
         self, address: tuple[Any, ...], patience: float, options: dict[str, Any]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self._last = address
+        loop = asyncio.get_running_loop()
+        # As asyncio.open_connection does, which has no place for a reader of one's own.
+        reader = ContentReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         async with asyncio.timeout(patience):
-            return await asyncio.open_connection(*address[:2], **options)
+            transport, _ = await loop.create_connection(lambda: protocol, *address[:2], **options)
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 class Connection(aio_pika.Connection):

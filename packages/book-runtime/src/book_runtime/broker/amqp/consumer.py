@@ -2,17 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
+import aiormq
 import structlog
-from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel as UnderlyingChannel
 from aiormq.abc import DeliveredMessage
 
+from book_runtime.broker.amqp.caution import Caution
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.link import BrokerLost, Link
+from book_runtime.broker.amqp.sending import Sender
 from book_runtime.broker.amqp.settling import SessionOver, Settling
 from book_runtime.broker.amqp.topology import Topology, declare
 from book_runtime.broker.seam import AlreadyConsuming, Handler
@@ -38,6 +40,7 @@ class AmqpConsumer:
     def __init__(self, url: str, topology: Topology) -> None:
         self._url = url
         self._topology = topology
+        self._caution = Caution(topology.queue, topology.prefetch)
         self._session: _Session | None = None
         self._link: Link[_Session] | None = None
 
@@ -77,46 +80,70 @@ class AmqpConsumer:
 
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=self._topology.prefetch)
-        queue = await declare(channel, self._topology)
+        await declare(channel, self._topology)
         # A channel of its own: a dead letter that is refused must not take the deliveries with it.
         letters = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        dead_letters = await letters.get_exchange(self._topology.dead_letter_exchange, ensure=False)
-        inbox: Inbox[DeliveredMessage] = Inbox(self._topology.prefetch)
-        underlying = await channel.get_underlay_channel()
-        underlying.on_consumer_cancel_callbacks.add(lambda cancel: inbox.close(BrokerLost(cancel)))
-        channel.close_callbacks.add(lambda _, cause: inbox.close(BrokerLost(cause)))
-        letters.close_callbacks.add(lambda _, cause: inbox.close(BrokerLost(cause)))
-        # aio-pika's own consume has one more task and one more object for each delivery.
-        consuming = await underlying.basic_consume(queue.name, inbox.put)
-        return _Session(inbox, underlying, consuming.consumer_tag or "", dead_letters)
+        underlying = cast(aiormq.Channel, await letters.get_underlay_channel())
+        dead_letters = Sender(underlying, self._topology.dead_letter_exchange)
+        session = _Session(await channel.get_underlay_channel(), self._topology, dead_letters)
+        channel.close_callbacks.add(lambda _, cause: session.end(BrokerLost(cause)))
+        letters.close_callbacks.add(lambda _, cause: session.end(BrokerLost(cause)))
+        with self._caution.session():
+            await session.consume(self._caution.prefetch)
+        return session
 
     async def _serve(self, handler: Handler, session: "_Session") -> None:
         self._session = session
+        try:
+            with self._caution.session():
+                await self._settle_all(handler, session)
+        finally:
+            self._session = None
+        await session.give_back()
+
+    async def _settle_all(self, handler: Handler, session: "_Session") -> None:
         settling = Settling(handler, session.inbox, session.dead_letters, self._topology)
         try:
             while batch := await session.inbox.take():
                 await settling.settle(batch)
+                if self._caution.settled(len(batch)):
+                    await session.consume_anew(self._caution.prefetch)
         except SessionOver:
             logger.info("a batch goes back to the queue", queue=self._topology.queue)
-        finally:
-            self._session = None
         if session.inbox.reason:
             raise session.inbox.reason
-        await session.give_back()
 
 
-@dataclass(slots=True)
 class _Session:
-    inbox: Inbox[DeliveredMessage]
-    channel: UnderlyingChannel
-    consumer_tag: str
-    dead_letters: AbstractExchange
+    def __init__(self, channel: UnderlyingChannel, topology: Topology, dead_letters: Sender) -> None:
+        self.inbox: Inbox[DeliveredMessage] = Inbox(topology.prefetch)
+        self.dead_letters = dead_letters
+        self._channel = channel
+        self._queue = topology.queue
+        self._consumer_tag = ""
+        channel.on_consumer_cancel_callbacks.add(lambda cancel: self.end(BrokerLost(cancel)))
+
+    def end(self, cause: BrokerLost) -> None:
+        """Nothing arrives any more, and nothing is confirmed."""
+        self.inbox.close(cause)
+        self.dead_letters.give_up(cause)
+
+    async def consume(self, prefetch: int) -> None:
+        """Have messages delivered, so many at a time."""
+        await self._channel.basic_qos(prefetch_count=prefetch)
+        # aio-pika's own consume has one more task and one more object for each delivery.
+        consuming = await self._channel.basic_consume(self._queue, self.inbox.put)
+        self._consumer_tag = consuming.consumer_tag or ""
+
+    async def consume_anew(self, prefetch: int) -> None:
+        """The same with another number, which a consumer keeps."""
+        await self._channel.basic_cancel(self._consumer_tag)
+        await self.consume(prefetch)
 
     async def give_back(self) -> None:
         """Take no more, and return what is not acknowledged.
 
         From RabbitMQ 4.3 on a nack does not count as a failed delivery, as closing the channel does.
         """
-        await self.channel.basic_cancel(self.consumer_tag)
-        await self.channel.basic_nack(0, multiple=True, requeue=True)
+        await self._channel.basic_cancel(self._consumer_tag)
+        await self._channel.basic_nack(0, multiple=True, requeue=True)

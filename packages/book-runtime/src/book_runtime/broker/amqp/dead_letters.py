@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NoReturn, Self, TypeVar
+from typing import Final, NoReturn, Self, TypeVar, cast
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+import aiormq
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, DeliveryError, PublishError
 from aiormq.exceptions import ChannelLockedResource
 
 from book_runtime.broker.amqp.envelope import DEATHS, QUEUE, REASON, STACK, TIME, from_amqp, from_dead_letter
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.link import LOST, BrokerLost, address_of, close, connect, stray_cancellation_means_lost
+from book_runtime.broker.amqp.reading import Content, content_of
+from book_runtime.broker.amqp.sending import Sender
+from book_runtime.broker.amqp.tables import Table
 from book_runtime.broker.amqp.topology import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import BrokerError
@@ -86,6 +90,9 @@ class DeadLetter:
     time: datetime | None
     """When it was set aside."""
 
+    content: Content = field(repr=False)
+    """The message as it stands on the wire."""
+
     delivery: AbstractIncomingMessage = field(repr=False)
 
 
@@ -100,10 +107,11 @@ class DeadLetters:
     it. Nothing of a letter is kept here, so there may be any number of them. Every method raises `BrokerAway`.
     """
 
-    def __init__(self, address: str, queue: AbstractQueue, outgoing: AbstractChannel, origin: str) -> None:
+    def __init__(self, address: str, connection: AbstractConnection, queue: AbstractQueue, origin: str) -> None:
         self._address = address
+        self._connection = connection
         self._queue = queue
-        self._outgoing = outgoing
+        self._outgoing: Sender | None = None
         self._origin = origin
         self._inbox: Inbox[AbstractIncomingMessage] = Inbox(_AT_ONCE)
         queue.channel.close_callbacks.add(lambda _, cause: self._inbox.close(BrokerLost(cause)))
@@ -138,11 +146,11 @@ class DeadLetters:
 
         Raises `NotTaken`, and then it is still a dead letter. Whoever dies in between leaves it in both queues.
         """
-        message = from_dead_letter(letter.delivery)
+        properties, to = from_dead_letter(letter.content), letter.queue.encode()
         with _asking(self._address):
             try:
-                await self._outgoing.default_exchange.publish(message, letter.queue, timeout=_PATIENCE)
-            except (DeliveryError, ValueError) as error:
+                await (await self._sender()).send_alone(to, properties, letter.content.body, _PATIENCE)
+            except (DeliveryError, ChannelClosed, ValueError) as error:
                 raise NotTaken(letter.key, letter.queue, _refusal(error)) from error
             # Confirm before forgetting: a crash here repeats, never loses.
             await letter.delivery.ack()
@@ -151,6 +159,14 @@ class DeadLetters:
         """Take it away for good."""
         with _asking(self._address):
             await letter.delivery.ack()
+
+    async def _sender(self) -> Sender:
+        """To the default exchange. A broker that refuses more than the message closes the channel."""
+        if self._outgoing is None or not self._outgoing.is_open:
+            channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            sender = self._outgoing = Sender(cast(aiormq.Channel, await channel.get_underlay_channel()), "")
+            channel.close_callbacks.add(lambda _, cause: sender.give_up(cause or BrokerLost()))
+        return self._outgoing
 
     async def _give_back(self) -> None:
         # Without a connection there is nothing to give back: the broker has taken it.
@@ -172,8 +188,7 @@ class DeadLetters:
         try:
             with _asking(address):
                 queue = await _alone_at(connection, topology.dead_letter_queue)
-                outgoing = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            letters = cls(address, queue, outgoing, topology.queue)
+            letters = cls(address, connection, queue, topology.queue)
             try:
                 yield letters
             finally:
@@ -211,22 +226,24 @@ def _asking(address: str) -> Iterator[None]:
 
 
 def _letter_of(delivery: AbstractIncomingMessage, origin: str) -> DeadLetter:
-    death = _newest_death(delivery)
+    content = content_of(delivery, delivery.body)
+    headers = content.properties.headers.read()
+    death = _newest_death(headers)
     return DeadLetter(
-        key=_key_of(delivery),
-        message=from_amqp(delivery.properties, delivery.routing_key, delivery.body),
-        queue=_first(str, delivery.headers.get(QUEUE), death.get("queue")) or origin,
-        reason=_first(str, delivery.headers.get(REASON), death.get("reason")) or "",
-        stack=_first(str, delivery.headers.get(STACK)) or "",
-        time=_first(datetime, delivery.headers.get(TIME), death.get("time")),
+        key=_key_of(content),
+        message=from_amqp(content),
+        queue=_first(str, headers.get(QUEUE), death.get("queue")) or origin,
+        reason=_first(str, headers.get(REASON), death.get("reason")) or "",
+        stack=_first(str, headers.get(STACK)) or "",
+        time=_first(datetime, headers.get(TIME), death.get("time")),
+        content=content,
         delivery=delivery,
     )
 
 
-def _newest_death(delivery: AbstractIncomingMessage) -> Mapping[str, object]:
-    deaths = delivery.headers.get(DEATHS)
-    newest = deaths[0] if isinstance(deaths, list) and deaths else None
-    return newest if isinstance(newest, dict) else {}
+def _newest_death(headers: Mapping[str, object]) -> Mapping[str, object]:
+    newest = headers.get(DEATHS)
+    return newest.read() if isinstance(newest, Table) else {}
 
 
 def _first(kind: type[T], *values: object) -> T | None:
@@ -234,15 +251,15 @@ def _first(kind: type[T], *values: object) -> T | None:
     return next((value for value in values if isinstance(value, kind)), None)
 
 
-def _key_of(delivery: AbstractIncomingMessage) -> str:
-    message_id = delivery.message_id or ""
+def _key_of(content: Content) -> str:
+    message_id = content.properties.text("message_id")
     if _ADDRESSABLE.fullmatch(message_id):
         return message_id
-    facts = repr((message_id, delivery.type, delivery.timestamp)).encode()
-    return f"letter-{hashlib.sha256(facts + delivery.body).hexdigest()[:16]}"
+    facts = [content.properties.values.get(name) for name in ("message_id", "type", "timestamp")]
+    return f"letter-{hashlib.sha256(repr(facts).encode() + content.body).hexdigest()[:16]}"
 
 
-def _refusal(error: DeliveryError | ValueError) -> str:
+def _refusal(error: DeliveryError | ChannelClosed | ValueError) -> str:
     match error:
         case PublishError():
             return "There is no such queue"

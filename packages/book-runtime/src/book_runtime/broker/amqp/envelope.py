@@ -4,14 +4,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage, HeadersType
 from pamqp.commands import Basic
 
+from book_runtime.broker.amqp.properties import Properties
+from book_runtime.broker.amqp.reading import Content
+from book_runtime.broker.amqp.tables import Field, Table
 from book_runtime.broker.messages import Message
 from book_runtime.broker.tracebacks import traceback_of
 
 _LONGEST_REASON: Final = 1_000
 """Characters. All headers together must fit into one frame, which is 128 KiB."""
+
+_LONGEST_REMARK: Final = 300
+"""Characters, all of ASCII, on what did not fit."""
 
 REASON: Final = "x-reason"
 STACK: Final = "x-exception"
@@ -23,9 +28,13 @@ DEATHS: Final = "x-death"
 """The header in which RabbitMQ tells the same of a letter that it has set aside itself."""
 
 # Counts belong to the queue that a message comes from: sent there again, it would start with them.
-_COUNTS: Final = ("x-delivery-count", "x-acquired-count")
-_OF_DEATH: Final = (REASON, STACK, QUEUE, TIME, DEATHS, *_COUNTS)
-_OF_FIRST_AND_LAST_DEATH: Final = ("x-first-death-", "x-last-death-")
+_COUNTS: Final = frozenset((b"x-delivery-count", b"x-acquired-count"))
+_OURS: Final = _COUNTS | {name.encode() for name in (REASON, STACK, QUEUE, TIME)}
+_OF_DEATH: Final = _OURS | {DEATHS.encode()}
+_OF_FIRST_AND_LAST_DEATH: Final = (b"x-first-death-", b"x-last-death-")
+
+_CARBON_COPIES: Final = b"CC"
+"""Further routing keys. Through the default exchange, as a letter is sent again, these would be queues."""
 
 
 def properties_of(message: Message) -> Basic.Properties:
@@ -40,60 +49,60 @@ def properties_of(message: Message) -> Basic.Properties:
     )
 
 
-def from_amqp(properties: Basic.Properties, routing_key: str | None, body: bytes) -> Message:
-    """What a foreign publisher left out is empty, and the time is that of the arrival."""
+def from_amqp(content: Content) -> Message:
+    """What a foreign publisher left out is empty, and the time is that of the arrival.
+
+    Headers that are no text are left out; they stand in the content.
+    """
+    properties = content.properties
     return Message(
-        id=properties.message_id or "",
-        type=properties.message_type or "",
-        routing_key=routing_key or "",
-        body=body,
-        content_type=properties.content_type or "",
-        headers={name: value for name, value in (properties.headers or {}).items() if isinstance(value, str)},
+        id=properties.text("message_id"),
+        type=properties.text("type"),
+        routing_key=content.routing_key.decode("utf-8", "backslashreplace"),
+        body=content.body,
+        content_type=properties.text("content_type"),
+        headers={name: value for name, value in properties.headers.read().items() if isinstance(value, str)},
         timestamp=properties.timestamp or datetime.now(UTC),
     )
 
 
-def delivery_count(properties: Basic.Properties) -> int:
+def delivery_count(content: Content) -> int:
     """How often the message was delivered before and came back to the queue."""
-    count = (properties.headers or {}).get("x-delivery-count")
+    count = content.properties.headers.read().get("x-delivery-count")
     return count if isinstance(count, int) else 0
 
 
-def to_dead_letter(
-    delivery: AbstractIncomingMessage, *, queue: str, reason: str, error: BaseException
-) -> aio_pika.Message:
-    """The message as it was, and in headers why, when and where it was set aside."""
-    headers = {name: value for name, value in delivery.headers.items() if name not in _COUNTS}
-    headers[REASON] = reason[:_LONGEST_REASON]
-    headers[STACK] = traceback_of(error)
-    headers[QUEUE] = queue
-    headers[TIME] = datetime.now(UTC)
-    return _copy(delivery, headers)
+def to_dead_letter(content: Content, *, queue: str, reason: str, error: BaseException, room: int) -> Properties:
+    """The properties as they were, and in headers why, when and where the message was set aside.
+
+    `room`: the bytes that there may be of them. Where it is short, the traceback is left out, and then the greatest of
+    the foreign headers, which the reason says.
+    """
+    headers = content.properties.headers.without(_OURS)
+    told = [Field.of_text(QUEUE, queue), Field.of_time(TIME, datetime.now(UTC))]
+    why = [Field.of_text(REASON, reason[:_LONGEST_REASON]), Field.of_text(STACK, traceback_of(error))]
+    letter = _kept(content, headers.after([*told, *why]))
+    if _excess(letter, room) <= 0:
+        return letter
+    letter = _kept(content, headers.after([*told, why[0]]))
+    if (excess := _excess(letter, room)) <= 0:
+        return letter
+    fewer, left_out = headers.without_greatest(excess + _LONGEST_REMARK)
+    remark = f" (left out, as too great for a dead letter: {left_out})"[:_LONGEST_REMARK]
+    return _kept(content, fewer.after([*told, Field.of_text(REASON, reason[:_LONGEST_REASON] + remark)]))
 
 
-def from_dead_letter(letter: AbstractIncomingMessage) -> aio_pika.Message:
-    """The message as it was before it was set aside."""
-    headers = {
-        name: value
-        for name, value in letter.headers.items()
-        if name not in _OF_DEATH and not name.startswith(_OF_FIRST_AND_LAST_DEATH)
-    }
-    return _copy(letter, headers)
+def from_dead_letter(content: Content) -> Properties:
+    """The properties as they were before the message was set aside, without the queues that it was to go to beside."""
+    headers = content.properties.headers
+    of_death = {field.name for field in headers.fields if field.name.startswith(_OF_FIRST_AND_LAST_DEATH)}
+    return _kept(content, headers.without(of_death | _OF_DEATH | {_CARBON_COPIES}))
 
 
-def _copy(delivery: AbstractIncomingMessage, headers: HeadersType) -> aio_pika.Message:
+def _kept(content: Content, headers: Table) -> Properties:
     """All but the expiration, which has begun, and the user, who was another one: the broker takes no such message."""
-    return aio_pika.Message(
-        delivery.body,
-        message_id=delivery.message_id,
-        type=delivery.type,
-        content_type=delivery.content_type,
-        content_encoding=delivery.content_encoding,
-        correlation_id=delivery.correlation_id,
-        reply_to=delivery.reply_to,
-        app_id=delivery.app_id,
-        priority=delivery.priority,
-        timestamp=delivery.timestamp,
-        headers=headers,
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-    )
+    return content.properties.to_be_kept(headers, without={"expiration", "user_id"})
+
+
+def _excess(properties: Properties, room: int) -> int:
+    return len(properties.encode()) - room

@@ -13,12 +13,13 @@ from typing import Final
 
 from aiormq import Channel
 from aiormq.abc import ChannelFrame
-from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from pamqp.frame import marshal
-from pamqp.header import ContentHeader
+from pamqp.constants import FRAME_BODY, FRAME_END_CHAR, FRAME_HEADER, FRAME_METHOD
 
 from book_runtime.broker.amqp.envelope import properties_of
+from book_runtime.broker.amqp.link import BrokerLost
+from book_runtime.broker.amqp.properties import Properties
+from book_runtime.broker.amqp.reading import returned_as
 from book_runtime.broker.messages import Message
 
 UNSENDABLE: Final = (ValueError, TypeError, struct.error)
@@ -26,6 +27,14 @@ UNSENDABLE: Final = (ValueError, TypeError, struct.error)
 
 _ROUTING_KEY_MAX: Final = 255
 """Bytes."""
+
+# AMQP 0-9-1, 4.2.3: the beginning of a frame, the method that publishes, and the facts in a content header.
+_FRAME: Final = struct.Struct(">BHI")
+_PUBLISH: Final = struct.Struct(">IH")
+_CONTENT_HEADER: Final = struct.Struct(">HHQ")
+
+_MANDATORY: Final = b"\x01"
+"""To be returned where no queue gets it."""
 
 _Confirm = asyncio.Future[object]
 
@@ -39,7 +48,7 @@ class Sender:
     def __init__(self, channel: Channel, exchange: str) -> None:
         self._channel = channel
         # All messages that bear the same routing key begin with the same frame.
-        self._beginning: Callable[[str], bytes] = lru_cache(maxsize=100)(self._publish_frame)
+        self._beginning: Callable[[bytes], bytes] = lru_cache(maxsize=100)(self._publish_frame)
         self._exchange = exchange
         self._unconfirmed: dict[str, _Confirm] = {}
 
@@ -51,11 +60,28 @@ class Sender:
         """The frames of a message. Raises one of `UNSENDABLE` for what AMQP cannot carry."""
         if not message.id:
             raise ValueError("a message that comes back is known by its id, and this one has none")
-        number, size = self._channel.number, self._channel.max_content_size
-        header = ContentHeader(body_size=len(message.body), properties=properties_of(message))
-        starts = range(0, len(message.body), size)
-        body = (marshal(ContentBody(message.body[start : start + size]), number) for start in starts)
-        return b"".join((self._beginning(message.routing_key), marshal(header, number), *body))
+        return self._frames(message.routing_key.encode(), properties_of(message).marshal(), message.body)
+
+    @property
+    def room(self) -> int:
+        """How many bytes of properties a message may have: they must fit into one frame."""
+        return self._channel.max_content_size - _CONTENT_HEADER.size
+
+    async def send_alone(self, routing_key: bytes, properties: Properties, body: bytes, patience: float) -> None:
+        """Sends one message, and returns when it is confirmed. For a sender that is used for nothing else.
+
+        Raises `DeliveryError` when it is refused, `PublishError` when no queue gets it, TimeoutError after so many
+        seconds, one of `UNSENDABLE`, and what `give_up` was given.
+        """
+        if not self.is_open:
+            raise BrokerLost
+        frames = {returned_as(properties): self._frames(routing_key, properties.encode(), body)}
+        try:
+            async with asyncio.timeout(patience):
+                [confirm] = (await self.send(frames)).values()
+                await confirm
+        finally:
+            self.forget()
 
     async def send(self, frames: Mapping[str, bytes]) -> "dict[str, _Confirm]":
         """Writes the frames of messages in one go, and returns by their ids what each confirm will settle.
@@ -82,11 +108,20 @@ class Sender:
             if not confirm.done():
                 confirm.set_exception(cause)
 
-    def _publish_frame(self, routing_key: str) -> bytes:
-        if len(routing_key.encode()) > _ROUTING_KEY_MAX:
+    def _frames(self, routing_key: bytes, properties: bytes, body: bytes) -> bytes:
+        number, size = self._channel.number, self._channel.max_content_size
+        if len(properties) > self.room:
+            raise ValueError(f"Properties too large (max {self.room} bytes)")
+        header = _CONTENT_HEADER.pack(Basic.frame_id, 0, len(body)) + properties
+        starts = range(0, len(body), size)
+        frames = (_frame(FRAME_BODY, number, body[start : start + size]) for start in starts)
+        return b"".join((self._beginning(routing_key), _frame(FRAME_HEADER, number, header), *frames))
+
+    def _publish_frame(self, routing_key: bytes) -> bytes:
+        if len(routing_key) > _ROUTING_KEY_MAX:
             raise ValueError(f"Routing key too long (max {_ROUTING_KEY_MAX} bytes)")
-        publish = Basic.Publish(exchange=self._exchange, routing_key=routing_key, mandatory=True)
-        return marshal(publish, self._channel.number)
+        method = _PUBLISH.pack(Basic.Publish.index, 0) + _text(self._exchange.encode()) + _text(routing_key)
+        return _frame(FRAME_METHOD, self._channel.number, method + _MANDATORY)
 
     def _confirm_of(self, message_id: str) -> "_Confirm":
         channel = self._channel
@@ -103,3 +138,11 @@ def _see(confirm: _Confirm) -> None:
     """Whoever waited may have given up, and then nobody asks what became of it."""
     if not confirm.cancelled():
         confirm.exception()
+
+
+def _frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return b"".join((_FRAME.pack(kind, channel, len(payload)), payload, FRAME_END_CHAR))
+
+
+def _text(data: bytes) -> bytes:
+    return len(data).to_bytes() + data

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from aio_pika import IncomingMessage
-from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError
 from aiormq.abc import DeliveredMessage
 
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp.envelope import REASON, STACK, delivery_count, from_amqp, to_dead_letter
+from book_runtime.broker.amqp.envelope import REASON, delivery_count, from_amqp, to_dead_letter
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.pauses import Pauses
+from book_runtime.broker.amqp.reading import Content, content_of
+from book_runtime.broker.amqp.sending import Sender
 from book_runtime.broker.amqp.topology import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import Handler, TryAgainLater, Undeliverable
@@ -32,7 +32,7 @@ class Settling:
     """Settles the batches of one session, one after the other."""
 
     def __init__(
-        self, handler: Handler, inbox: Inbox[DeliveredMessage], dead_letters: AbstractExchange, topology: Topology
+        self, handler: Handler, inbox: Inbox[DeliveredMessage], dead_letters: Sender, topology: Topology
     ) -> None:
         self._handler = handler
         self._inbox = inbox
@@ -54,7 +54,7 @@ class Settling:
 
     async def _handled_together(self, batch: Sequence[DeliveredMessage]) -> bool:
         try:
-            await self._ask([_message_of(delivery) for delivery in batch])
+            await self._ask([from_amqp(_content_of(delivery)) for delivery in batch])
         except SessionOver:
             raise
         except Exception as error:  # noqa: BLE001 - the round that follows finds out what it was
@@ -67,34 +67,36 @@ class Settling:
         return True
 
     async def _settle_alone(self, delivery: DeliveredMessage) -> None:
-        message = _message_of(delivery)
+        content = _content_of(delivery)
+        message = from_amqp(content)
         pauses = Pauses()
         failures = 0
-        while not await self._handled_or_dead_lettered(delivery, message, failures):
+        while not await self._handled_or_dead_lettered(content, message, failures):
             failures += 1
             await self._pause(pauses)
         await _acknowledge(delivery)
 
-    async def _handled_or_dead_lettered(self, delivery: DeliveredMessage, message: Message, failures: int) -> bool:
+    async def _handled_or_dead_lettered(self, content: Content, message: Message, failures: int) -> bool:
         try:
             await self._ask([message])
         except SessionOver:
             raise
         except Undeliverable as error:
-            await self._dead_letter(delivery, error.reason, error)
+            await self._dead_letter(content, message, error.reason, error)
         except Exception as error:  # noqa: BLE001 - tried again, and in the end dead-lettered with its traceback
-            if not self._is_hopeless(delivery, failures + 1):
+            if not self._is_hopeless(content, failures + 1):
                 self._log.warning(
                     "a message was not handled, trying again", message_id=message.id, exception=traceback_of(error)
                 )
                 return False
-            await self._dead_letter(delivery, f"failed {failures + 1} times, the last time with {error!r}", error)
+            reason = f"failed {failures + 1} times, the last time with {error!r}"
+            await self._dead_letter(content, message, reason, error)
         else:
             metrics.HANDLED.labels(self._topology.queue).inc()
         return True
 
-    def _is_hopeless(self, delivery: DeliveredMessage, failures: int) -> bool:
-        deliveries = delivery_count(delivery.header.properties) + failures
+    def _is_hopeless(self, content: Content, failures: int) -> bool:
+        deliveries = delivery_count(content) + failures
         return failures >= self._topology.attempts or deliveries >= self._topology.delivery_limit
 
     async def _ask(self, messages: Sequence[Message]) -> None:
@@ -118,29 +120,30 @@ class Settling:
         if await self._inbox.closes_within(pauses.next()):
             raise SessionOver
 
-    async def _dead_letter(self, delivery: DeliveredMessage, reason: str, error: Exception) -> None:
+    async def _dead_letter(self, content: Content, message: Message, reason: str, error: Exception) -> None:
         """Publish it to the dead-letter exchange until it is confirmed there: only then may it be acknowledged."""
-        letter = to_dead_letter(IncomingMessage(delivery), queue=self._topology.queue, reason=reason, error=error)
+        sender, body = self._dead_letters, content.body
+        letter = to_dead_letter(content, queue=self._topology.queue, reason=reason, error=error, room=sender.room)
         pauses = Pauses()
         while True:
             try:
-                await self._dead_letters.publish(letter, delivery.routing_key or "", timeout=_CONFIRM_TIMEOUT)
+                await sender.send_alone(content.routing_key, letter, body, _CONFIRM_TIMEOUT)
             except (DeliveryError, TimeoutError) as refusal:
-                self._log.exception("a dead letter was refused", message_id=letter.message_id, refusal=repr(refusal))
+                self._log.exception("a dead letter was refused", message_id=message.id, refusal=repr(refusal))
                 await self._pause(pauses)
             else:
                 break
         metrics.DEAD_LETTERED.labels(self._topology.queue).inc()
         self._log.error(
             "a message was dead-lettered",
-            message_id=letter.message_id,
-            reason=letter.headers[REASON],
-            exception=letter.headers[STACK],
+            message_id=message.id,
+            reason=letter.headers.read()[REASON],
+            exception=traceback_of(error),
         )
 
 
-def _message_of(delivery: DeliveredMessage) -> Message:
-    return from_amqp(delivery.header.properties, delivery.routing_key, delivery.body)
+def _content_of(delivery: DeliveredMessage) -> Content:
+    return content_of(delivery.header.properties, delivery.body)
 
 
 async def _acknowledge(delivery: DeliveredMessage, *, multiple: bool = False) -> None:
