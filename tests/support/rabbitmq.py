@@ -34,8 +34,10 @@ class RabbitMQServer(Server):
 
     name: ClassVar[str] = "rabbitmq"
 
-    def __init__(self, workspace: Workspace, *, managed: bool = False) -> None:
+    def __init__(self, workspace: Workspace, *, managed: bool = False, newest: bool = False) -> None:
+        """`newest`: RabbitMQ 4 in a container, also where an older one is on this machine."""
         self._is_managed = managed
+        self._is_newest = newest
         self._password = secrets.token_hex(8)
         self._management_port = free_port()
         self._numbers = itertools.count(1)
@@ -100,7 +102,7 @@ class RabbitMQServer(Server):
             self._epmd = None
 
     def _make_container(self) -> Container | None:
-        if find("rabbitmq-server"):
+        if find("rabbitmq-server") and not self._is_newest:
             return None
         return Container(
             self.workspace,

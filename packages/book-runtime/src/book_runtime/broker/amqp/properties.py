@@ -1,7 +1,7 @@
 """The properties of a message as they stand on the wire: AMQP 0-9-1, sections 4.2.6.1 and 1.8.
 
-pamqp 4.0.1 makes Python objects of them, and raises for what Python has no object for (a time after the year 9999, a
-text that is no UTF-8); what it has made it cannot always write again, and then not as it was (a double becomes a float).
+pamqp 4.0.1 makes Python objects of them, and raises where it has none (a time after the year 9999, a text that is no
+UTF-8); what it has made it cannot always write again, and then not as it was (a double becomes a float).
 """
 
 from collections.abc import Container, Mapping

@@ -2,9 +2,9 @@
 
 A message reaches us as three kinds of frames (AMQP 0-9-1, 4.2.3): the method, which tells the routing key, the content
 header, which has the properties, and the body. pamqp 4.0.1 reads the first two in aiormq's reader of the connection,
-and what it raises ends the connection: for a routing key or a text that is no UTF-8, a time after the year 9999, a field
-of a kind that it does not know, lists in lists in lists. RabbitMQ takes all of these, and would deliver them again with
-all that was on its way beside them, until it had set them aside together.
+and what it raises ends the connection: for a routing key or a text that is no UTF-8, a time after the year 9999, lists
+in lists in lists. RabbitMQ takes all of these, and would deliver them again with all that was on its way beside them,
+until it had set them aside together.
 
 So pamqp is given nothing of these. The reader that aiormq reads from, which is ours to make, puts the routing key and
 the properties into one header of bytes, and `content_of` takes them from there.
