@@ -101,7 +101,7 @@ class RawPublisher:
         response = long_text(f"\0{user}\0{password}".encode())
         self._send(0, _START_OK, long_text(b"") + short_text(b"PLAIN") + response + short_text(b"en_US"))
         await self._expect(_TUNE)
-        self._send(0, _TUNE_OK, struct.pack(">HIH", 0, _FRAME_MAX, 0))
+        self._send(0, _TUNE_OK, struct.pack(">HIH", 1, _FRAME_MAX, 0))
         vhost = unquote(self._url.path[1:]) or "/"
         self._send(0, _OPEN, short_text(vhost.encode()) + b"\0\0")
         await self._expect(_OPEN_OK)

@@ -46,16 +46,17 @@ class Properties:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From what follows the size of the body in a content header. Never raises."""
+        """From what follows the size of the body in a content header. Never raises: what is cut off is missing."""
         flags, start = int.from_bytes(data[:2]), 2
         while int.from_bytes(data[start - 2 : start]) & _MORE_FLAGS:
             start += 2  # AMQP has no more properties than these
         values = {}
         for name, kind in _KINDS.items():
             if flags & _FLAGS[name]:
-                start, end = _extent(data, start, kind)
-                values[name] = data[start:end]
-                start = end
+                begin, end = _extent(data, start, kind)
+                if end > len(data):
+                    break
+                values[name], start = data[begin:end], end
         return cls(values)
 
     def encode(self) -> bytes:
