@@ -12,7 +12,7 @@ class TestTheLog:
             assert way.refused == 0
             print(await outcome_of(way))
 
-    @pytest.mark.parametrize("batches", [20, pytest.param(1_000, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("batches", [20, pytest.param(500, marks=pytest.mark.slow)])
     async def test_nothing_that_a_stranger_sends_costs_a_good_event(
         self, database_url: str, amqp_url: str, batches: int
     ) -> None:
