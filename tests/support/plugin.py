@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from support import durations, evidence
 from support.leftovers import Leftovers
 from support.node import NodeProject, install
+from support.pgbouncer import PgBouncer
 from support.postgresql import PostgreSQLServer
-from support.programs import CHROMIUM, NODE, NPM, NotInstalled, find, require
+from support.programs import CHROMIUM, NODE, NPM, PGBOUNCER, NotInstalled, find, require
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.workspace import Workspace
@@ -34,6 +36,7 @@ _PROGRAMS = {
     "chromium": CHROMIUM,
     "node": NODE,
     "node_modules": NPM,
+    "pgbouncer": PGBOUNCER,
 }
 """The fixtures that need a program which does not come with the Python packages."""
 
@@ -209,6 +212,13 @@ def own_postgresql(workspace: Workspace) -> Iterator[PostgreSQLServer]:
     """A PostgreSQL for this test alone, which it may stop, kill and start again."""
     with PostgreSQLServer(workspace) as server:
         yield server
+
+
+@pytest.fixture
+def pgbouncer(workspace: Workspace, postgresql: PostgreSQLServer) -> Iterator[Callable[..., PgBouncer]]:
+    """`pgbouncer(pool_mode="session")` starts one in front of the PostgreSQL that all tests share."""
+    with ExitStack() as running:
+        yield lambda **settings: running.enter_context(PgBouncer(workspace, postgresql, **settings))
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,10 @@ OUT_OF_THE_WAY = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 CHROMIUM = "chromium"
 NODE = "node"
 NPM = "npm"
+PGBOUNCER = "pgbouncer"
 
-_NO_SERVERS = (CHROMIUM, NODE, NPM)
+_NO_SERVERS = (CHROMIUM, NODE, NPM, PGBOUNCER)
+"""What is not run in Docker where it is missing."""
 
 _OTHER_NAMES = {
     CHROMIUM: (
@@ -71,6 +73,11 @@ def require(names: Iterable[str]) -> None:
         advice.append(
             "The selected tests need Node 18 or newer and npm, for a client in another language and for the parser of"
             " AsyncAPI documents. Install them with `apt-get install nodejs npm` or `brew install node`."
+        )
+    if PGBOUNCER in missing:
+        advice.append(
+            "The selected tests need PgBouncer, a pooler of connections to PostgreSQL. Install it with"
+            " `apt-get install pgbouncer` or `brew install pgbouncer`."
         )
     if advice:
         raise NotInstalled(" ".join([*advice, "`make test-unit` runs the tests that need no server."]))

@@ -66,6 +66,10 @@ class Proxy:
         """
         self._passable.clear()
 
+    def lead_to(self, target: int) -> None:
+        """New connections lead to another port. Those that there are stay."""
+        self._target = target
+
     def refuse(self) -> None:
         """Takes no new connections. Those that there are stay."""
         listening, self._listening = self._listening, None

@@ -13,11 +13,11 @@ from book_db import migrations
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Draft
 from book_db.cache import NoCache
-from book_db.database import Database, driver_url
-from book_db.migrations import _config
+from book_db.database import Database
+from book_db.migrations import _config, engine_of
 from book_db.outbox import OutboxBell
 from book_db.tables import Base
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from support.postgresql import PostgreSQLServer
 from support.waiting import PATIENCE
@@ -90,7 +90,7 @@ MADE_BY_THE_CLIMB = {"title_words", "author_words", "words_version"}
 
 
 def rows_of(url: str, statement: str) -> list[tuple[Any, ...]]:
-    engine = create_engine(driver_url(url))
+    engine = engine_of(url)
     try:
         with engine.begin() as connection:
             result = connection.execute(text(statement))
@@ -221,7 +221,7 @@ class TestDrift:
 
     def test_to_the_last_constraint(self, database_url: str, empty_database_url: str) -> None:
         """Alembic's own check does not look at CHECK constraints, identities and names."""
-        engine = create_engine(driver_url(empty_database_url))
+        engine = engine_of(empty_database_url)
         Base.metadata.create_all(engine)
         engine.dispose()
         assert structure_of(database_url) == structure_of(empty_database_url)

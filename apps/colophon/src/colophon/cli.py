@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from book_db.errors import DatabaseUnavailable, UnfitDatabase
+from book_db.failures import has_answered, why
 from book_runtime.broker.seam import BrokerError
 from book_runtime.process import PortTaken, hear_orders_to_stop, loading
 from book_runtime.settings import SettingsError
 from grpc_api.dead_letters.commands import commands as dead_letters
 from rest_api.users.keys import UnusableKeys
-from sqlalchemy.exc import OperationalError
 
 from colophon import DATA
 from colophon.embedded_postgres import EmbeddedPostgresError
@@ -120,6 +121,9 @@ def main() -> None:
     except BrokerError as error:
         typer.echo(f"colophon: {error}", err=True)
         sys.exit(1)
-    except OperationalError as error:
-        typer.echo(f"colophon: the database cannot be reached: {error.orig}", err=True)
-        sys.exit(1)
+    except UnfitDatabase as error:
+        typer.echo(f"colophon: DATABASE_URL: {error.reason}", err=True)
+        sys.exit(2)
+    except DatabaseUnavailable as error:
+        typer.echo(f"colophon: the database cannot be used: {why(error)}", err=True)
+        sys.exit(2 if has_answered(error) else 1)

@@ -15,15 +15,19 @@ from pathlib import Path
 
 import typer
 from book_contracts.events import EXCHANGE
-from book_db import migrations
+from book_db import fitness, migrations
 from book_db.event_log import EVENTS_RECORDED
+from book_db.failures import why
+from book_db.grants import PRIVILEGES
 from book_db.outbox import Outbox
+from book_db.settings import OptionalDatabaseUrl
 from book_db.store import Store, open_store
 from book_runtime import logs, process, telemetry
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.seam import Consumer, Publisher
-from book_runtime.settings import AmqpUrl, PostgresUrl, load
+from book_runtime.retry import Failure
+from book_runtime.settings import AmqpUrl, load
 from grpc_api import application as grpc
 from grpc_api.consumer import BOOK_LOG
 from grpc_api.settings import CallSettings
@@ -49,14 +53,14 @@ class RunSettings(RestSettings, CallSettings):
 class DatabaseSettings(logs.LogSettings):
     """What has to be known before the database is there."""
 
-    database_url: PostgresUrl | None = None
+    database_url: OptionalDatabaseUrl = None
     """The catalogue's database; without it PostgreSQL is started under the data folder."""
 
 
 def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
     """Runs everything until Ctrl-C or SIGTERM.
 
-    Raises PortTaken, SettingsError or EmbeddedPostgresError, and then nothing is running.
+    Raises PortTaken, SettingsError, EmbeddedPostgresError or DatabaseUnavailable, and then nothing is running.
     """
     known = load(DatabaseSettings)
     logs.configure("colophon", json=known.log_format == "json", level=known.log_level)
@@ -67,7 +71,7 @@ def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
     with rest.listen(host, rest_port, "REST_PORT") as listening:
         rest.listen(host, grpc_port, "GRPC_PORT").close()
         with _own_database(data) as url:
-            migrations.upgrade(url)
+            migrations.upgrade(url, patience=30, on_wait=_say_why_waiting)
             private_key = data / "keys" / "private.pem"
             make_key_pair(private_key, data / "keys" / "public.pem")
             settings = load(
@@ -82,6 +86,11 @@ def run(data: Path, *, host: str, rest_port: int, grpc_port: int) -> None:
             )
             with process.exposing_metrics(settings.metrics_port):
                 process.run(_serve(settings, listening, data))
+
+
+def _say_why_waiting(failure: Failure) -> None:
+    if failure.attempt == 1:
+        typer.echo(f"colophon: waiting for the database: {why(failure.exception)}", err=True)
 
 
 def _links(host: str, port: int) -> dict[str, str]:
@@ -106,6 +115,7 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
     verifier = verifier_of(settings.jwt_private_key_file)
     async with (
         process.stopping() as told,
+        fitness.checked(settings.database_url, services=PRIVILEGES),
         open_store(settings, verifier, name="colophon", hears=[EVENTS_RECORDED]) as store,
         _broker(settings.amqp_url) as (publisher, consumer),
         grpc.serving(

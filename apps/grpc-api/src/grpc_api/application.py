@@ -7,6 +7,7 @@ from typing import TextIO
 
 import grpc
 import structlog
+from book_db import fitness
 from book_db.event_log import EVENTS_RECORDED
 from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
@@ -78,12 +79,13 @@ async def serving(
 
 
 async def serve(settings: GrpcSettings) -> None:
-    """Runs the service until the process is told to stop."""
+    """Runs the service until the process is told to stop. Raises PortTaken and UnfitDatabase."""
     public_keys = settings.jwt_public_key_file.read_bytes
     verifier = TokenVerifier(public_keys(), public_keys)
     consumer = AmqpConsumer(settings.amqp_url, BOOK_LOG)
     async with (
         stopping() as told,
+        fitness.checked(settings.database_url, services=["grpc"]),
         open_store(settings, verifier, name="grpc-api", hears=[EVENTS_RECORDED]) as store,
         serving(
             store,

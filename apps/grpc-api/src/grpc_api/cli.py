@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from book_db.errors import UnfitDatabase
 from book_runtime import logs, process, telemetry
 from book_runtime.broker.seam import BrokerError
 from book_runtime.settings import SettingsError, load
@@ -47,6 +48,9 @@ def main() -> None:
         app()
     except (SettingsError, process.PortTaken) as error:
         typer.echo(f"grpc-api: {error}", err=True)
+        sys.exit(2)
+    except UnfitDatabase as error:
+        typer.echo(f"grpc-api: DATABASE_URL: {error.reason}", err=True)
         sys.exit(2)
     except BrokerError as error:
         typer.echo(f"grpc-api: {error}", err=True)

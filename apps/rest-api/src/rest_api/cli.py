@@ -4,6 +4,7 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
+from book_db.errors import UnfitDatabase
 from book_runtime import logs, process, telemetry
 from book_runtime.settings import SettingsError, load
 
@@ -48,7 +49,8 @@ def relay() -> None:
 def setup() -> None:
     """Make the signing keys where there are none, and bring the database to the newest schema."""
     import psycopg
-    from sqlalchemy.exc import OperationalError
+    from book_db.errors import DatabaseUnavailable
+    from book_db.failures import has_answered, why
 
     from rest_api.setting_up import SetupSettings, set_up
     from rest_api.users.keys import UnusableKeys
@@ -57,10 +59,12 @@ def setup() -> None:
         set_up(load(SetupSettings))
     except UnusableKeys as error:
         _fail(error, exit_code=2)
-    except OperationalError as error:
-        _fail(f"the database cannot be reached: {error.orig}", exit_code=1)
+    except UnfitDatabase:
+        raise
+    except DatabaseUnavailable as error:
+        _fail(f"the database cannot be set up: {why(error)}", exit_code=2 if has_answered(error) else 1)
     except psycopg.Error as error:
-        _fail(f"the services were not given their rights: {error}", exit_code=1)
+        _fail(f"the services were not given their rights: {why(error)}", exit_code=2)
     typer.echo("rest-api: the keys are there, the database is at the newest schema")
 
 
@@ -144,6 +148,8 @@ def main() -> None:
         app()
     except (SettingsError, process.PortTaken) as error:
         _fail(error, exit_code=2)
+    except UnfitDatabase as error:
+        _fail(f"DATABASE_URL: {error.reason}", exit_code=2)
 
 
 def _begin(service: str, settings: logs.LogSettings) -> None:

@@ -33,7 +33,7 @@ async def live() -> Live:
 
 @router.get("/ready", responses=documented(503), operation_id="isReady")
 async def ready(request: Request) -> Ready:
-    """Whether the service can serve, which it cannot without its database."""
+    """Whether the service can serve, which it cannot without a database that takes writes."""
     store: Store = request.app.state.store
-    await store.database.ping()
+    await store.database.ping(writes=True)
     return Ready(cache=await store.cache.ready())

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
+from book_db import fitness
 from book_runtime.process import PortTaken, spare_what_is_built, stopping
 
 from rest_api.app import create_app
@@ -86,10 +87,14 @@ async def serving(settings: RestSettings, listening: socket.socket) -> AsyncIter
 
 
 async def serve(settings: RestSettings) -> None:
-    """Runs the REST service until SIGTERM or SIGINT."""
+    """Runs the REST service until SIGTERM or SIGINT. Raises PortTaken and UnfitDatabase."""
     host, port, share = settings.rest_host, settings.rest_port, settings.rest_share_port
     with listen(host, port, "REST_PORT", share=share) as listening:
-        async with stopping() as told, serving(settings, listening):
+        async with (
+            stopping() as told,
+            fitness.checked(settings.database_url, services=["rest"]),
+            serving(settings, listening),
+        ):
             spare_what_is_built()
             _log.info("listening", host=host, port=listening.getsockname()[1])
             await told.wait()

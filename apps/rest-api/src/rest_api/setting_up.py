@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 from book_db import grants, migrations
-from book_runtime.retry import Failure, retry
-from book_runtime.settings import PostgresUrl, Settings
+from book_db.failures import why
+from book_db.settings import DatabaseUrl
+from book_runtime.retry import Failure
+from book_runtime.settings import Settings
 from pydantic import Field
-from sqlalchemy.exc import OperationalError
 
 from rest_api.users.keys import make_key_pair
 
@@ -28,7 +29,7 @@ class KeySettings(Settings):
 class SetupSettings(KeySettings):
     """What is made before the services start."""
 
-    database_url: PostgresUrl
+    database_url: DatabaseUrl
     """The catalogue's database."""
 
     rest_role: Role | None = None
@@ -49,15 +50,14 @@ class SetupSettings(KeySettings):
 def set_up(settings: SetupSettings) -> None:
     """Does what is not done yet.
 
-    Raises UnusableKeys, OperationalError when the database cannot be reached, and psycopg.Error when a role is missing.
+    Raises UnusableKeys, DatabaseUnavailable, and psycopg.Error when a role is missing.
     """
     make_key_pair(settings.jwt_private_key_file, settings.jwt_public_key_file)
     # A database that is just starting is given half a minute.
-    wait = retry(times=30, delay=1, exceptions=OperationalError, on_retry=_say_why_waiting)
-    wait(migrations.upgrade)(settings.database_url)
+    migrations.upgrade(settings.database_url, patience=30, on_wait=_say_why_waiting)
     grants.grant(settings.database_url, settings.roles())
 
 
 def _say_why_waiting(failure: Failure) -> None:
     if failure.attempt == 1:
-        typer.echo("rest-api: waiting for the database", err=True)
+        typer.echo(f"rest-api: waiting for the database: {why(failure.exception)}", err=True)

@@ -168,9 +168,18 @@ class DatabaseUnavailable(BookDbError):
     retry_after: ClassVar[int] = 1
     """Seconds after which asking again makes sense."""
 
+    @property
+    def reason(self) -> str:
+        """Why, for those who run this: it may name hosts and roles."""
+        return repr(self.__cause__) if self.__cause__ else str(self)
+
 
 class NotCommitted(DatabaseUnavailable):
     """The database gave up before the commit, so nothing was changed and the same may be asked again."""
+
+
+class ReadOnlyDatabase(NotCommitted):
+    """The database takes no writes just now: it is a standby, or was made read-only."""
 
 
 class ConnectionLost(DatabaseUnavailable):
@@ -187,3 +196,19 @@ class DatabaseOverloaded(DatabaseUnavailable):
 
 class SchemaNotThere(DatabaseUnavailable):
     """The database has not got the schema of this release yet."""
+
+
+class RightsMissing(DatabaseUnavailable):
+    """The database does not let this service do what was asked."""
+
+
+class UnfitDatabase(DatabaseUnavailable):
+    """The database is not one that this service can work with."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        super().__init__()
+
+    @property
+    def reason(self) -> str:
+        return self._reason

@@ -1,9 +1,12 @@
 """What each service may do in the database, where it comes with a role of its own: what it needs, and no more."""
 
-from collections.abc import Mapping
-from typing import Final
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
-from psycopg import connect, sql
+from psycopg import sql
+
+from book_db.connecting import Connector
 
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 
@@ -34,17 +37,35 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
 """By service and table."""
 
 
+class Right(NamedTuple):
+    """One thing that a service does."""
+
+    table: str
+    column: str | None
+    """None: to the table as a whole."""
+    privilege: str
+
+
+def rights_of(service: str) -> Iterator[Right]:
+    """What a service needs, one by one."""
+    for table, privileges in PRIVILEGES[service].items():
+        for privilege, columns in re.findall(r"(\w+)(?: \(([^)]*)\))?(?:, |$)", privileges):
+            for column in columns.split(", "):
+                yield Right(table, column or None, privilege)
+
+
 def grant(url: str, roles: Mapping[str, str]) -> None:
     """Gives the role of each service what the service needs, and takes away whatever else it has on our tables.
 
     ``roles`` are the names of roles that are there, by service. Whoever comes with ``url`` must own the tables. Raises
     psycopg.Error, and then nothing was changed.
     """
-    with connect(url) as connection:
+    with Connector(url, "colophon-grants").connect_now() as connection:
+        [schema] = connection.execute("SELECT current_schema()").fetchone() or ()
         for service, role in roles.items():
             name = sql.Identifier(role)
-            revoke = sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}")
-            connection.execute(revoke.format(name))
+            revoke = sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}")
+            connection.execute(revoke.format(sql.Identifier(schema), name))
             for table, privileges in PRIVILEGES[service].items():
                 statement = sql.SQL("GRANT {} ON {} TO {}")
                 connection.execute(statement.format(sql.SQL(privileges), sql.Identifier(table), name))

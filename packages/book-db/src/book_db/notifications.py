@@ -8,7 +8,8 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from book_db.database import connection_settings, libpq_parameters
+from book_db.connecting import Connector
+from book_db.errors import DatabaseUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class Listener:
         hearing: Callable[[], None],
         deaf: Callable[[], None],
     ) -> None:
-        self._parameters = libpq_parameters(url) | connection_settings("colophon-listener", statement_timeout=10)
+        self._connector = Connector(url, "colophon-listener", statement_timeout=10)
         self._heard = heard
         self._hearing = hearing
         self._deaf = deaf
@@ -42,14 +43,15 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except psycopg.OperationalError as error:
+            # Whatever it is, it may pass: a standby refuses LISTEN, for one.
+            except (psycopg.Error, DatabaseUnavailable) as error:
                 self._say_that_it_is_deaf(error)
             finally:
                 self._deaf()
             await asyncio.sleep(_RECONNECT_AFTER)
 
     async def _listen(self) -> None:
-        async with await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters) as connection:
+        async with await self._connector.connect(psycopg.AsyncConnection, autocommit=True) as connection:
             for channel in self._heard:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self._say_that_it_hears()
@@ -62,7 +64,8 @@ class Listener:
             _log.info("hearing notifications again")
         self._is_deaf = False
 
-    def _say_that_it_is_deaf(self, error: psycopg.OperationalError) -> None:
+    def _say_that_it_is_deaf(self, error: psycopg.Error | DatabaseUnavailable) -> None:
         if not self._is_deaf:
-            _log.warning("not hearing notifications, trying again", error=str(error).strip())
+            said = error.reason if isinstance(error, DatabaseUnavailable) else str(error).strip()
+            _log.warning("not hearing notifications, trying again", error=said)
         self._is_deaf = True

@@ -16,8 +16,9 @@ from sqlalchemy.types import BigInteger
 
 from book_db.bell import Bell
 from book_db.books.model import Book
-from book_db.database import Database, repeat_read, translated
+from book_db.database import Database, repeat_read
 from book_db.errors import ConnectionLost
+from book_db.failures import translated
 from book_db.parked_events import PARK, ParkedEvents
 from book_db.tables import OutboxRow
 

@@ -8,6 +8,7 @@ Where the replica does not come in time, or is away, the primary is read. docs/d
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, LiteralString, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,8 +18,9 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import DBAPIError
 
 from book_db.books.coalescing import Coalescer
+from book_db.connecting import REPLICA
 from book_db.database import Database, Rows, rows_of
-from book_db.errors import DatabaseOverloaded, DatabaseUnavailable
+from book_db.errors import DatabaseOverloaded, DatabaseUnavailable, UnfitDatabase
 
 _log = structlog.get_logger(__name__)
 
@@ -92,9 +94,10 @@ class ReplicaReads:
         Returns at once: until the replica has answered, the primary is read.
         """
         async with AsyncExitStack() as closing:
-            replica = Database.open(url, pool_size=pool_size, statement_timeout=statement_timeout, name=name)
+            open_one = partial(Database.open, url, statement_timeout=statement_timeout, name=name, target=REPLICA)
+            replica = open_one(pool_size=pool_size)
             closing.push_async_callback(replica.close)
-            lookout = Database.open(url, pool_size=1, statement_timeout=statement_timeout, name=name)
+            lookout = open_one(pool_size=1)
             closing.push_async_callback(lookout.close)
             reads = cls(primary, replica, lookout)
             watching = asyncio.create_task(reads._watch())
@@ -212,7 +215,7 @@ class ReplicaReads:
 
     def _leave(self, error: Exception) -> None:
         if self._is_there or not self._has_complained:
-            reason = str(error) if isinstance(error, _Unfit) else repr(error.__cause__ or error)
+            reason = _reason_of(error)
             _log.warning("the primary is read in place of the replica", reason=reason)
             _AVAILABLE.labels("postgresql").set(0)
             self._has_complained = True
@@ -233,6 +236,12 @@ async def _replayed_by(connection: psycopg.AsyncConnection, history: str) -> _Po
     if replayed.history != history:
         raise _Unfit("it follows another database, or not yet the one that was promoted")
     return replayed
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, UnfitDatabase):
+        return error.reason
+    return str(error) if isinstance(error, _Unfit) else repr(error.__cause__ or error)
 
 
 class _Unfit(Exception):

@@ -3,20 +3,39 @@
 from typing import Annotated
 
 from book_runtime.settings import PostgresUrl, RedisUrl, Settings
-from pydantic import Field
+from pydantic import AfterValidator, Field
+
+from book_db.connecting import parameters_of
+from book_db.errors import UnfitDatabase
+
+
+def _readable(url: PostgresUrl | None) -> PostgresUrl | None:
+    try:
+        if url is not None:
+            parameters_of(url)
+    except UnfitDatabase as error:
+        raise ValueError(error.reason) from None
+    return url
+
+
+DatabaseUrl = Annotated[PostgresUrl, AfterValidator(_readable)]
+"""A PostgreSQL database, as libpq reads its address."""
+
+OptionalDatabaseUrl = Annotated[PostgresUrl | None, AfterValidator(_readable)]
+"""The same, if there is one."""
 
 
 class DatabaseSettings(Settings):
     """The database alone, for what works on its schema."""
 
-    database_url: PostgresUrl
+    database_url: DatabaseUrl
     """The catalogue's database."""
 
 
 class StoreSettings(DatabaseSettings):
     """The stores. A process without DATABASE_URL does not start; without REDIS_URL it reads past a cache."""
 
-    database_replica_url: PostgresUrl | None = None
+    database_replica_url: OptionalDatabaseUrl = None
     """A replica of the database that books are read from, as fresh as from the database itself, which is spared."""
 
     database_pool_size: Annotated[int, Field(ge=1, le=500)] = 10

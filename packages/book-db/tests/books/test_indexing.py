@@ -10,8 +10,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Change
 from book_db.books.selection import Selection
 from book_db.books.words import words_asked_for
-from book_db.database import driver_url
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, event
 from support.data_layer import Query, a_draft
 
 NOBODY = UUID(int=0)
@@ -74,7 +73,7 @@ class TestAWriterInBetween:
     """Somebody changes a book after its text was read and before its words are written."""
 
     def index(self, database_url: str, meanwhile: Callable[[], object]) -> None:
-        engine = create_engine(driver_url(database_url))
+        engine = migrations.engine_of(database_url)
         waiting = [meanwhile]
 
         def interfere(_connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:

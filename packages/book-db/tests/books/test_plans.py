@@ -15,9 +15,10 @@ from book_db.books.model import Book
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.cache import NoCache
-from book_db.database import Database, driver_url
+from book_db.database import Database
+from book_db.migrations import engine_of
 from book_db.outbox import OutboxBell
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from support.postgresql import PostgreSQLServer
 
@@ -233,7 +234,7 @@ class TestPlans:
 
 class TestAStart:
     def test_looks_for_books_without_words_in_an_index_of_these_alone(self, many_books: str, how_many: int) -> None:
-        engine = create_engine(driver_url(many_books))
+        engine = engine_of(many_books)
         with engine.begin() as connection:
             statement = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {indexing._LACKING.text}")
             [plan] = connection.execute(statement, {"after": 0, "at_most": 1_000}).scalar_one()

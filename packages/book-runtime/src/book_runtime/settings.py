@@ -10,6 +10,7 @@ The docstring below a field and its `examples` are what the message of a wrong v
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, get_args
@@ -130,11 +131,28 @@ def _split(text: str) -> SplitResult | None:
 
 
 class PostgresUrl(Url):
-    """A PostgreSQL database; without a host it is the one of `?host=`, the folder of a socket, for example."""
+    """A PostgreSQL database; without a host it is the one of `?host=`, the folder of a socket, for example.
+
+    There may be several hosts, of which the first that does is taken: `postgresql://user:password@one:5432,two:5432/db`.
+    """
 
     schemes = ("postgresql", "postgres", "postgresql+psycopg")
     example = "postgresql://user:password@localhost:5432/database"
     host_required = False
+
+    @classmethod
+    def _faults(cls, text: str) -> Iterator[str]:
+        for each in _with_one_host_each(text):
+            yield from super()._faults(each)
+
+
+def _with_one_host_each(url: str) -> Iterator[str]:
+    """The address once for each of its hosts, that each may be looked at: a URL of the standard (RFC 3986) has one."""
+    scheme, slashes, rest = url.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    user, at, hosts = authority.rpartition("@")
+    for host in hosts.split(","):
+        yield f"{scheme}{slashes}{user}{at}{host}{rest.removeprefix(authority)}"
 
 
 class AmqpUrl(Url):

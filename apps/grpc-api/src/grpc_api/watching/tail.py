@@ -176,7 +176,7 @@ class Tail:
 
     def _say_that_it_is_blind(self, error: DatabaseUnavailable) -> None:
         if not self._is_blind:
-            _log.warning("the log cannot be read, watchers wait", error=repr(error.__cause__))
+            _log.warning("the log cannot be read, watchers wait", error=error.reason)
         self._is_blind = True
 
     def _say_that_it_sees(self) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 import typer
-from book_db.errors import DatabaseUnavailable
+from book_db.errors import DatabaseUnavailable, UnfitDatabase
+from book_db.failures import why
 
 R = TypeVar("R")
 
@@ -52,6 +53,8 @@ def _named(events: list[UUID] | None, *, all_: bool) -> list[UUID] | None:
 def _run(act: Coroutine[None, None, R]) -> R:
     try:
         return asyncio.run(act)
+    except UnfitDatabase:
+        raise
     except DatabaseUnavailable as error:
-        typer.echo(f"rest-api: {error}", err=True)
+        typer.echo(f"rest-api: {error} {why(error)}", err=True)
         raise typer.Exit(1) from error

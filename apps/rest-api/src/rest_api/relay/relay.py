@@ -52,7 +52,7 @@ class Relay:
                         lead = await leading.enter_async_context(self._outbox.lead())
                     await self._relay(lead)
             except DatabaseUnavailable as error:
-                self._complain("the outbox cannot be read", repr(error.__cause__))
+                self._complain("the outbox cannot be read", error.reason)
                 await asyncio.sleep(_LOOK_EVERY)
 
     async def _relay(self, lead: OutboxLead) -> None:

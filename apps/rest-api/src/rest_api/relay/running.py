@@ -1,6 +1,7 @@
 """How the relay runs as a process."""
 
 from book_contracts.events import EXCHANGE
+from book_db import fitness
 from book_db.database import Database
 from book_db.outbox import Outbox
 from book_runtime.broker.amqp import AmqpPublisher
@@ -11,8 +12,15 @@ from rest_api.relay.settings import RelaySettings
 
 
 async def relay(settings: RelaySettings) -> None:
-    """Runs the relay until SIGTERM or SIGINT. What is under way then is sent again by the next one."""
-    async with stopping() as told, AmqpPublisher(settings.amqp_url, EXCHANGE) as publisher:
+    """Runs the relay until SIGTERM or SIGINT. What is under way then is sent again by the next one.
+
+    Raises UnfitDatabase.
+    """
+    async with (
+        stopping() as told,
+        fitness.checked(settings.database_url, services=["relay"]),
+        AmqpPublisher(settings.amqp_url, EXCHANGE) as publisher,
+    ):
         database = Database.open(settings.database_url, pool_size=2, name="outbox-relay")
         try:
             await run_until(told, Relay(Outbox(database), publisher).run())

@@ -20,8 +20,10 @@ from sqlalchemy import text
 
 from book_db.books.finding import matching
 from book_db.books.selection import Selection
-from book_db.database import connection_settings, libpq_parameters, translated, written
+from book_db.connecting import Connector
+from book_db.database import written
 from book_db.errors import ConnectionLost, NotCommitted, TooManyExports
+from book_db.failures import translated
 
 Form = Literal["ndjson", "csv"]
 """JSON as of ``Book.to_json``, a book a line; or CSV (RFC 4180) with a header."""
@@ -58,9 +60,7 @@ class Exports:
     """
 
     def __init__(self, url: str, *, at_once: int) -> None:
-        self._parameters = libpq_parameters(url) | connection_settings("colophon-export", statement_timeout=0)
-        self._parameters["client_encoding"] = "utf8"
-        self._parameters["options"] += " -c datestyle=ISO -c default_transaction_read_only=on"
+        self._connector = Connector(url, "colophon-export", settings={"default_transaction_read_only": "on"})
         self._places = Places(at_once)
 
     @asynccontextmanager
@@ -71,7 +71,7 @@ class Exports:
         """
         with self._counted(user_id), translated(lost=ConnectionLost):
             with translated(lost=NotCommitted):  # nothing was given yet
-                connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)
+                connection = await self._connector.connect(psycopg.AsyncConnection, autocommit=True)
             async with connection, connection.cursor().copy(*_copy(selection, form)):
                 yield _blocks(connection)
 

@@ -1,8 +1,7 @@
 """What Alembic runs for each command: one connection, one transaction, one migration at a time."""
 
 from alembic import context
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
 
 from book_db.tables import Base
 
@@ -14,13 +13,14 @@ _NOT_FOR_LONG = text("SET LOCAL lock_timeout = '5s'")
 
 
 def run() -> None:
-    engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
+    engine = context.config.attributes["engine"]()
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=Base.metadata, compare_server_default=True)
         with context.begin_transaction():
             connection.execute(_ONE_AT_A_TIME)
             connection.execute(_NOT_FOR_LONG)
             context.run_migrations()
+    engine.dispose()
 
 
 run()
