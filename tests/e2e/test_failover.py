@@ -16,13 +16,13 @@ from support.workspace import Workspace
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def primary(workspace: Workspace) -> Iterator[PostgreSQLServer]:
     with PostgreSQLServer(workspace, settings=("full_page_writes=off", "wal_keep_size=1GB")) as server:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def standby(primary: PostgreSQLServer) -> Iterator[PostgreSQLReplica]:
     with primary.replica() as server:
         yield server
@@ -65,8 +65,8 @@ async def is_told_to_come_back(person: Person) -> None:
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-class TestAFailover:
-    async def test_behind_a_proxy_is_waited_out(
+class TestAFailoverBehindAProxy:
+    async def test_is_waited_out(
         self, workspace: Workspace, primary: PostgreSQLServer, standby: PostgreSQLReplica
     ) -> None:
         async with Proxy(primary.port) as proxy:
@@ -82,7 +82,9 @@ class TestAFailover:
                 await until(lambda: is_ready(colophon), "it is ready again")
                 await serves_as_before(colophon, person)
 
-    async def test_between_two_hosts_is_waited_out(
+
+class TestAFailoverBetweenTwoHosts:
+    async def test_is_waited_out(
         self, workspace: Workspace, primary: PostgreSQLServer, standby: PostgreSQLReplica
     ) -> None:
         url = primary.url.replace(f"127.0.0.1:{primary.port}", f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}")

@@ -114,7 +114,6 @@ class TestADatabaseThatCannotBeUsed:
         ("address", "part"),
         [
             pytest.param(lambda server: server.url_of("nowhere"), 'database "nowhere" does not exist', id="not-there"),
-            pytest.param(lambda server: f"{server.url}?shelf=3", 'invalid URI query parameter: "shelf"', id="option"),
             pytest.param(of_bytes, "its encoding is SQL_ASCII and must be UTF8", id="no-encoding"),
         ],
     )

@@ -13,6 +13,7 @@ from book_db import replica as replica_module
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Change
 from book_db.cache import NoCache
+from book_db.connecting import REPLICA
 from book_db.database import Database
 from book_db.errors import BookNotFound, DatabaseOverloaded, DatabaseUnavailable
 from book_db.migrations import upgrade
@@ -456,7 +457,7 @@ class TestAReader:
         statements_of: StatementsOf,
     ) -> None:
         url = follower.url_of(name)
-        patient = Database.open(url)
+        patient = Database.open(url, target=REPLICA)
         async with ReplicaReads.open(url, database, statement_timeout=0.3) as reads:
             # Those who read have little time, and not who looks, which might take longer on a machine that is busy.
             monkeypatch.setattr(reads, "_lookout", patient)

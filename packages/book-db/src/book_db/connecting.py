@@ -5,7 +5,10 @@ address, may be lost: a pooler passes few of these on. docs/decisions/0042 says 
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
@@ -14,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, create_engine, event
 
 from book_db.errors import ReadOnlyDatabase, UnfitDatabase
+from book_db.failures import first_line
 
 C = TypeVar("C", bound=psycopg.AsyncConnection)
 
@@ -152,12 +156,12 @@ class Connector:
 
     async def _settle(self, connection: psycopg.AsyncConnection) -> None:
         _refuse_an_old_server(connection)
+        # A pooler may take a connection and have no session for it. To cancel the statement would take as long again.
+        patience = asyncio.get_running_loop().call_later(_WITHIN, _cut_off, connection)
         try:
-            # A pooler may take a connection and have no session for it.
-            async with asyncio.timeout(_WITHIN):
-                cursor = await connection.execute(self._settling)
-        except TimeoutError as error:
-            raise psycopg.errors.ConnectionTimeout("the connection was taken, and its first statement not") from error
+            cursor = await connection.execute(self._settling)
+        finally:
+            patience.cancel()
         while cursor.nextset():
             pass
         self._refuse_unfit(_Session(*(await cursor.fetchone() or ())))
@@ -194,15 +198,22 @@ def parameters_of(url: str) -> dict[str, Any]:
     try:
         return dict(conninfo_to_dict(f"postgresql://{rest}"))
     except psycopg.ProgrammingError as error:
+        said = first_line(error)
         # Most of what libpq says of an address repeats it, with the password.
-        said = str(error).strip()
-        known = said if said.startswith("invalid URI query parameter") else "its address cannot be read"
-    raise UnfitDatabase(f"{known}; in a password, characters such as % / ? # @ must be percent-encoded (%25 for %)")
+        if not said.startswith("invalid URI query parameter"):
+            said = "it cannot be read: in a password, characters such as % / ? # @ must be percent-encoded (%25 for %)"
+    raise UnfitDatabase(said)
 
 
 def _statement(settings: Mapping[str, str]) -> bytes:
     values = sql.SQL(", ").join(sql.SQL("({}, {})").format(name, value) for name, value in settings.items())
     return sql.SQL(_SETTLE).format(values).as_bytes()
+
+
+def _cut_off(connection: psycopg.AsyncConnection) -> None:
+    """Whoever waits for it gets an OperationalError at once."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def _refuse_an_old_server(connection: psycopg.AsyncConnection | psycopg.Connection) -> None:

@@ -83,7 +83,8 @@ async def checked(url: str, *, services: Collection[str] = ()) -> AsyncIterator[
     checking = asyncio.create_task(_check_until_it_can_be_asked(url, services, asked))
     try:
         with suppress(TimeoutError):
-            await asyncio.wait_for(asked.wait(), _GRACE)
+            async with asyncio.timeout(_GRACE):
+                await asked.wait()
         if checking.done():
             checking.result()
             yield
@@ -147,7 +148,8 @@ async def _refuse_a_pooler_of_transactions(connector: Connector, one: psycopg.As
 
 
 async def _backend_of(connection: psycopg.AsyncConnection) -> int:
-    cursor = await connection.execute("SELECT pg_backend_pid()")
+    # A statement that was prepared would be known to one session alone.
+    cursor = await connection.execute("SELECT pg_backend_pid()", prepare=False)
     [backend] = await cursor.fetchone() or ()
     return int(backend)
 
