@@ -3,7 +3,7 @@ from datetime import date
 
 import pytest
 from colophon.importing.books import BookReader, Candidate, Refused, WrongColumns, read_date
-from colophon.importing.rows import Row
+from colophon.importing.rows import Row, UnreadableFile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +26,16 @@ class TestDates:
             pytest.param("2000-02-29", date(2000, 2, 29), False, id="leap-day"),
             pytest.param("0001", date(1, 1, 1), True, id="first-year"),
             pytest.param("9999-12-31", date(9999, 12, 31), False, id="last-day"),
+            pytest.param("2004-05-01T00:00:00+00:00", date(2004, 5, 1), False, id="calibre"),
+            pytest.param("2004-05-01T23:59:59-11:00", date(2004, 5, 1), False, id="the-day-is-as-it-is-written"),
+            pytest.param("2004-05-01T00:00:00Z", date(2004, 5, 1), False, id="time-in-utc"),
+            pytest.param("2004-05-01t00:00:00.123456z", date(2004, 5, 1), False, id="time-with-a-fraction"),
+            pytest.param("2004-05-01 00:00:00,5 +0200", date(2004, 5, 1), False, id="time-after-a-blank"),
+            pytest.param("2004-05-01 00:00:00 UTC", date(2004, 5, 1), False, id="time-with-the-name-of-its-zone"),
+            pytest.param("2004-05-01T00:00", date(2004, 5, 1), False, id="time-without-seconds"),
+            pytest.param("2004-05-01T24:00:00", date(2004, 5, 1), False, id="end-of-the-day"),
+            pytest.param("2004-05-01T", date(2004, 5, 1), False, id="blank-time"),
+            pytest.param("0101-01-01", date(101, 1, 1), False, id="a-day-that-calibre-has-no-time-for"),
         ],
     )
     def test_dates_and_years_are_read(
@@ -47,7 +57,16 @@ class TestDates:
             pytest.param("1871-1-2", "neither", id="not-padded"),
             pytest.param("18711201", "neither", id="basic-iso"),
             pytest.param("1871-W48", "neither", id="iso-week"),
-            pytest.param("1871-12-01T00:00", "neither", id="with-a-time"),
+            pytest.param("1871-12-01T25:00", "neither", id="no-time"),
+            pytest.param("1871-12-01T10:61:00Z", "neither", id="no-minute"),
+            pytest.param("1871-12-01T00:00+", "neither", id="half-an-offset"),
+            pytest.param("1871-12-01x", "neither", id="more-than-a-date"),
+            pytest.param("1871T00:00", "neither", id="year-with-a-time"),
+            pytest.param("1871-02-30T00:00:00Z", "not in the calendar", id="no-such-day-with-a-time"),
+            pytest.param(
+                "0101-01-01T00:00:00+00:00", "no date, which is what .* means in Calibre", id="calibre-unknown"
+            ),
+            pytest.param("0100-12-31T19:00:00-05:00", "no date, which is what .* means in Calibre", id="and-elsewhere"),
             pytest.param("12/01/1871", "neither", id="american"),
             pytest.param("١٨٧١", "neither", id="digits-of-another-script"),
             pytest.param("1871-02-30", "'1871-02-30' is not in the calendar", id="no-such-day"),
@@ -106,6 +125,24 @@ class TestRows:
     def test_what_is_no_book_is_refused_with_its_reason(self, row: Row, reason: str) -> None:
         with pytest.raises(Refused, match=reason):
             a_reader().read(row)
+
+    def test_bytes_in_another_encoding_count_only_where_they_are_asked_for(self) -> None:
+        reader = BookReader(4, title=0, author=1, date=2)
+        assert reader.read(Row(2, 2, ["Emma", "Austen", "1815", "\udce9"])).title == "Emma"
+        with pytest.raises(Refused, match="author has the byte 0xE9, which does not fit the file's encoding"):
+            reader.read(Row(2, 2, ["Emma", "\udce9", "1815", ""]))
+
+    def test_and_stop_the_file_where_its_encoding_is_in_doubt(self) -> None:
+        reader = BookReader(4, title=0, author=1, date=2)
+        assert reader.read(Row(7, 7, ["Emma", "Austen", "1815", "\udce9"], encoding_in_doubt="hm")).title == "Emma"
+        with pytest.raises(UnreadableFile, match="hm") as stopped:
+            reader.read(Row(7, 7, ["\udce9", "Austen", "1815", ""], encoding_in_doubt="hm"))
+        assert stopped.value.line == 7
+
+    def test_fields_are_a_book_if_they_can_be_read_as_one(self) -> None:
+        assert a_reader().is_book(["Emma", "Austen", "1815"])
+        assert not a_reader().is_book(["Emma", "Austen", "soon"])
+        assert not a_reader().is_book(["Emma", "Austen"])
 
     def test_the_longest_texts_are_taken(self) -> None:
         book = a_reader().read(a_row("x" * 2000, "y" * 1000))

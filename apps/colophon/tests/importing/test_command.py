@@ -149,7 +149,7 @@ class TestLoading:
 class TestRefusedRows:
     def test_they_are_reported_and_the_others_loaded(self, api: respx.MockRouter, tmp_path: Path) -> None:
         result = run(a_file(tmp_path, ["A,B,1800", "C,D,", "E,F,18??", "G,H,1801"]))
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert sent(api) == [["A", "G"]]
         assert "2 refused" in result.stdout
         assert "line 3: no date\n" in result.stdout
@@ -162,8 +162,9 @@ class TestRefusedRows:
         assert "... and 5 more\n" in result.stdout
         with (tmp_path / "refused.csv").open(newline="") as report:
             written = list(csv.reader(report))
-        assert written[0] == ["line", "reason", "title", "author", "publication_date"]
-        assert written[1] == ["2", "title must not contain the character U+000A", "A\n0", "B", ""]
+        assert written[0] == ["line", "last_line", "reason", "title", "author", "publication_date"]
+        assert written[1] == ["2", "3", "title must not contain the character U+000A", "A\n0", "B", ""]
+        assert "lines 2 to 3: title must not contain the character U+000A\n" in result.stdout
         assert [row[0] for row in written[1:]] == [str(2 + 2 * number) for number in range(25)]
 
     def test_the_services_own_refusals_name_their_lines_and_the_rest_is_sent_again(
@@ -176,7 +177,7 @@ class TestRefusedRows:
         ]
         api.post(BATCH).mock(side_effect=answers(a_problem(422, errors=errors), CREATED))
         result = run(file)
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert sent(api)[1] == ["Book 1", "Book 3", "Book 5"]
         assert "3 loaded" in result.stdout
         assert "3 of them with a bare year" in result.stdout
@@ -187,7 +188,7 @@ class TestRefusedRows:
         errors = [{"pointer": "/books/0/title", "detail": "is a rude word"}]
         api.post(BATCH).mock(return_value=a_problem(422, errors=errors))
         result = run(a_file(tmp_path, ["A,B,1800"]))
-        assert (result.exit_code, len(sent(api))) == (0, 1)
+        assert (result.exit_code, len(sent(api))) == (1, 1)
         assert "0 loaded" in result.stdout
 
     @pytest.mark.parametrize(
@@ -207,6 +208,83 @@ class TestRefusedRows:
         assert result.exit_code == 1
         assert "Nothing was loaded" in result.stderr
         assert len(sent(api)) == 1
+
+
+class TestAStrayQuote:
+    def test_costs_its_own_row_and_is_reported(self, api: respx.MockRouter, tmp_path: Path) -> None:
+        file = a_file(
+            tmp_path, ['"A,Doe,1999', "B,Doe,1999", 'C "6" x,Poe,1971', "D,Roe,1972", '"E,Roe,1973', "F,Roe,1974"]
+        )
+        report = tmp_path / "refused.csv"
+        result = run(file, "--report", str(report))
+        assert result.exit_code == 1
+        assert sent(api) == [["B", 'C "6" x', "D", "F"]]
+        assert "6 rows read" in result.stdout
+        assert "4 loaded" in result.stdout
+        assert "line 2: not valid CSV: a quote is opened that line 4 closes, with text behind it\n" in result.stdout
+        with report.open(newline="") as written:
+            assert [row[:2] + row[3:] for row in csv.reader(written)][1:] == [
+                ["2", "2", '"A,Doe,1999'],
+                ["6", "6", '"E,Roe,1973'],
+            ]
+
+    def test_of_thousands_of_rows_costs_none_but_its_own(self, api: respx.MockRouter, tmp_path: Path) -> None:
+        rows = [f"Book {number},Somebody,1871" for number in range(3_000)]
+        result = run(a_file(tmp_path, ['"A,Doe,1999', *rows]), "--batch-size", "1000")
+        assert result.exit_code == 1
+        assert [len(titles) for titles in sent(api)] == [1_000, 1_000, 1_000]
+        assert "3,000 loaded" in result.stdout
+        assert "1 refused" in result.stdout
+
+    def test_does_not_move_the_line_to_go_on_from(self, api: respx.MockRouter, tmp_path: Path) -> None:
+        file = a_file(tmp_path, ["A,B,1800", '"C,D,1801', "E,F,1802", "G,H,1803", "I,J,1804"])
+        api.post(BATCH).mock(side_effect=answers(CREATED, a_problem(403), CREATED))
+        broken_off = run(file, "--batch-size", "2")
+        assert "Everything up to line 4 is loaded; go on with --from-line 5." in broken_off.stderr
+        assert run(file, "--batch-size", "2", "--from-line", "5").exit_code == 0
+        assert sent(api) == [["A", "E"], ["G", "I"], ["G", "I"]]
+        assert len(set(keys(api))) == 2
+
+
+class TestWhatSpreadsheetsWrite:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param(
+                "title\tauthor\tpublication_date\r\nÉmile\tR, J\t1762\r\n".encode("utf-16"), id="unicode-text"
+            ),
+            pytest.param(
+                "sep=;\r\ntitle;author;publication_date\r\nÉmile;R, J;1762\r\n".encode("utf-8-sig"), id="sep-semicolon"
+            ),
+            pytest.param("title;author;publication_date\nÉmile;R, J;1762\n".encode(), id="semicolon"),
+            pytest.param("title|author|publication_date\nÉmile|R, J|1762\n".encode(), id="pipe"),
+            pytest.param("title\tauthor\tpublication_date\nÉmile\tR, J\t1762".encode("utf-32"), id="utf-32"),
+            pytest.param('id,title,author,publication_date\rx\xff,Émile,"R, J",1762'.encode(), id="cr"),
+            pytest.param(
+                b'id,title,author,publication_date\nx\xff,\xc3\x89mile,"R, J",1762', id="bad-byte-in-another-column"
+            ),
+        ],
+    )
+    def test_is_read_without_being_told_how(self, api: respx.MockRouter, tmp_path: Path, content: bytes) -> None:
+        file = tmp_path / "books.csv"
+        file.write_bytes(content)
+        assert run(file).exit_code == 0
+        assert json.loads(api.calls.last.request.content)["books"] == [
+            {"title": "Émile", "author": "R, J", "publication_date": "1762-01-01"}
+        ]
+
+    def test_and_calibre_is_read_too(self, api: respx.MockRouter, tmp_path: Path) -> None:
+        file = tmp_path / "books.csv"
+        file.write_text(
+            'author_sort,authors,comments,pubdate,title\n"Le Guin, U.","Ursula K. Le Guin","Three lines\nof, praise,\n'
+            'and ""more"".","2004-05-01T00:00:00+00:00","The Dispossessed"\n'
+            '"Poe, E.","Edgar Allan Poe","","0101-01-01T00:00:00+00:00","Eureka"\n'
+        )
+        result = run(file, "--author", "authors", "--date", "pubdate")
+        assert json.loads(api.calls.last.request.content)["books"] == [
+            {"title": "The Dispossessed", "author": "Ursula K. Le Guin", "publication_date": "2004-05-01"}
+        ]
+        assert "line 5: no date, which is what '0101-01-01T00:00:00+00:00' means in Calibre\n" in result.stdout
 
 
 class TestWhatPasses:
@@ -374,12 +452,25 @@ class TestBreakingOff:
         assert waited == [60.0] * 5
 
     def test_a_file_that_cannot_be_read_on_ends_it(self, api: respx.MockRouter, file: Path) -> None:
-        with file.open("ab") as more:
-            more.write(b"\xff")
+        file.write_bytes(gzip.compress(file.read_bytes())[:-8])
         result = run(file, "--batch-size", "2")
         assert result.exit_code == 1
-        assert "Line 7 is not UTF-8" in result.stderr
+        assert "The compressed file breaks off after line 6." in result.stderr
         assert "Everything up to line 5 is loaded; go on with --from-line 6." in result.stderr
+
+    def test_an_encoding_in_doubt_ends_it_with_advice_that_works(
+        self, api: respx.MockRouter, file: Path, tmp_path: Path
+    ) -> None:
+        file.write_bytes(file.read_bytes() + "Émile,Rousseau,1762\nEmma,Austen,1815\n".encode("cp1252"))
+        result = run(file, "--batch-size", "2")
+        assert result.exit_code == 1
+        assert "Line 7 is not UTF-8 (byte 0xC9); name the file's encoding with --encoding, cp1252" in result.stderr
+        assert "Everything up to line 5 is loaded; go on with --from-line 6." in result.stderr
+        assert run(file, "--batch-size", "2", "--encoding", "cp1252", "--from-line", "6").exit_code == 0
+        assert sent(api) == [["Book 1", "Book 2"], ["Book 3", "Book 4"], ["Book 5", "Émile"], ["Emma"]]
+        # Nor does it load anything twice for who leaves the line out.
+        assert run(file, "--batch-size", "2", "--encoding", "cp1252").exit_code == 0
+        assert keys(api)[4:] == keys(api)[:4]
 
     def test_before_the_first_batch_it_begins_again(self, api: respx.MockRouter, file: Path) -> None:
         api.post(BATCH).mock(return_value=a_problem(403))
@@ -464,7 +555,7 @@ class TestDryRun:
     def test_it_reads_everything_and_calls_nobody(self, tmp_path: Path) -> None:
         with respx.mock:
             result = run(a_file(tmp_path, ["A,,1800-02-03", "C,D,"]), "--dry-run", "--default-author", "Unknown")
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert "1 could be loaded, nothing was (--dry-run)" in result.stdout
         assert "1 of them without an author, loaded as 'Unknown'" in result.stdout
         assert "line 3: no date" in result.stdout
@@ -486,6 +577,8 @@ class TestWrongUsage:
             pytest.param(["--delimiter", '"'], "is not one character", id="quote-as-delimiter"),
             pytest.param(["--encoding", "klingon"], "--encoding 'klingon' is not known", id="unknown-encoding"),
             pytest.param(["--encoding", "hex"], "not one of text", id="no-text-encoding"),
+            pytest.param(["--encoding", "undefined"], "not one of text", id="an-encoding-that-refuses-everything"),
+            pytest.param(["--encoding", ""], "--encoding '' is not known", id="empty-encoding"),
             pytest.param(["--batch-size", "1001"], "--batch-size", id="batch-too-large"),
             pytest.param(["--batch-size", "0"], "--batch-size", id="batch-too-small"),
             pytest.param(["--from-line", "0"], "--from-line", id="no-line-zero"),

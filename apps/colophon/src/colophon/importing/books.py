@@ -2,16 +2,31 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_runtime.delimited.lines import undecodable
 
-from colophon.importing.rows import Row
+from colophon.importing.rows import Row, UnreadableFile
 
 _YEAR: Final = re.compile("[0-9]{4}")
-_ISO_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# A time says nothing more of a book: the day is the one that is written, whatever the offset.
+_DATE: Final = re.compile(
+    r"""([0-9]{4}-[0-9]{2}-[0-9]{2})
+    (?P<time>
+        [Tt\ ]\ *
+        (?:
+            (?:[01][0-9]|2[0-4]):[0-5][0-9] (?: :[0-6][0-9] (?:[.,][0-9]+)? )?
+            (?:\ ?(?:[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?))?
+        )?
+    )?""",
+    re.VERBOSE,
+)
+_UNKNOWN_TO_CALIBRE: Final = frozenset((date(100, 12, 31), date(101, 1, 1)))
+"""What Calibre writes, with a time, where it knows no date: the first of January 101 in UTC, by the clock there."""
 _SHOWN: Final = 40
 
 
@@ -59,11 +74,12 @@ class BookReader:
         )
 
     def read(self, row: Row) -> Candidate:
-        """The book of a row. Raises Refused."""
+        """The book of a row. Raises Refused, or UnreadableFile where the rest of the file would be no better."""
         if row.malformed:
             raise Refused(row.malformed)
         if len(row.fields) != self.width:
             raise Refused(f"{_fields(len(row.fields))} where the header has {self.width}")
+        self._refuse_undecodable(row)
         title = _text("title", row.fields[self.title], TITLE_MAX)
         given = row.fields[self.author]
         supplied = self.default_author is not None and not given.strip()
@@ -71,9 +87,26 @@ class BookReader:
         day, completed = read_date(row.fields[self.date])
         return Candidate(row, title, author, day, completed, supplied)
 
+    def is_book(self, fields: Sequence[str]) -> bool:
+        """Whether a row of these fields would be one."""
+        try:
+            self.read(Row(1, 1, list(fields)))
+        except Refused:
+            return False
+        return True
+
+    def _refuse_undecodable(self, row: Row) -> None:
+        """Raises Refused, or UnreadableFile where the encoding of the whole file is in doubt."""
+        for name, place in (("title", self.title), ("author", self.author), ("date", self.date)):
+            if broken := undecodable(row.fields[place]):
+                if row.encoding_in_doubt:
+                    raise UnreadableFile(row.encoding_in_doubt, line=row.line)
+                raise Refused(f"{name} has the byte 0x{broken[0]:02X}, which does not fit the file's encoding")
+
 
 def read_date(text: str) -> tuple[date, bool]:
-    """The day that is written as YYYY-MM-DD, or January 1st of a bare year, and whether it was completed so.
+    """The day that is written as YYYY-MM-DD, a time after it or not, or January 1st of a bare year, and whether it was
+    completed so.
 
     Raises Refused. A year has four digits: what a file means by "46" nobody can know.
     """
@@ -81,12 +114,16 @@ def read_date(text: str) -> tuple[date, bool]:
     if not text:
         raise Refused("no date")
     bare_year = _YEAR.fullmatch(text) is not None
-    if not bare_year and not _ISO_DATE.fullmatch(text):
+    written = _DATE.fullmatch(f"{text}-01-01" if bare_year else text)
+    if written is None:
         raise Refused(f"{_shown(text)} is neither a date (YYYY-MM-DD) nor a year")
     try:
-        return date.fromisoformat(f"{text}-01-01" if bare_year else text), bare_year
+        day = date.fromisoformat(written[1])
     except ValueError:
         raise Refused(f"{_shown(text)} is not in the calendar") from None
+    if written["time"] and day in _UNKNOWN_TO_CALIBRE:
+        raise Refused(f"no date, which is what {_shown(text)} means in Calibre")
+    return day, bare_year
 
 
 def _text(name: str, value: str, at_most: int) -> str:

@@ -19,7 +19,7 @@ from colophon.importing.report import Report, written_to
 from colophon.importing.rows import UnreadableFile, open_table
 from colophon.importing.service import Service, ServiceError
 
-BROKEN_OFF = 1
+NOT_ALL_LOADED = 1
 WRONG_USAGE = 2
 STOPPED_BY_USER = 130
 
@@ -37,13 +37,24 @@ def import_books(
     title: Annotated[str, typer.Option(help="The column of titles.")] = "title",
     author: Annotated[str, typer.Option(help="The column of authors.")] = "author",
     date: Annotated[
-        str, typer.Option(help="The column of dates: YYYY-MM-DD, or a year, which becomes its January 1st.")
+        str,
+        typer.Option(
+            help="The column of dates: YYYY-MM-DD, whatever time follows, or a year, which becomes its January 1st."
+        ),
     ] = "publication_date",
     default_author: Annotated[
         str | None, typer.Option(help="The author of rows that name none; otherwise they are refused.")
     ] = None,
-    delimiter: Annotated[str, typer.Option(help="What stands between fields: one character, or `tab`.")] = ",",
-    encoding: Annotated[str, typer.Option(help="The file's encoding.")] = "utf-8-sig",
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands between fields: one character, or `tab`. Otherwise what a first line like `sep=;` says, "
+            "or that of , ; tab | which suits the header."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The file's encoding. Otherwise what its byte order mark says, or UTF-8.")
+    ] = None,
     url: Annotated[str, typer.Option(envvar="COLOPHON_URL", help="Where the REST API is.")] = "http://127.0.0.1:8000",
     email: Annotated[str | None, typer.Option(envvar="COLOPHON_EMAIL", help="Who loads the books.")] = None,
     password: Annotated[
@@ -72,8 +83,10 @@ def import_books(
 
     After a break, run the very same command again: what it has loaded within the last 24 hours it does not load twice.
 
-    Exit code: 0 when every other row is loaded, 1 when the import broke off, 2 for a wrong command line, 130 after
-    Ctrl-C. When it ends early it says with which --from-line to go on.
+    Each line of the file is in a row that is loaded or refused, but for the header and empty lines.
+
+    Exit code: 0 when every row is loaded, 1 when some were refused or the import broke off, 2 for a wrong command line,
+    130 after Ctrl-C. When it ends early it says with which --from-line to go on.
     """
     default_author = _checked_author(default_author)
     _refuse_to_overwrite(file, report)
@@ -81,9 +94,15 @@ def import_books(
     interruption = Interruption(lambda: notes.print("Finishing the batch under way; Ctrl-C again breaks it off."))
     with _complaints_about(file), ExitStack() as stack:
         table = stack.enter_context(
-            open_table(file, delimiter=_checked_delimiter(delimiter), encoding=_checked_encoding(encoding))
+            open_table(
+                file,
+                delimiter=_checked_delimiter(delimiter),
+                encoding=_checked_encoding(encoding),
+                columns=(title, author, date),
+            )
         )
         reader = BookReader.of(table.header, title=title, author=author, date=date, default_author=default_author)
+        table.expect(reader.is_book)
         load = None if dry_run else _logged_in(stack, url, email, password, interruption).load
         counted = Report(stack.enter_context(written_to(report, table.header)))
         loading = Loading(reader, counted, load, batch_size, from_line, copy, interruption)
@@ -92,6 +111,8 @@ def import_books(
                 loading.run(table)
         finally:
             typer.echo(counted.as_text(dry_run=dry_run, default_author=default_author))
+    if counted.refused:
+        raise typer.Exit(NOT_ALL_LOADED)
 
 
 @contextmanager
@@ -102,13 +123,13 @@ def _complaints_about(file: Path) -> Iterator[None]:
     except WrongColumns as error:
         _leave(f"{file}: {error}.", WRONG_USAGE)
     except UnreadableFile as error:
-        _leave(f"{file}: {error}.", BROKEN_OFF)
+        _leave(f"{file}: {error}.", NOT_ALL_LOADED)
     except ServiceError as error:
-        _leave(f"Nothing was loaded: {error}", BROKEN_OFF)
+        _leave(f"Nothing was loaded: {error}", NOT_ALL_LOADED)
     except BrokenOff as error:
-        _leave(str(error), STOPPED_BY_USER if error.by_user else BROKEN_OFF)
+        _leave(str(error), STOPPED_BY_USER if error.by_user else NOT_ALL_LOADED)
     except OSError as error:
-        _leave(f"{error.filename or file}: {error.strerror}.", BROKEN_OFF)
+        _leave(f"{error.filename or file}: {error.strerror}.", NOT_ALL_LOADED)
 
 
 def _leave(reason: str, code: int) -> NoReturn:
@@ -141,17 +162,17 @@ def _checked_author(default_author: str | None) -> str | None:
         raise typer.BadParameter(f"--default-author {error}") from error
 
 
-def _checked_delimiter(delimiter: str) -> str:
+def _checked_delimiter(delimiter: str | None) -> str | None:
     one = "\t" if delimiter in ("tab", "\\t") else delimiter
-    if len(one) != 1 or one in '"\r\n\0 ':
+    if one is not None and (len(one) != 1 or one in '"\r\n\0 '):
         raise typer.BadParameter(f"--delimiter {delimiter!r} is not one character that can stand between fields")
     return one
 
 
-def _checked_encoding(encoding: str) -> str:
+def _checked_encoding(encoding: str | None) -> str | None:
     try:
-        "".encode(encoding)
-    except LookupError as error:
+        "".encode("utf-8" if encoding is None else encoding)
+    except (LookupError, UnicodeError) as error:
         raise typer.BadParameter(f"--encoding {encoding!r} is not known, or not one of text") from error
     return encoding
 

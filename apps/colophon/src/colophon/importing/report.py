@@ -31,7 +31,7 @@ class Report:
     years_completed: int = 0
     authors_supplied: int = 0
     refused: int = 0
-    first_refused: list[tuple[int, str]] = field(default_factory=list)
+    first_refused: list[tuple[int, int, str]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     def accept(self, books: Sequence[Candidate], *, before: bool = False) -> None:
@@ -45,9 +45,9 @@ class Report:
         """This one was not, and will not be."""
         self.refused += 1
         if len(self.first_refused) < SHOWN:
-            self.first_refused.append((row.line, reason))
+            self.first_refused.append((row.line, row.last_line, reason))
         if self.writer is not None:
-            self.writer.writerow([row.line, reason, *row.fields])
+            self.writer.writerow([row.line, row.last_line, reason, *row.fields])
 
     def as_text(self, *, dry_run: bool, default_author: str | None) -> str:
         """The report as text."""
@@ -66,8 +66,8 @@ class Report:
         yield f"{self.refused:>9,} refused"
 
     def _refusals(self) -> Iterator[str]:
-        for line, reason in sorted(self.first_refused):
-            yield f"          line {line}: {reason}"
+        for line, last_line, reason in sorted(self.first_refused):
+            yield f"          {f'line {line}' if line == last_line else f'lines {line} to {last_line}'}: {reason}"
         more = self.refused - len(self.first_refused)
         if more:
             yield f"          ... and {more:,} more" + ("" if self.writer else ", --report FILE writes all")
@@ -75,11 +75,12 @@ class Report:
 
 @contextmanager
 def written_to(path: Path | None, header: Sequence[str]) -> Iterator[RowWriter | None]:
-    """Where refused rows go: a new CSV file with line and reason before the columns of the input, or nowhere."""
+    """Where refused rows go: a new CSV file with lines and reason before the columns of the input, or nowhere."""
     if path is None:
         yield None
         return
-    with path.open("w", encoding="utf-8", newline="") as file:
+    # Bytes that could not be decoded are given as escapes.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["line", "reason", *header])
+        writer.writerow(["line", "last_line", "reason", *header])
         yield writer

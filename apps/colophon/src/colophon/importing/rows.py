@@ -1,23 +1,26 @@
-"""The rows of a CSV file, plain or gzipped, each with the line it starts on; never more than one in memory."""
+"""The rows of a CSV file, plain or gzipped, each with the lines it stands on; hardly ever more than one in memory."""
 
-import csv
 import gzip
-import io
 import os
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final, TextIO, cast
+from typing import BinaryIO, Final
 
-# A column that is not asked for may be long: a whole abstract, a table of contents. The default is 128 KiB.
-LONGEST_FIELD: Final = 16 * 2**20
-SAMPLE: Final = 4096
+from book_runtime.delimited.lines import Line, Lines, undecodable
+from book_runtime.delimited.records import Record, Records
+
+from colophon.importing.encoding import WrongEncoding, encoding_of, is_wide, other_than, shown
+
+# A column that is not asked for may be long: a whole abstract, a table of contents.
+LONGEST_ROW: Final = 16 * 2**20
+BLOCK: Final = 2**16
 
 _GZIP: Final = b"\x1f\x8b"
-_UNDECODABLE: Final = re.compile("[\udc80-\udcff]")
+_LONGEST_MARK: Final = 4
 
 
 class UnreadableFile(Exception):
@@ -35,22 +38,35 @@ class Row:
     line: int
     last_line: int
     fields: list[str]
+    """Bytes that are not in the encoding of the file are lone surrogates in them."""
     malformed: str = ""
-    """What is wrong with it as CSV; the fields are not known then."""
+    """What is wrong with it as CSV; its text is the only field then."""
+    encoding_in_doubt: str = ""
+    """What to do about the encoding, if this row has bytes that are not in it and nothing before has confirmed it."""
 
 
 class Table:
     """An open CSV file: its header has been read, its rows can be iterated once."""
 
-    def __init__(self, raw: BinaryIO, text: TextIO, *, delimiter: str, encoding: str) -> None:
+    def __init__(
+        self,
+        raw: BinaryIO,
+        unpacked: BufferedIOBase,
+        *,
+        delimiter: str | None,
+        encoding: str | None,
+        columns: Collection[str],
+    ) -> None:
         self._raw = raw
-        self._encoding = encoding
         self._lines_read = 0
-        csv.field_size_limit(LONGEST_FIELD)
-        # Strict: what is no CSV is refused with its line instead of being read as something else.
-        self._reader = csv.reader(self._lines(text), delimiter=delimiter, strict=True)
+        with self._failures_with_their_line():
+            head = _head_of(unpacked)
+            self._encoding = encoding_of(head, encoding)
+        self._encoding_is_sure = is_wide(self._encoding)
+        self._records = Records(delimiter, names=columns, longest=LONGEST_ROW)
+        self._rows = self._read(self._lines(head, unpacked))
         self.size = os.fstat(raw.fileno()).st_size
-        self.header = self._read_header()
+        self.header = self._read_header(columns)
 
     @property
     def position(self) -> int:
@@ -58,56 +74,66 @@ class Table:
         return self._raw.tell() if self._raw.seekable() else 0
 
     def __iter__(self) -> Iterator[Row]:
-        return (row for row in self._rows() if row.fields or row.malformed)
+        return self._rows
 
-    def _rows(self) -> Iterator[Row]:
-        while True:
-            line = self._lines_read + 1
-            try:
-                fields = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield self._malformed(line, error)
-            else:
-                yield Row(line, self._lines_read, fields)
+    def expect(self, is_row: Callable[[Sequence[str]], bool]) -> None:
+        """``is_row`` says whether fields are certainly a row of this file: that tells stray quotes from others."""
+        self._records.expect(is_row)
 
-    def _malformed(self, line: int, error: csv.Error) -> Row:
-        if "field limit" in str(error):
-            raise UnreadableFile(
-                f"the row that starts in line {line} has a field of more than {LONGEST_FIELD:,} characters: "
-                "is there a quote that nothing closes?",
-                line=line,
-            ) from error
-        reason = "a quote is opened that nothing closes" if "unexpected end" in str(error) else str(error)
-        return Row(line, self._lines_read, [], f"not valid CSV: {reason}")
-
-    def _read_header(self) -> list[str]:
-        row = next(iter(self), None)
+    def _read_header(self, columns: Collection[str]) -> list[str]:
+        row = next(self._rows, None)
         if row is None:
             raise UnreadableFile("the file is empty: it needs a header and rows")
         if row.malformed:
             raise UnreadableFile(f"line {row.line}, the header, is {row.malformed}", line=row.line)
-        return [name.strip() for name in row.fields]
+        header = [name.strip() for name in row.fields]
+        if row.encoding_in_doubt and not set(columns) <= set(header):
+            raise UnreadableFile(row.encoding_in_doubt, line=row.line)
+        return header
 
-    def _lines(self, text: TextIO) -> Iterator[str]:
-        while True:
+    def _read(self, lines: Iterable[Line]) -> Iterator[Row]:
+        for line in lines:
+            self._lines_read = line.number
+            broken = undecodable(line.text)
+            self._encoding_is_sure |= broken is None and not line.text.isascii()
+            for record in self._records.feed(line):
+                yield self._row(record)
+        for record in self._records.end():
+            yield self._row(record)
+
+    def _row(self, record: Record) -> Row:
+        doubt = "" if self._encoding_is_sure else self._doubt_about(record)
+        return Row(record.line, record.last_line, record.fields, record.fault, doubt)
+
+    def _doubt_about(self, record: Record) -> str:
+        text = "".join(record.fields)
+        if not (broken := undecodable(text)):
+            return ""
+        return (
+            f"line {record.line} is not {shown(self._encoding)} (byte 0x{broken[0]:02X}); "
+            f"{other_than(self._encoding, text)}"
+        )
+
+    def _lines(self, head: bytes, unpacked: BufferedIOBase) -> Iterator[Line]:
+        lines = Lines(self._encoding, LONGEST_ROW)
+        piece = head
+        while piece:
             with self._failures_with_their_line():
-                line = text.readline()
-            if not line:
-                return
-            if not line.isascii() and (broken := _UNDECODABLE.search(line)):
-                raise self._not_decodable(f"byte 0x{ord(broken[0]) - 0xDC00:02X}")
-            self._lines_read += 1
-            yield line
+                cut = list(lines.feed(piece))
+            yield from cut
+            with self._failures_with_their_line():
+                piece = unpacked.read1(BLOCK)
+        yield from lines.last()
 
     @contextmanager
     def _failures_with_their_line(self) -> Iterator[None]:
         line = self._lines_read + 1
         try:
             yield
+        except WrongEncoding as error:
+            raise UnreadableFile(str(error)) from error
         except UnicodeError as error:
-            raise self._not_decodable(getattr(error, "reason", str(error))) from error
+            raise UnreadableFile(f"line {line} is not {shown(self._encoding)} ({error})", line=line) from error
         except EOFError as error:
             raise UnreadableFile(f"the compressed file breaks off after line {line - 1}", line=line) from error
         except (gzip.BadGzipFile, zlib.error) as error:
@@ -115,42 +141,33 @@ class Table:
         except OSError as error:
             raise UnreadableFile(f"reading failed after line {line - 1}: {error.strerror}", line=line) from error
 
-    def _not_decodable(self, reason: str) -> UnreadableFile:
-        line = self._lines_read + 1
-        name = self._encoding.removesuffix("-sig").upper()
-        return UnreadableFile(
-            f"line {line} is not {name} ({reason}); name the file's encoding with --encoding, cp1252 for instance",
-            line=line,
-        )
-
 
 @contextmanager
-def open_table(path: Path, *, delimiter: str = ",", encoding: str = "utf-8-sig") -> Iterator[Table]:
-    """Opens a CSV file, which may be compressed with gzip. Raises UnreadableFile, now or when iterating."""
+def open_table(
+    path: Path, *, delimiter: str | None = None, encoding: str | None = None, columns: Collection[str] = ()
+) -> Iterator[Table]:
+    """Opens a CSV file, which may be compressed with gzip. Raises UnreadableFile, now or when iterating.
+
+    Without an ``encoding`` it is UTF-8, or what a byte order mark says. Without a ``delimiter`` it is found out, by the
+    ``columns`` that are to be in the header.
+    """
     try:
         raw = path.open("rb")
     except OSError as error:
         raise UnreadableFile(f"{error.strerror}") from error
     with raw:
-        unpacked = _unpacked(raw)
-        with _as_text(unpacked, encoding) as text:
-            yield Table(raw, text, delimiter=delimiter, encoding=encoding)
+        yield Table(raw, _unpacked(raw), delimiter=delimiter, encoding=encoding, columns=columns)
 
 
-def _unpacked(raw: io.BufferedReader) -> BinaryIO:
+def _unpacked(raw: BufferedReader) -> BufferedIOBase:
     # By what it is, not by what it is called.
     is_packed = raw.peek(len(_GZIP)).startswith(_GZIP)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw
+    return gzip.GzipFile(fileobj=raw) if is_packed else raw
 
 
-def _as_text(unpacked: BinaryIO, encoding: str) -> TextIO:
-    buffered = io.BufferedReader(cast(io.RawIOBase, unpacked), SAMPLE)
-    try:
-        sample = buffered.peek(SAMPLE)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableFile(f"the compressed file is damaged: {error}") from error
-    if b"\0" in sample and not re.match("utf.?(16|32)", encoding, re.IGNORECASE):
-        raise UnreadableFile("this is not a text file; a spreadsheet has to be saved as CSV first")
-    # With escapes instead of an error the line can be named that a bad byte stands on, not only its block.
-    escapes = "surrogateescape" if encoding.lower().startswith(("utf-8", "utf8", "ascii")) else "strict"
-    return io.TextIOWrapper(buffered, encoding, errors=escapes, newline="")
+def _head_of(unpacked: BufferedIOBase) -> bytes:
+    """What a file begins with. A pipe may give less than there is."""
+    head = b""
+    while len(head) < _LONGEST_MARK and (piece := unpacked.read1(BLOCK)):
+        head += piece
+    return head
