@@ -1,63 +1,48 @@
 """From the bytes of an upload to books, without any server."""
 
-import csv
-import io
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 import pytest
+from book_runtime.delimited.lines import Lines
 from hypothesis import given
 from hypothesis import strategies as st
-from rest_api.books.streams.lines import LINE_MAX, Line, Lines
+from rest_api.books.streams.lines import LINE_MAX
 from rest_api.books.streams.problems import WrongHeader
 from rest_api.books.streams.reading import Candidate, CsvReader, NdjsonReader, Reader
 
 HEADER = "title,author,publication_date"
+A_BOOK = '{"title":"Romola","author":"Eliot","publication_date":"1863-01-01"}'
+TEXT_BEHIND_A_QUOTE = "text follows the quote that closes a field; a quote inside of one is written twice"
 
 
-def lines_of(upload: bytes, at_once: int = 2**16) -> list[Line]:
-    lines = Lines()
-    cut = [line for at in range(0, len(upload), at_once) for line in lines.feed(upload[at : at + at_once])]
-    return [*cut, *lines.last()]
+def read(reader: Reader, upload: str | bytes, at_once: int = 2**16) -> list[Candidate]:
+    content = upload.encode() if isinstance(upload, str) else upload
+    lines = Lines("utf-8", LINE_MAX, reader.ends)
 
+    def candidates() -> Iterator[Candidate]:
+        for at in range(0, len(content), at_once):
+            for line in lines.feed(content[at : at + at_once]):
+                yield from reader.read(line)
+        for line in lines.last():
+            yield from reader.read(line)
+        yield from reader.end()
 
-def read(reader: Reader, upload: str | bytes) -> list[Candidate]:
-    def candidates() -> Iterator[Candidate | None]:
-        for line in lines_of(upload.encode() if isinstance(upload, str) else upload):
-            yield reader.read(line)
-        yield reader.end()
-
-    return [candidate for candidate in candidates() if candidate is not None]
+    return list(candidates())
 
 
 def read_csv(*records: str) -> list[Candidate]:
     return read(CsvReader(), "\n".join((HEADER, *records)))
 
 
+def told(candidates: Iterable[Candidate]) -> list[tuple[int, int, str]]:
+    """Of each its lines, and what is wrong with it."""
+    return [(each.line, each.last_line, errors_of(each)) for each in candidates]
+
+
 def errors_of(candidate: Candidate) -> str:
     return " ".join(error["detail"] for error in candidate.errors)
-
-
-class TestLines:
-    @given(upload=st.text(st.sampled_from('a\n\r"é\N{GRINNING FACE}'), max_size=60), at_once=st.integers(1, 7))
-    def test_are_the_same_whatever_pieces_they_come_in(self, upload: str, at_once: int) -> None:
-        *whole, rest = upload.split("\n")
-        expected = [*whole, rest] if rest else whole
-        assert [line.text for line in lines_of(upload.encode(), at_once)] == expected
-
-    def test_one_that_is_too_long_is_passed_over_and_counted(self) -> None:
-        upload = b"first\n" + b"x" * LINE_MAX + b"\n" + b"y" * (LINE_MAX + 1) + b"\nlast"
-        first, longest, too_long, last = lines_of(upload, at_once=1_000)
-        assert (first.text, longest.text, last.text, last.number) == ("first", "x" * LINE_MAX, "last", 4)
-        assert too_long.fault == "must have at most 65,536 bytes"
-
-    def test_one_that_is_no_utf_8_is_told_with_its_byte(self) -> None:
-        _, wrong, right = lines_of("a\ncaf\xe9\nb".encode("latin-1"))
-        assert wrong.fault == "must be UTF-8, which the byte 0xE9 at 4 is not"
-        assert right.text == "b"
-
-    def test_a_byte_order_mark_is_no_part_of_the_first(self) -> None:
-        assert [line.text for line in lines_of("\ufeffa\nb".encode())] == ["a", "b"]
 
 
 class TestNdjson:
@@ -72,9 +57,13 @@ class TestNdjson:
             pytest.param('["a"]', "must be a JSON object", id="list"),
             pytest.param('{"title":"\\ud800"}', "must not contain the character U+D800", id="half-a-pair"),
             pytest.param("{}", "must be given must be given must be given", id="empty-object"),
+            pytest.param(b"caf\xe9", "must be UTF-8, which the byte 0xE9 at 4 is not", id="latin-1"),
+            pytest.param("é".encode() + b"\xe2\x82", "must be UTF-8, which the byte 0xE2 at 3 is not", id="cut-off"),
+            pytest.param(b"\xe9" * LINE_MAX, "must be UTF-8, which the byte 0xE9 at 1 is not", id="nothing-else"),
+            pytest.param("é" * (LINE_MAX // 2) + "x", "must have at most 65,536 bytes", id="too-long"),
         ],
     )
-    def test_refuses_what_is_no_book(self, line: str, why: str) -> None:
+    def test_refuses_what_is_no_book(self, line: str | bytes, why: str) -> None:
         [refused] = read(NdjsonReader(), line)
         assert refused.draft is None
         assert why in errors_of(refused)
@@ -84,32 +73,44 @@ class TestNdjson:
         assert len(refused.errors) == 20
         assert refused.errors[-1] == {"detail": "and there is more"}
 
+    @given(
+        upload=st.lists(
+            st.sampled_from(
+                [A_BOOK, '{"title":', "{}", "", " ", "\t", "\r", "é", "\u2028", "\0", '"', "\n", "\n", "\r\n"]
+            )
+        ).map("".join),
+        at_once=st.integers(1, 9),
+    )
+    def test_every_line_is_a_book_or_refused_or_blank(self, upload: str, at_once: int) -> None:
+        candidates = read(NdjsonReader(), upload, at_once)
+        lines = dict(enumerate(upload.split("\n"), 1))
+        assert [each.line for each in candidates] == [number for number, line in lines.items() if line.strip(" \t\r")]
+        assert all(each.line == each.last_line for each in candidates)
+        assert all((each.draft is None) == bool(each.errors) for each in candidates)
+
 
 class TestCsv:
     @given(
-        rows=st.lists(
-            st.lists(st.text(st.sampled_from('a,"\n\r é'), max_size=8), min_size=3, max_size=3), min_size=1, max_size=5
-        ),
-        end=st.sampled_from(("\n", "\r\n")),
+        upload=st.lists(
+            st.sampled_from(
+                [
+                    *('"', '""', ",", "\n", "\r\n", "\r", "a", "1871-12-01", " ", "\0", "é", "\u2028"),
+                    "Romola,Eliot,1863-01-01\n",
+                    '"Romola",Eliot,1863-01-01\r\n',
+                    '"Romola\n",Eliot,1863-01-01\n',
+                ]
+            ),
+            max_size=40,
+        ).map("".join),
         at_once=st.integers(1, 9),
     )
-    def test_takes_apart_what_another_program_has_put_together(
-        self, rows: list[list[str]], end: str, at_once: int
-    ) -> None:
-        written = io.StringIO()
-        csv.writer(written, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([HEADER.split(","), *rows])
-        records = []
-
-        class Taking(CsvReader):
-            def _row(self, record: str, last_line: int, fault: str) -> None:
-                assert not fault
-                records.append(next(csv.reader([record.removesuffix("\r")], strict=True)))
-
-        reader = Taking()
-        for line in lines_of(written.getvalue().encode(), at_once):
-            reader.read(line)
-        # What a reader of a whole file makes of it.
-        assert records[1:] == list(csv.reader(io.StringIO(written.getvalue(), newline="")))[1:]
+    def test_every_line_is_in_a_book_or_refused_or_blank(self, upload: str, at_once: int) -> None:
+        candidates = read(CsvReader(), f"{HEADER}\n{upload}", at_once)
+        lines = dict(enumerate(re.split("\r\n|\n|\r", f"{HEADER}\n{upload}"), 1))
+        told_of = [line for each in candidates for line in range(each.line, each.last_line + 1)]
+        assert told_of == sorted(set(told_of))
+        assert {number for number, line in lines.items() if line} - {1} <= set(told_of) <= set(lines) - {1}
+        assert all((each.draft is None) == bool(each.errors) for each in candidates)
 
     def test_takes_the_columns_in_any_order_and_passes_over_what_the_catalogue_gives(self) -> None:
         upload = "version,author,id,title,publication_date\r\n7,George Eliot,1,Romola,1863-01-01\r\n"
@@ -129,46 +130,82 @@ class TestCsv:
             "Adam\rBede,Eliot,1859-01-01",
             'Felix Holt,"Eliot,1866-01-01',
         )
-        told = [(each.line, each.last_line, errors_of(each)) for each in candidates]
-        assert told == [
+        assert told(candidates) == [
             (2, 3, "must not contain the character U+000A"),
             (4, 4, "has 2 fields where the header has 3"),
-            (5, 5, "is no CSV: a quote must be followed by a comma, by another quote, or by the end of the line"),
+            (5, 5, f"is not valid CSV: {TEXT_BEHIND_A_QUOTE}"),
             (6, 6, "must not contain the character U+0000"),
             (7, 7, ""),
-            (9, 9, "is no CSV: a carriage return must stand in quotes"),
-            (10, 10, "a quote is opened that nothing closes"),
+            (9, 9, "has 1 fields where the header has 3"),
+            (10, 10, "is not valid CSV: the carriage return that ends line 9 must stand in quotes"),
+            (11, 11, "is not valid CSV: a quote is opened that nothing closes"),
         ]
 
-    def test_a_quote_that_nothing_closes_costs_64_kib_and_no_more(self) -> None:
+    def test_finds_what_follows_a_quote_that_only_a_later_record_closes(self) -> None:
+        candidates = read_csv(
+            '"Romola,Eliot,1863-01-01',
+            "Adam Bede,Eliot,1859-01-01",
+            'Silas "Eppie" Marner,Eliot,1861-01-01',
+            '"Felix Holt,Eliot,1866-01-01',
+            "Middlemarch,Eliot,1871-12-01",
+            'Daniel Deronda",Eliot,1876-01-01',
+            "Brother Jacob,Eliot,1864-01-01",
+        )
+        opened = "is not valid CSV: a quote is opened that line"
+        assert told(candidates) == [
+            (2, 2, f"{opened} 4 closes, with text behind it"),
+            (3, 3, ""),
+            (4, 4, ""),
+            (5, 5, f"{opened} 7 closes, but these lines look like rows of their own"),
+            (6, 6, ""),
+            (7, 7, ""),
+            (8, 8, ""),
+        ]
+
+    def test_a_quote_that_nothing_closes_costs_its_own_line(self) -> None:
         good = "Romola,Eliot,1863-01-01"
-        candidates = read_csv('Romola,"Eliot,1863-01-01', *[good] * 5_000)
-        assert "is there a quote that nothing closes?" in errors_of(candidates[0])
-        assert candidates[0].last_line < 2_800
-        assert candidates[1].line == candidates[0].last_line + 1
-        assert all(each.draft for each in candidates[1:])
+        first, *others = read_csv('Romola,"Eliot,1863-01-01', *[good] * 5_000)
+        assert "a quote is opened that nothing closes within 65,536 bytes" in errors_of(first)
+        assert (first.line, first.last_line) == (2, 2)
+        assert [each.line for each in others if each.draft] == list(range(3, 5_003))
+
+    def test_lines_within_quotes_that_are_no_records_stay_together(self) -> None:
+        upload = 'id,title,author,publication_date\n"1,\n2,3",Romola,Eliot,1863-01-01\n7,Romola,Eliot,1863-01-01\n'
+        assert told(read(CsvReader(), upload)) == [(2, 3, ""), (4, 4, "")]
+
+    def test_bytes_in_another_encoding_count_only_in_what_a_book_has(self) -> None:
+        upload = f"id,{HEADER}\n".encode() + b"\xe9,Romola,Eliot,1863-01-01\n1,Romola,\xe9,1863-01-01\n"
+        taken, refused = read(CsvReader(), upload)
+        assert taken.draft is not None
+        assert refused.errors == [{"pointer": "/author", "detail": "must be UTF-8, which the byte 0xE9 is not"}]
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+    @pytest.mark.parametrize("first", ["", "sep={}\r\n", "\ufeffsep={}\n", "\r\n"])
+    def test_takes_the_delimiters_of_spreadsheets(self, first: str, delimiter: str) -> None:
+        rows = f"{HEADER}\r\nRomola,George Eliot,1863-01-01\r\n".replace(",", delimiter)
+        [book] = read(CsvReader(), first.format(delimiter) + rows)
+        assert book.draft is not None
+        assert (book.draft.title, book.line) == ("Romola", 3 if first else 2)
 
     @pytest.mark.parametrize(
         ("header", "faults"),
         [
             pytest.param("", ["there is none: the upload is empty"], id="nothing"),
             pytest.param(
-                "title;author;publication_date",
-                [
-                    "the column 'title;author;publication_date' is not known here",
-                    "the column 'title' must be there",
-                    "the column 'author' must be there",
-                    "the column 'publication_date' must be there",
-                ],
+                "title;author;date",
+                ["the column 'date' is not known here", "the column 'publication_date' must be there"],
                 id="semicolons",
             ),
             pytest.param(f"{HEADER},isbn", ["the column 'isbn' is not known here"], id="unknown"),
             pytest.param(f"{HEADER},title", ["the column 'title' must be there once"], id="twice"),
-            pytest.param('"title', ["a quote is opened that nothing closes"], id="torn-off"),
-            pytest.param("x" * 70_000, ["must have at most 65,536 bytes"], id="too-long"),
+            pytest.param('"title', ["is not valid CSV: a quote is opened that nothing closes"], id="torn-off"),
+            pytest.param("x" * 70_000, ["is longer than 65,536 bytes"], id="too-long"),
+            pytest.param(HEADER.encode("utf-16"), ["must be UTF-8, and looks like UTF-16 or UTF-32"], id="utf-16"),
+            pytest.param(HEADER.encode("utf-32-be"), ["must be UTF-8, and looks like UTF-16 or UTF-32"], id="utf-32"),
+            pytest.param(b"t\xeftle", ["must be UTF-8, which the byte 0xEF is not"], id="latin-1"),
         ],
     )
-    def test_a_wrong_header_ends_it(self, header: str, faults: list[str]) -> None:
+    def test_a_wrong_header_ends_it(self, header: str | bytes, faults: list[str]) -> None:
         with pytest.raises(WrongHeader) as caught:
             read(CsvReader(), header)
         assert [error["detail"] for error in caught.value.errors] == faults

@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any, Final
 
 from book_db.books.exporting import Form
+from book_runtime.delimited.delimiter import DELIMITERS
 
 from rest_api.books.streams.problems import NotAcceptable
 
@@ -60,6 +61,15 @@ def csv_schema(*columns: str) -> dict[str, Any]:
 
 def header_pattern(columns: Sequence[str], *, besides: Sequence[str]) -> str:
     """What the beginning of a CSV file matches that has these columns in any order, and perhaps others."""
-    other = f"(?:{'|'.join(besides)})"
-    orders = ("".join(f"{column}(?:,{other})*," for column in order)[:-1] for order in permutations(columns))
-    return rf"^(?:{other},)*(?:{'|'.join(orders)})\r?(?:\n|$)"
+    # Not as Python escapes them: others read this.
+    delimiters = (each.replace("\t", r"\t").replace("|", r"\|") for each in DELIMITERS)
+    headers = "|".join(_header_pattern(columns, f"(?:{'|'.join(besides)})", each) for each in delimiters)
+    return rf"^(?:{headers})(?:\r|\n|$)"
+
+
+def _header_pattern(columns: Sequence[str], other: str, delimiter: str) -> str:
+    orders = (
+        "".join(f"{column}(?:{delimiter}{other})*{delimiter}" for column in order).removesuffix(delimiter)
+        for order in permutations(columns)
+    )
+    return f"(?:{other}{delimiter})*(?:{'|'.join(orders)})"

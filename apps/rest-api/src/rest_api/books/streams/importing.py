@@ -35,7 +35,8 @@ _BODY: Final = {
     "requestBody": {
         "description": "A book a line, UTF-8. As NDJSON: a JSON object as for `createBook`. As CSV (RFC 4180): a "
         "header that names the columns `title`, `author` and `publication_date`, in any order, then a record for each "
-        "book. `id`, `version`, `created_at` and `updated_at`, as an export has them, are passed over; anything else "
+        "book. Between the fields are commas, or else semicolons, tabs or `|`; a first line like `sep=;` may name what "
+        "it is. `id`, `version`, `created_at` and `updated_at`, as an export has them, are passed over; anything else "
         "is an error. A line, in CSV a record, has 65,536 bytes at the most.",
         "required": True,
         "content": {

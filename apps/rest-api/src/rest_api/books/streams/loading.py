@@ -11,10 +11,11 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.idempotency import IdempotencyKey
 from book_db.books.model import Added, Draft
 from book_db.errors import BookDbError, ConnectionLost, DatabaseUnavailable
+from book_runtime.delimited.lines import Line, Lines
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from rest_api.books.streams.lines import Line, Lines
+from rest_api.books.streams.lines import LINE_MAX
 from rest_api.books.streams.problems import ImportBrokenOff, UploadBrokenOff
 from rest_api.books.streams.reading import Candidate, Reader
 from rest_api.books.streams.report import Report
@@ -44,6 +45,7 @@ class Import:
         self._key = key
         self._batches = 0
         self._batch: list[Candidate] = []
+        self._batch_bytes = 0
         self._lines = 0
         self._bytes = 0
         self._next_line = 1
@@ -65,13 +67,13 @@ class Import:
         await self._report.close(has_key=self._key is not None, stopped_at=stopped_at)
 
     async def _load_all(self, pieces: AsyncIterable[bytes]) -> int | None:
-        lines = Lines()
+        lines = Lines("utf-8", LINE_MAX, self._reader.ends)
         async for piece in pieces:
             await self._take(lines.feed(piece))
             if self._report.refused > REFUSED_MAX:
                 return self._next_line
         await self._take(lines.last())
-        self._add(self._reader.end())
+        await self._add(self._reader.end())
         await self._load_batch()
         return None
 
@@ -79,13 +81,17 @@ class Import:
         for line in lines:
             self._lines += 1
             self._bytes += line.size
-            self._add(self._reader.read(line))
+            await self._add(self._reader.read(line))
             if self._lines >= BATCH_LINES or self._bytes >= BATCH_BYTES:
                 await self._load_batch()
 
-    def _add(self, candidate: Candidate | None) -> None:
-        if candidate is not None:
+    async def _add(self, candidates: Iterable[Candidate]) -> None:
+        # One line can complete thousands, if a quote was opened that many lines before, and nothing has closed it.
+        for candidate in candidates:
             self._batch.append(candidate)
+            self._batch_bytes += candidate.size
+            if len(self._batch) >= BATCH_LINES or self._batch_bytes >= BATCH_BYTES:
+                await self._load_batch()
 
     async def _load_batch(self) -> None:
         drafts = [each.draft for each in self._batch if each.draft is not None]
@@ -93,7 +99,7 @@ class Import:
         await self._report.add(self._batch, [book.id for book in books], replayed=replayed)
         if self._batch:
             self._next_line = self._batch[-1].last_line + 1
-        self._batch, self._lines, self._bytes = [], 0, 0
+        self._batch, self._batch_bytes, self._lines, self._bytes = [], 0, 0, 0
         self._batches += 1
 
     async def _load(self, drafts: list[Draft]) -> Added:

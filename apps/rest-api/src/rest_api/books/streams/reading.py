@@ -1,23 +1,31 @@
 """Books from the lines of an upload, each checked as if it had been sent alone."""
 
-import csv
 import json
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from book_db.books.model import Draft
+from book_runtime.delimited.lines import ANY_END, LF, Line, undecodable
+from book_runtime.delimited.records import Record, Records
 from pydantic import ValidationError
 
 from rest_api.books.batches import without_excess
-from rest_api.books.streams.lines import LINE_MAX, Line
+from rest_api.books.streams.lines import LINE_MAX, fault_of
 from rest_api.books.streams.problems import WrongHeader
 from rest_api.books.streams.schemas import BookLine
 from rest_api.problems import violations_of
 
 ERRORS_MAX: Final = 20
 """Of one line: a report must not be much longer than what it reports on."""
+
+_REQUIRED: Final = tuple(name for name, field in BookLine.model_fields.items() if field.is_required())
+
+_Checked = tuple[Draft | None, Sequence[Mapping[str, str]]]
+"""A book, or what is wrong with it."""
 
 
 class Candidate(NamedTuple):
@@ -26,6 +34,8 @@ class Candidate(NamedTuple):
     line: int
     """Where it begins."""
     last_line: int
+    size: int
+    """Bytes of the upload."""
     draft: Draft | None
     errors: Sequence[Mapping[str, str]] = ()
 
@@ -33,140 +43,136 @@ class Candidate(NamedTuple):
 class Reader(ABC):
     """Is given every line in turn and makes books of them."""
 
-    @abstractmethod
-    def read(self, line: Line) -> Candidate | None:
-        """The book that this line completes, if it does."""
+    ends: re.Pattern[str]
+    """What a line ends with."""
 
-    def end(self) -> Candidate | None:
-        """What the end of the upload leaves incomplete."""
-        return None
+    @abstractmethod
+    def read(self, line: Line) -> Iterator[Candidate]:
+        """What this line completes."""
+
+    def end(self) -> Iterator[Candidate]:
+        """What the end of the upload completes."""
+        return iter(())
 
 
 class NdjsonReader(Reader):
     """A JSON object a line. Blank lines are passed over."""
 
-    def read(self, line: Line) -> Candidate | None:
-        if line.fault:
-            return _refused(line.number, line.number, line.fault)
-        if not line.text.strip(" \t\r"):
-            return None
+    ends = LF
+
+    def read(self, line: Line) -> Iterator[Candidate]:
+        if fault := fault_of(line):
+            yield _refused(line.number, line.number, line.size, fault)
+        elif line.text.strip(" \t\r"):
+            yield self._book(line)
+
+    def _book(self, line: Line) -> Candidate:
         try:
             document = json.loads(line.text)
         except json.JSONDecodeError as error:
-            return _refused(line.number, line.number, f"{error.msg} at character {error.pos}")
+            fault = f"{error.msg} at character {error.pos}"
         except (RecursionError, ValueError):
-            return _refused(line.number, line.number, "is nested too deeply, or has a number with too many digits")
-        return _checked(line.number, line.number, document)
+            fault = "is nested too deeply, or has a number with too many digits"
+        else:
+            draft, errors = _checked(document)
+            return Candidate(line.number, line.number, line.size, draft, errors)
+        return _refused(line.number, line.number, line.size, fault)
 
 
 class CsvReader(Reader):
-    """RFC 4180 with a header; a quoted field may go over several lines. Blank lines are passed over."""
+    """RFC 4180 with a header; a quoted field may go over several lines. Empty lines are passed over.
+
+    Spreadsheets have other delimiters than the comma as well: they are known by the header.
+    """
+
+    ends = ANY_END
 
     def __init__(self) -> None:
-        self._columns: Sequence[str] | None = None
-        self._lines: list[str] = []
-        self._size = 0
-        self._begins = 1
-        self._is_open = False
+        self._columns: Sequence[str] = ()
+        self._records = Records(None, names=_REQUIRED, longest=LINE_MAX)
 
-    def read(self, line: Line) -> Candidate | None:
-        if not self._is_open:
-            self._begins, self._size = line.number, 0
-        fault = self._take(line)
-        if not fault and self._is_open:
-            return None
-        record, self._lines, self._is_open = "\n".join(self._lines), [], False
-        if not fault and not record.strip("\r"):
-            return None
-        return self._row(record, line.number, fault)
+    def read(self, line: Line) -> Iterator[Candidate]:
+        return self._candidates(self._records.feed(line))
 
-    def end(self) -> Candidate | None:
-        if self._is_open:
-            fault = "a quote is opened that nothing closes"
-            return self._row("", self._begins + len(self._lines) - 1, fault)
-        if self._columns is None:
+    def end(self) -> Iterator[Candidate]:
+        yield from self._candidates(self._records.end())
+        if not self._columns:
             raise WrongHeader("there is none: the upload is empty")
-        return None
 
-    def _take(self, line: Line) -> str:
-        """Adds a line to the record, and gives what is wrong with it."""
-        self._size += line.size + 1
-        self._is_open = _leaves_open(line.text, is_open=self._is_open)
-        self._lines.append(line.text)
-        if self._size > LINE_MAX + 1 and self._lines[1:]:
-            return f"must have at most {LINE_MAX:,} bytes: is there a quote that nothing closes?"
-        return line.fault
+    def _candidates(self, records: Iterable[Record]) -> Iterator[Candidate]:
+        for record in records:
+            if self._columns:
+                draft, errors = self._read(record)
+                yield Candidate(record.line, record.last_line, record.size, draft, errors)
+            else:
+                self._columns = _columns(record)
+                self._records.expect(self._is_book)
 
-    def _row(self, record: str, last_line: int, fault: str) -> Candidate | None:
-        fields: list[str] = []
-        if not fault:
-            try:
-                fields = next(csv.reader([record.removesuffix("\r")], strict=True))
-            except csv.Error as error:
-                fault = f"is no CSV: {_words_of(error)}"
-        if self._columns is None:
-            self._columns = _columns(fields, fault)
-            return None
-        if not fault and len(fields) != len(self._columns):
-            fault = f"has {len(fields)} fields where the header has {len(self._columns)}"
-        if fault:
-            return _refused(self._begins, last_line, fault)
-        return _checked(self._begins, last_line, dict(zip(self._columns, fields, strict=True)))
+    def _read(self, record: Record) -> _Checked:
+        if record.fault:
+            return None, [{"detail": f"is {record.fault}"}]
+        if len(record.fields) != len(self._columns):
+            return None, [{"detail": f"has {len(record.fields)} fields where the header has {len(self._columns)}"}]
+        book = dict(zip(self._columns, record.fields, strict=True))
+        if errors := list(_undecodable_in(book)):
+            return None, errors
+        return _checked(book)
+
+    def _is_book(self, fields: Sequence[str]) -> bool:
+        return (
+            len(fields) == len(self._columns) and _checked(dict(zip(self._columns, fields, strict=True)))[0] is not None
+        )
 
 
-def _checked(line: int, last_line: int, document: Any) -> Candidate:
+def _checked(document: Any) -> _Checked:
     try:
         # From attributes, as FastAPI does, so that what is no object is told in the same words.
-        draft = BookLine.model_validate(without_excess(document, BookLine, ERRORS_MAX), from_attributes=True).to_draft()
+        book = BookLine.model_validate(without_excess(document, BookLine, ERRORS_MAX), from_attributes=True)
     except ValidationError as error:
-        return Candidate(line, last_line, None, _the_first(violations_of(error)))
-    return Candidate(line, last_line, draft)
+        return None, _the_first(violations_of(error))
+    return book.to_draft(), ()
 
 
-def _refused(line: int, last_line: int, fault: str) -> Candidate:
-    return Candidate(line, last_line, None, [{"detail": fault}])
+def _undecodable_in(book: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    # What is passed over may be in any encoding.
+    for name in _REQUIRED:
+        if broken := undecodable(book[name]):
+            yield {"pointer": f"/{name}", "detail": f"must be UTF-8, which the byte 0x{broken[0]:02X} is not"}
+
+
+def _refused(line: int, last_line: int, size: int, fault: str) -> Candidate:
+    return Candidate(line, last_line, size, None, [{"detail": fault}])
 
 
 def _the_first(errors: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
     return errors if len(errors) <= ERRORS_MAX else [*errors[: ERRORS_MAX - 1], {"detail": "and there is more"}]
 
 
-def _words_of(error: csv.Error) -> str:
-    # Its own words differ from one Python to the next, and tell programmers what to do.
-    if "new-line" in str(error):
-        return "a carriage return must stand in quotes"
-    return "a quote must be followed by a comma, by another quote, or by the end of the line"
-
-
-def _leaves_open(line: str, *, is_open: bool) -> bool:
-    """Whether a quoted field goes on after this line, which begins inside of one or not."""
-    closed_at = -2
-    at = line.find('"')
-    while at >= 0:
-        if is_open:
-            is_open, closed_at = False, at
-        else:
-            # A quote begins a field, or is the second of two that stand for one.
-            is_open = at == 0 or line[at - 1] == "," or closed_at == at - 1
-        at = line.find('"', at + 1)
-    return is_open
-
-
-def _columns(names: Sequence[str], fault: str) -> Sequence[str]:
+def _columns(header: Record) -> Sequence[str]:
     """The columns that a header names. Raises WrongHeader."""
-    names = [name.strip() for name in names]
-    if faults := [fault] if fault else list(_faults(names)):
-        raise WrongHeader(*faults[:ERRORS_MAX])
+    names = [name.strip() for name in header.fields]
+    if faults := list(islice(_faults(header, names), ERRORS_MAX)):
+        raise WrongHeader(*faults)
     return names
 
 
-def _faults(names: Sequence[str]) -> Iterator[str]:
-    known = BookLine.model_fields
+def _faults(header: Record, names: Sequence[str]) -> Iterator[str]:
+    if header.fault:
+        yield f"is {header.fault}"
+    elif "\0" in header.fields[0]:
+        yield "must be UTF-8, and looks like UTF-16 or UTF-32"
+    elif broken := undecodable("".join(header.fields)):
+        yield f"must be UTF-8, which the byte 0x{broken[0]:02X} is not"
+    else:
+        yield from _faults_of_names(names)
+
+
+def _faults_of_names(names: Sequence[str]) -> Iterator[str]:
     for name, times in Counter(names).items():
-        if name not in known:
+        if name not in BookLine.model_fields:
             yield f"the column {name[:200]!r} is not known here"
-        elif times > 1 and known[name].is_required():
+        elif times > 1 and name in _REQUIRED:
             yield f"the column {name!r} must be there once"
-    for name, field in known.items():
-        if field.is_required() and name not in names:
+    for name in _REQUIRED:
+        if name not in names:
             yield f"the column {name!r} must be there"

@@ -1,7 +1,7 @@
 """What became of each line of an upload: kept until the upload has ended, since hardly a client reads before."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import anyio
 import msgspec
@@ -39,9 +39,7 @@ class Report:
         await self._file.write(
             b"".join(
                 _encoder.encode(
-                    {"line": each.line, "errors": each.errors}
-                    if each.draft is None
-                    else {"line": each.line, "id": next(numbers)}
+                    _lines_of(each) | ({"errors": each.errors} if each.draft is None else {"id": next(numbers)})
                 )
                 + b"\n"
                 for each in candidates
@@ -62,6 +60,12 @@ class Report:
         await self._file.seek(0)
         while block := await self._file.read(_BLOCK):
             yield block
+
+
+def _lines_of(candidate: Candidate) -> dict[str, Any]:
+    if candidate.line == candidate.last_line:
+        return {"line": candidate.line}
+    return {"line": candidate.line, "last_line": candidate.last_line}
 
 
 _encoder = msgspec.json.Encoder()

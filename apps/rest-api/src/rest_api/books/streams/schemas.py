@@ -1,6 +1,6 @@
 """What the lines of uploads and reports look like."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -17,10 +17,17 @@ class BookLine(BookDraft):
     updated_at: Any = Field(None, description="Passed over.")
 
 
+LastLine = Annotated[
+    int | None,
+    Field(description="Of several lines, the last; otherwise absent.", ge=2, examples=[5]),
+]
+
+
 class ImportedLine(BaseModel):
     """A line whose book is in the catalogue."""
 
     line: int = Field(description="The line of the upload, from 1; of several, the first.", ge=1, examples=[3])
+    last_line: LastLine = None
     id: int = Field(description="The book's number.", examples=[17])
 
 
@@ -28,6 +35,7 @@ class RefusedLine(BaseModel):
     """A line that is no book."""
 
     line: int = Field(description="The line of the upload, from 1; of several, the first.", ge=1, examples=[4])
+    last_line: LastLine = None
     errors: list[Violation] = Field(description="What is wrong with it, twenty things at the most.", min_length=1)
 
 
