@@ -1,6 +1,7 @@
 """Books that come as a stream."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,8 @@ from book_db.tables import OutboxRow
 from book_runtime.places import Places
 from book_runtime.settings import load
 from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rest_api.app import create_app
 from rest_api.books.streams import loading
 from rest_api.settings import RestSettings
@@ -97,6 +100,19 @@ class TestImport:
         assert summary == {"created": 2, "refused": 0}
         assert [book["title"] for book in await exported(client)] == ["Romola", "Felix Holt, the Radical"]
 
+    async def test_takes_csv_as_spreadsheets_write_it(self, client: httpx.AsyncClient) -> None:
+        upload = b"\xef\xbb\xbfsep=;\r\nid;title;author;publication_date\r\n\xff;Romola;George Eliot;1863-01-01\r\n"
+        lines, summary = report_of(await send(client, upload, "text/csv"))
+        assert [line["line"] for line in lines] == [3]
+        assert summary == {"created": 1, "refused": 0}
+
+    async def test_refuses_utf_16_in_words_that_help(self, client: httpx.AsyncClient) -> None:
+        unicode_text = ROWS.decode().replace(",", "\t").encode("utf-16")
+        problem = assert_problem(await send(client, unicode_text, "text/csv"), 422, "invalid")
+        assert problem["errors"] == [{"detail": "must be UTF-8, and looks like UTF-16 or UTF-32"}]
+        _, summary = report_of(await send(client, unicode_text.decode("utf-16").encode(), "text/csv"))
+        assert summary["created"] == 1
+
     @pytest.mark.parametrize("form", ["application/x-ndjson", "application/ndjson", "application/jsonl"])
     async def test_of_nothing_creates_nothing(self, client: httpx.AsyncClient, form: str) -> None:
         assert report_of(await send(client, b"", form)) == ([], {"created": 0, "refused": 0})
@@ -140,6 +156,88 @@ class TestImport:
         lines, summary = report_of(await send(client, upload()))
         assert len(lines) == 1_000
         assert summary == {"created": 10, "refused": 990, "stopped_at": 1_001}
+
+
+class TestStrayQuotes:
+    async def test_cost_their_own_lines_and_all_others_are_told_of(self, client: httpx.AsyncClient) -> None:
+        upload = (
+            b"title,author,publication_date\n"
+            b'"Romola,George Eliot,1863-01-01\n'
+            b"Adam Bede,George Eliot,1859-01-01\n"
+            b'Silas "Eppie" Marner,George Eliot,1861-01-01\n'
+            b'"Felix Holt,\nthe Radical",George Eliot,1866-01-01\n'
+            b'"\nMiddlemarch\n",George Eliot,1871-12-01\n'
+        )
+        lines, summary = report_of(await send(client, upload, "text/csv"))
+        quote, adam, silas, felix, middlemarch = lines
+        assert quote["line"] == 2
+        assert quote["errors"] == [
+            {"detail": "is not valid CSV: a quote is opened that line 4 closes, with text behind it"}
+        ]
+        assert (adam["line"], silas["line"]) == (3, 4)
+        assert (felix["line"], felix["last_line"]) == (5, 6)
+        assert felix["errors"] == [{"pointer": "/title", "detail": "must not contain the character U+000A"}]
+        assert (middlemarch["line"], middlemarch["last_line"]) == (7, 9)
+        assert not {"last_line"} & set().union(quote, adam, silas)
+        assert summary == {"created": 3, "refused": 2}
+        assert [book["title"] for book in await exported(client)] == [
+            "Adam Bede",
+            'Silas "Eppie" Marner',
+            "Middlemarch",
+        ]
+
+    async def test_that_hold_thousands_of_lines_back_keep_batches_as_small_as_ever_and_the_same(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        rows = b"".join(b"Volume %d,Eliot,1871-12-01\n" % number for number in range(3_000))
+        upload = b'title,author,publication_date\n"Romola,Eliot,1863-01-01\n' + rows
+
+        async def in_pieces() -> AsyncIterator[bytes]:
+            for at in range(0, len(upload), 1_009):
+                yield upload[at : at + 1_009]
+
+        first = report_of(await send(client, upload, "text/csv", key="monday"))
+        again = report_of(await send(client, in_pieces(), "text/csv", key="monday"))
+        assert first[1] == {"created": 3_000, "refused": 1, "replayed": 0}
+        assert again == (first[0], first[1] | {"replayed": 3_000})
+        assert len(await exported(client)) == 3_000
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+    @given(
+        upload=st.lists(
+            st.sampled_from(
+                [
+                    *('"', '""', ",", "\n", "\r\n", "\r", "a", "1871-12-01", " ", "\0", "é", "\u2028"),
+                    "Romola,Eliot,1863-01-01\n",
+                    '"Romola",Eliot,1863-01-01\r\n',
+                    '"Romola\n",Eliot,1863-01-01\n',
+                ]
+            ),
+            max_size=30,
+        ).map("".join)
+    )
+    async def test_leave_no_line_out_of_the_report_whatever_else_is_there(
+        self, client: httpx.AsyncClient, upload: str
+    ) -> None:
+        content = f"title,author,publication_date\n{upload}"
+        lines, summary = report_of(await send(client, content.encode(), "text/csv"))
+        loaded, refused = (
+            [
+                number
+                for each in lines
+                if kind in each
+                for number in range(each["line"], each.get("last_line", each["line"]) + 1)
+            ]
+            for kind in ("id", "errors")
+        )
+        physical = dict(enumerate(re.split("\r\n|\n|\r", content), 1))
+        assert len(set(loaded)) + len(set(refused)) == len(loaded) + len(refused)
+        assert not set(loaded) & set(refused)
+        assert {number for number, line in physical.items() if line} <= {1, *loaded, *refused} <= set(physical)
+        assert (summary["created"], summary["refused"]) == (
+            sum("id" in each for each in lines),
+            sum("errors" in each for each in lines),
+        )
 
 
 class TestManyAtATime:

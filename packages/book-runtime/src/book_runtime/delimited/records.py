@@ -15,8 +15,7 @@ record of several lines again.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from book_runtime.delimited.delimiter import likely, named_by
 from book_runtime.delimited.fields import Fields, Malformed
@@ -29,8 +28,7 @@ _OPENED: Final = "not valid CSV: a quote is opened"
 _UNCLOSED: Final = f"{_OPENED} that nothing closes"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A row of the file, or a line that is none."""
 
     line: int
