@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
+from book_db.tables import WORDS_VERSION_OF_NEW
 
-_BOOKS: Final = """
+_BOOKS: Final = f"""
     INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
     SELECT title, author, DATE '1800-01-01' + number %% 80000,
-        string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), 1
+        string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), {WORDS_VERSION_OF_NEW}
     FROM generate_series(1, %s) AS number,
         LATERAL (SELECT 'The Book of Number ' || number AS title, 'Author ' || number %% 997 AS author) AS made
 """

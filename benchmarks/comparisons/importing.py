@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from book_db.books.words import words_of
+from book_db.tables import WORDS_VERSION_OF_NEW
 from colophon.importing.books import BookReader, Refused
 from colophon.importing.rows import Row, open_table
 
@@ -93,7 +94,7 @@ class _Copy:
         self._database_url = database_url
         self._books = len(books)
         rows, self._script = folder / "rows.csv", folder / "copy.sql"
-        rows.write_text(_csv((*book, _array(words_of(book.title)), _array(words_of(book.author)), 1) for book in books))
+        rows.write_text(_csv(map(_row, books)))
         self._script.write_text(_COPY.format(file=rows))
 
     def run(self, _seconds: float) -> Speed:
@@ -120,6 +121,10 @@ def _read(reader: BookReader, rows: Iterable[Row]) -> Iterator[_Book]:
         with suppress(Refused):
             book = reader.read(row)
             yield _Book(book.title, book.author, book.publication_date.isoformat())
+
+
+def _row(book: _Book) -> Sequence[object]:
+    return (*book, _array(words_of(book.title)), _array(words_of(book.author)), WORDS_VERSION_OF_NEW)
 
 
 def _array(words: Iterable[str]) -> str:

@@ -82,6 +82,7 @@ A_ROW_OF_EACH = {
     "0011": "",
     "0012": "INSERT INTO account_events (kind, outcome) VALUES ('signed-in', 'done')",
     "0013": "INSERT INTO event_log_sweeps VALUES (1)",
+    "0014": "",
 }
 """For each revision, a row in every table that it made."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from book_db.books import folding
 from book_db.books.text import AUTHOR_MAX, TITLE_MAX
 from book_db.roles import Role, role_of
 
@@ -30,8 +31,20 @@ EVENT_KINDS = ("created", "updated", "deleted")
 SORTED_LENGTH: Final = 200
 """Characters by which titles and authors are sorted: an index takes no entry longer than a third of a page."""
 
-WITHOUT_WORDS: Final = "words_version IS DISTINCT FROM version OR title_words IS NULL OR author_words IS NULL"
-"""Books whose words, or those of their present version, nobody has made."""
+_FOLDINGS: Final = 1_000
+WORDS_VERSION_OF_NEW: Final = _FOLDINGS + folding.VERSION
+"""Of a book at its first version, with the words that this release makes."""
+
+
+def words_version_of(version: str) -> str:
+    """SQL for what tells that the words of a book are those of a version, folded as this release does it."""
+    return f"{version} * {_FOLDINGS} + {folding.VERSION}"
+
+
+WITHOUT_WORDS: Final = (
+    f"words_version IS DISTINCT FROM {words_version_of('version')} OR title_words IS NULL OR author_words IS NULL"
+)
+"""Books whose words, or those of their present version, nobody has made, or not as this release folds them."""
 
 _CODE_POINTS: Final = Text(collation="C")
 """Sorted by code point, which is the same on every machine and stays so when its libraries are updated."""
@@ -92,7 +105,8 @@ class BookRow(Base):
     author_words: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     """What the book is found by, as book_db.books.words makes it. NULL: nobody has made them yet."""
     words_version: Mapped[int | None]
-    """The version whose words these are. Another one than `version`: changed by who knows nothing of words."""
+    """Of which version these words are, and by which folding. Another one than the present: the book was written by who
+    knows nothing of words, or makes others."""
 
 
 class _Event:

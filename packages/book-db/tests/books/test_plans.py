@@ -18,6 +18,7 @@ from book_db.cache import NoCache
 from book_db.database import Database
 from book_db.migrations import engine_of
 from book_db.outbox import OutboxBell
+from book_db.tables import words_version_of
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from support.postgresql import PostgreSQLServer
@@ -38,7 +39,7 @@ FILL: Final = """
     )
     SELECT
         title, author, day, version, created_at, created_at + version * interval '1 day',
-        string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), version
+        string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), {present}
     FROM (
         SELECT
             concat_ws(' ', 'W' || pg_temp.some(20000), 'W' || pg_temp.some(20000), 'W' || pg_temp.some(20000)) AS title,
@@ -47,7 +48,7 @@ FILL: Final = """
             DATE '2026-01-01' - CAST(random() ^ 2 * 100000 AS integer) AS day,
             pg_temp.some(50) AS version,
             TIMESTAMPTZ '2026-01-01Z' + number * interval '1 minute' AS created_at
-        FROM generate_series(1, {}) AS number
+        FROM generate_series(1, {many}) AS number
     ) AS made
 """
 
@@ -71,6 +72,12 @@ SELECTIONS: Final = {
     "two words of many books": Selection(words=("w1", "w2")),
     "word of an author and of a title": Selection(words=("anonymous", "w3")),
     "a word of many books and a rare one": Selection(words=("w1", "w12345")),
+    "a word of a fifth in one piece or in two": Selection(words=("w1|w2 w3",)),
+    "a rare word in one piece or in two": Selection(words=("w12345|w1 w2345",)),
+    "a word in two spellings and a rare one": Selection(words=("w12345", "w1|w2")),
+    "words in many ways, all that are asked for so": Selection(
+        words=tuple(f"w{each}|w{each + 1}|w{each + 2} w3|w{each + 3} w2 w1" for each in range(1, 11))
+    ),
     "from a day on": Selection(published_from=date(1900, 1, 1)),
     "from a late day on": Selection(published_from=date(2025, 12, 30)),
     "up to a day": Selection(published_to=date(1950, 1, 1)),
@@ -108,7 +115,7 @@ def many_books(postgresql: PostgreSQLServer, migrated_template: str, how_many: i
         # They are made faster when the books are there.
         for index, _ in indexes:
             connection.execute(f"DROP INDEX {index}".encode())
-        connection.execute(FILL.format(how_many).encode())
+        connection.execute(FILL.format(many=how_many, present=words_version_of("version")).encode())
         for _, definition in indexes:
             connection.execute(definition.encode())
         connection.execute("ANALYZE books")

@@ -14,6 +14,7 @@ from book_db.books import pages
 from book_db.books.model import Book, Page
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
+from book_db.books.words import ways_of
 from book_db.database import Reader, written
 from book_db.tables import SORTED_LENGTH
 
@@ -106,11 +107,24 @@ def _all_conditions(selection: Selection) -> Iterable[Sql]:
     yield from _text("author", selection.author, selection.author_prefix)
     yield from _text("title", selection.title, selection.title_prefix)
     if selection.words:
-        yield Sql("(title_words || author_words) @> CAST(:words AS text[])", {"words": list(selection.words)})
+        yield from _words(selection.words)
     if selection.published_from is not None:
         yield Sql("publication_date >= :publication_date_from", {"publication_date_from": selection.published_from})
     if selection.published_to is not None:
         yield Sql("publication_date <= :publication_date_until", {"publication_date_until": selection.published_to})
+
+
+def _words(words: Iterable[str]) -> Iterable[Sql]:
+    several = [ways for word in words if len(ways := ways_of(word)) > 1]
+    if single := [word for word in words if len(ways_of(word)) == 1]:
+        yield Sql(_holds_all("words"), {"words": single})
+    for place, ways in enumerate(several):
+        values = {f"words_{place}_{way}": words for way, words in enumerate(ways)}
+        yield Sql(f"({' OR '.join(map(_holds_all, values))})", values)
+
+
+def _holds_all(words: str) -> str:
+    return f"(title_words || author_words) @> CAST(:{words} AS text[])"
 
 
 def _text(field: Field, exact: str | None, prefix: str | None) -> Iterable[Sql]:

@@ -1,4 +1,4 @@
-"""Makes the words of books that were written by a release which knew nothing of them."""
+"""Makes the words of books that were written by a release which knew nothing of them, or folded them in another way."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, text
 
 from book_db.books.words import words_of
-from book_db.tables import WITHOUT_WORDS
+from book_db.tables import WITHOUT_WORDS, words_version_of
 
 _AT_ONCE: Final = 1_000
 
@@ -18,17 +18,17 @@ _LACKING: Final = text(
     """  # noqa: S608 - of constants
 )
 _FILL: Final = text(
-    """
+    f"""
     UPDATE books SET
         title_words = string_to_array(filled.title_words, ' '),
         author_words = string_to_array(filled.author_words, ' '),
-        words_version = filled.version
+        words_version = {words_version_of("filled.version")}
     FROM unnest(
         CAST(:ids AS bigint[]), CAST(:versions AS bigint[]),
         CAST(:title_words AS text[]), CAST(:author_words AS text[])
     ) AS filled (id, version, title_words, author_words)
     WHERE books.id = filled.id AND books.version = filled.version
-    """
+    """  # noqa: S608 - as above
 )
 
 

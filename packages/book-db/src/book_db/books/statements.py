@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
 from book_db.database import written
-from book_db.tables import EVENT_COLUMNS, BookRow
+from book_db.tables import EVENT_COLUMNS, WORDS_VERSION_OF_NEW, BookRow, words_version_of
 
 KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"
 """Of an idempotency key. Such a one counts for nothing, also where it has not been swept away yet."""
@@ -71,7 +71,7 @@ def _add(*, unless: str = "false", before: str = "", after: str = "") -> Literal
             )
         ), written AS (
             INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
-            SELECT title, author, publication_date, title_words, author_words, 1
+            SELECT title, author, publication_date, title_words, author_words, {WORDS_VERSION_OF_NEW}
             FROM draft WHERE NOT {unless} ORDER BY place
             RETURNING {_COLUMNS}
         ), noted AS (
@@ -117,8 +117,9 @@ CHANGE: Final = _with_event(
         publication_date = coalesce(:publication_date, publication_date),
         title_words = coalesce(:title_words, title_words),
         author_words = coalesce(:author_words, author_words),
-        -- Words that another release has left behind stay behind, and are found out by that.
-        words_version = words_version + CAST(words_version = version AS integer),
+        -- Words that another release has left behind, or folds in its own way, are found out by that they stay behind.
+        words_version = CASE WHEN words_version = {words_version_of("version")}
+            THEN {words_version_of("(version + 1)")} ELSE words_version END,
         version = version + 1,
         updated_at = greatest(clock_timestamp(), updated_at)
     WHERE id = :book_id AND {_CONDITION}
