@@ -13,7 +13,7 @@ _BOOKS: Final = f"""
         string_to_array(lower(title), ' '), string_to_array(lower(author), ' '), {WORDS_VERSION_OF_NEW}
     FROM generate_series(1, %s) AS number,
         LATERAL (SELECT 'The Book of Number ' || number AS title, 'Author ' || number %% 997 AS author) AS made
-"""
+"""  # noqa: S608 - of constants
 
 # Nothing of this is in force when it is measured.
 _QUICKLY: Final = (

@@ -26,7 +26,7 @@ INSERT INTO outbox (
 VALUES ('created', '6f8ba3b5-6fd4-4d2e-8c67-1a0a4b3b2c11', :created_at, :book_id, 'Middlemarch', 'George Eliot',
     '1871-12-01', 1, :created_at, :created_at);
 COMMIT;
-"""
+"""  # noqa: S608 - of constants
 
 ONE_STATEMENT: Final = f"""
 WITH written AS (
@@ -40,7 +40,7 @@ INSERT INTO outbox (
 SELECT 'created', '6f8ba3b5-6fd4-4d2e-8c67-1a0a4b3b2c11', created_at,
     id, title, author, publication_date, version, created_at, updated_at
 FROM written;
-"""
+"""  # noqa: S608 - of constants
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ BLANK, APOSTROPHE, HYPHEN, NOTHING = " ", "'", "-", ""
 
 OVERLAY, NUKTA = 1, 7
 ACCENTS = {OVERLAY, NUKTA, *range(10, 37), *range(200, 256)}
-"""Combining classes (Unicode, table 4-3): strokes, the dot of Indian scripts, points of Hebrew, vowels of Arabic, and what
-stands above or below letters. Not the signs that other scripts spell with."""
+"""Combining classes (Unicode, table 4-3): strokes, the dot of Indian scripts, points of Hebrew, vowels of Arabic, and
+what stands above or below letters. Not the signs that other scripts spell with."""
 
 WRITTEN = {CATEGORY.NON_SPACING_MARK, CATEGORY.COMBINING_SPACING_MARK, CATEGORY.LETTER_NUMBER, CATEGORY.OTHER_NUMBER}
 UNKNOWN = {CATEGORY.UNASSIGNED, CATEGORY.PRIVATE_USE_CHAR, CATEGORY.SURROGATE}
@@ -47,14 +47,20 @@ SYMBOLS = {CATEGORY.OTHER_SYMBOL, CATEGORY.MATH_SYMBOL, CATEGORY.CURRENCY_SYMBOL
 APOSTROPHES = ("APOSTROPHE", "QUOTATION MARK", "PRIME", "GERESH", "GERSHAYIM")
 """Names of what stands for one between letters, if they are of punctuation or of modifier letters."""
 
-LONG_DASHES = set("—―⸺⸻︱﹘")
+LONG_DASHES = set("—―⸺⸻︱﹘")  # noqa: RUF001 - all of them are meant
 """They part sentences, not words."""
 
 TATWEEL = "ـ"
-INSIDE_WORDS = {"\N{ZERO WIDTH NON-JOINER}", "\N{MIDDLE DOT}", "\N{ARABIC THOUSANDS SEPARATOR}", "Ꞌ", "ꞌ"}
+INSIDE_WORDS = {
+    "\N{ZERO WIDTH NON-JOINER}",
+    "\N{MIDDLE DOT}",
+    "\N{ARABIC THOUSANDS SEPARATOR}",
+    "\N{LATIN CAPITAL LETTER SALTILLO}",
+    "\N{LATIN SMALL LETTER SALTILLO}",
+}
 """Of Persian, Catalan, Arabic, and languages of Mexico: people type an apostrophe, a blank or nothing for it."""
 
-ARABIC = {"ک": "ك", "ی": "ي", "ے": "ي", "ہ": "ه", "ھ": "ه", "ە": "ه", "ۃ": "ه"}
+ARABIC = {"ک": "ك", "ی": "ي", "ے": "ي", "ہ": "ه", "ھ": "ه", "ە": "ه", "ۃ": "ه"}  # noqa: RUF001 - no o
 """What keyboards for Persian, Urdu and Kurdish have in the place of Arabic letters, as Lucene's PersianNormalizer takes
 them for each other. Collations tell them apart, since these languages sort them apart."""
 
@@ -158,7 +164,7 @@ def _same_letters() -> dict[str, str]:
     """For letters between which a search makes no difference: which of them is the plainest."""
     groups = defaultdict(list)
     for letter in map(chr, _known_points()):
-        if icu.Char.isalpha(letter) and not _is_of_no_alphabet(letter) and _apart(letter) == letter:
+        if icu.Char.isalpha(letter) and not _stands_for_itself(letter) and _apart(letter) == letter:
             groups[COLLATOR.getSortKey(letter)].append(letter)
     return {letter: min(group, key=_plainness) for group in groups.values() for letter in group}
 
@@ -169,8 +175,9 @@ def _plainness(letter: str) -> tuple[bool, int, str]:
     return " LETTER " not in name, len(name), letter
 
 
-def _is_of_no_alphabet(letter: str) -> bool:
-    scripts = {icu.UScriptCode.HAN, icu.UScriptCode.HANGUL}
+def _stands_for_itself(letter: str) -> bool:
+    """Ideographs and syllables are no letters, and where Hebrew has a final letter nobody types another."""
+    scripts = {icu.UScriptCode.HAN, icu.UScriptCode.HANGUL, icu.UScriptCode.HEBREW}
     return icu.Script.getScript(letter).getScriptCode() in scripts
 
 

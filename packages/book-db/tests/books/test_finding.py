@@ -172,7 +172,7 @@ class TestWords:
             pytest.param("strasse", {"Straße", "STRASSE"}, id="sharp-s"),
             pytest.param("שלום", {"שָׁלוֹם עֲלֵיכֶם"}, id="hebrew-with-points"),
             pytest.param("شمس", {"شَمْس", "شمس"}, id="arabic-with-vowels"),
-            pytest.param("樓夢", {"紅樓夢"}, id="a-part-of-a-chinese-title"),
+            pytest.param("樓夢", {"紅樓夢", "紅 樓 夢"}, id="a-part-of-a-chinese-title"),
             pytest.param("夢", {"紅樓夢", "紅 樓 夢"}, id="one-chinese-character"),
             pytest.param("faust", {"𝔉𝔞𝔲𝔰𝔱 📚"}, id="fraktur"),
             pytest.param("маргарита мастер", {"Мастер и Маргарита"}, id="russian-in-another-order"),

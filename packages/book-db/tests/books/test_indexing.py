@@ -18,7 +18,7 @@ from support.data_layer import Query, a_draft
 NOBODY = UUID(int=0)
 ADD = "INSERT INTO books (title, author, publication_date) VALUES (%s, %s, '1815-12-23') RETURNING id"
 CHANGE = "UPDATE books SET title = %s, version = version + 1 WHERE id = %s"
-WORDS = f"SELECT title_words, author_words, words_version = {words_version_of('version')} FROM books ORDER BY id"
+WORDS = f"SELECT title_words, author_words, words_version = {words_version_of('version')} FROM books ORDER BY id"  # noqa: S608 - of constants
 
 
 async def found(catalogue: Catalogue, question: str) -> list[str]:
@@ -157,7 +157,7 @@ class TestAWriterInBetween:
     def test_who_makes_words_is_not_overwritten(self, database_url: str, query: Query) -> None:
         query(ADD, ("Emma", "Jane Austen"))
         change = (
-            "UPDATE books SET title = 'Persuasion', title_words = '{persuasion}', author_words = '{its,own}',"
+            "UPDATE books SET title = 'Persuasion', title_words = '{persuasion}', author_words = '{its,own}',"  # noqa: S608 - of constants
             f" version = version + 1, words_version = {words_version_of('(version + 1)')}"
         )
         self.index(database_url, lambda: query(change))

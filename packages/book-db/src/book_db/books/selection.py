@@ -19,8 +19,8 @@ class Selection:
     title: str | None = None
     title_prefix: str | None = None
     words: tuple[str, ...] = ()
-    """All of them, in any of the ways to write them, anywhere in title or author, as ``book_db.books.words.words_asked_for``
-    makes them."""
+    """All of them, each in one of the ways to write it, anywhere in title or author, as
+    ``book_db.books.words.words_asked_for`` makes them."""
     published_from: date | None = None
     published_to: date | None = None
     """Both days are included."""

@@ -101,11 +101,12 @@ def _initials_together(chunks: list[str]) -> Iterator[str]:
 def _asked_for(chunks: list[str]) -> Iterator[list[str]]:
     """The ways to write each word. Initials that follow each other are one."""
     for are_initials, row in groupby(chunks, _is_initial):
-        if are_initials:
-            letters = [*map(_letter_of, row)]
+        letters = [*row]
+        if are_initials and len(letters) > 1:
+            letters = [*map(_letter_of, letters)]
             yield ["".join(letters), " ".join(letters)]
         else:
-            yield from map(_ways, row)
+            yield from map(_ways, letters)
 
 
 def _is_initial(chunk: str) -> bool:

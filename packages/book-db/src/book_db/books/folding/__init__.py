@@ -29,8 +29,8 @@ _LARGE_NUMBER: Final = re.compile(r"[0-9][,.][0-9]{3}")
 _THOUSANDS: Final = re.compile(r"(?<=[0-9])[,.](?=[0-9]{3})")
 """What parts a large number, as apostrophes do in Switzerland."""
 
-# The vowel AM of Thai and Lao is folded to the two signs that it is made of, and a tone is typed before or after the first
-# of them. Their vowel AE looks like the vowel E twice.
+# The vowel AM of Thai and Lao is folded to the two signs that it is made of, and a tone is typed before or after the
+# first of them. Their vowel AE looks like the vowel E twice.
 _TONE_BEHIND: Final = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
 _E_TWICE: Final = re.compile("\u0e40{2}|\u0ec0{2}")
 
@@ -38,8 +38,8 @@ _E_TWICE: Final = re.compile("\u0e40{2}|\u0ec0{2}")
 def fold(text: str) -> str:
     """The letters and digits of a text in their plain form, with blanks, APOSTROPHE, HYPHEN and OR between them.
 
-    Without case (Unicode 3.13, D146), accents, points, vowel signs of Hebrew and Arabic, and what is not seen; digits of
-    all scripts as those of ASCII; Latin letters in those of ASCII, as CLDR's Latin-ASCII has them; and letters that
+    Without case (Unicode 3.13, D146), accents, points, vowel signs of Hebrew and Arabic, and what is not seen; digits
+    of all scripts as those of ASCII; Latin letters in those of ASCII, as CLDR's Latin-ASCII has them; and letters that
     CLDR's collation for searches does not tell apart as one of them.
     """
     if _LARGE_NUMBER.search(text):

@@ -17,8 +17,8 @@ _OR_NONE = "OR title_words IS NULL OR author_words IS NULL"
 
 
 def upgrade() -> None:
-    # Those of the release before are of another folding, and are told by what it writes here: the version alone. It takes
-    # ours for left behind, and leaves them so when it changes a book. `book_db.migrations.upgrade` makes them anew.
+    # Those of the release before are of another folding, and are told by what it writes here: the version alone. It
+    # takes ours for left behind, and leaves them so when it changes a book. `book_db.migrations.upgrade` makes words.
     _look_for(f"words_version IS DISTINCT FROM version * 1000 + 2 {_OR_NONE}")
 
 
