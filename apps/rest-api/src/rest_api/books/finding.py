@@ -150,7 +150,8 @@ class Filters(BaseModel):
     q: _Question | None = Field(
         default=None,
         json_schema_extra=never_null,
-        description="Words that are all in title or author, in any place, whatever their case and accents.",
+        description="Words that are all in title or author, in any place, whatever their case, accents and "
+        "apostrophes, and with letters like ł and ß or in plain ones.",
         examples=["eliot middlemarch"],
     )
     published_from: PublicationDate | None = Field(

@@ -47,8 +47,10 @@ def words_of(text: str) -> list[str]:
     """Every word of a text once, in order; for an index. None holds a blank."""
     runs, chunks = _parted(fold(text))
     compounds = [chunk for chunk in chunks if APOSTROPHE in chunk or HYPHEN in chunk or OR in chunk]
-    words = {*chunks}.difference(compounds)
-    words.update(" ".join(chain.from_iterable(map(_ways, compounds))).split())
+    words = {*chunks}
+    if compounds:
+        words.difference_update(compounds)
+        words.update(" ".join(chain.from_iterable(map(_ways, compounds))).split())
     if 1 in map(len, chunks):
         words.update(_initials_together(chunks))
     for run in runs:

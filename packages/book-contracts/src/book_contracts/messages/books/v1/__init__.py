@@ -233,8 +233,9 @@ class BookFilter(betterproto2.Message):
 
     words: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Words that are all in title or author, in any place, whatever their case and accents. At most 2,000 characters,
-    and at least one word or number among them.
+    Words that are all in title or author, in any place, whatever their case, accents and apostrophes, and with letters
+    like ł and ß or in plain ones: docs/rest.md tells which words are the same. At most 2,000 characters, and at least
+    one word or number among them.
     """
 
     published_from: "Date | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True)
