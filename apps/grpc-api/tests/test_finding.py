@@ -57,7 +57,8 @@ class TestAFilter:
             pytest.param({"author_prefix": "George "}, Selection(author_prefix="George "), 3, id="author-prefix"),
             pytest.param({"title": "Emma"}, Selection(title="Emma"), 2, id="title"),
             pytest.param({"title_prefix": "E\u0301"}, Selection(title_prefix="\u00c9"), 1, id="title-prefix-in-nfd"),
-            pytest.param({"words": "GEORGE middle-march"}, Selection(words=("george", "march", "middle")), 0, id="no"),
+            pytest.param({"words": "GEORGE middle march"}, Selection(words=("george", "march", "middle")), 0, id="no"),
+            pytest.param({"words": "GEORGE middle-march"}, Selection(words=("george", "middlemarch")), 1, id="hyphen"),
             pytest.param({"words": "emile sophie"}, Selection(words=("emile", "sophie")), 1, id="words"),
             pytest.param(
                 {"published_from": Date(year=1860, month=4, day=1), "published_to": Date(year=1863, month=7, day=6)},

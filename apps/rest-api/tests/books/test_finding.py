@@ -162,6 +162,24 @@ class TestFilters:
         assert await titles(client, published_from="1945-08-18") == ["E*"]
         assert await titles(client, published_to="1862-03-30") == ["Les Misérables"]
 
+    async def test_words_are_found_as_people_type_them(self, client: httpx.AsyncClient) -> None:
+        """packages/book-db/tests/books/as_people_type.tsv has many more."""
+        await added(
+            client, [a_book("Qurʼān"), a_book("Solaris", "Stanisław Lem"), a_book("The Hobbit", "J.R.R. Tolkien")]
+        )
+        for typed in ("quran", "qur'an", "Qur’an", "QUR AN"):
+            assert await titles(client, q=typed) == ["Qurʼān"]
+        assert await titles(client, q="stanislaw lem") == ["Solaris"]
+        assert await titles(client, q="jrr tolkien") == ["The Hobbit"]
+        assert await titles(client, q="tolkein") == []
+
+    async def test_pages_of_a_word_in_several_spellings_hang_together(self, client: httpx.AsyncClient) -> None:
+        books = await added(client, [a_book(title) for title in ("O’Neill", "Oneill", "Emma", "O Neill", "O'Neill")])
+        first = await listed(client, q="o'neill", page_size="2", count="exact")
+        rest = await listed(client, q="o'neill", page_size="2", page_token=first["next_page_token"])
+        assert first["total"] == 4
+        assert [*first["books"], *rest["books"]] == [book for book in books if book["title"] != "Emma"]
+
     async def test_together_they_all_hold(self, client: httpx.AsyncClient) -> None:
         await added(
             client, [a_book(title, day=day) for title in ("Emma", "Evelina") for day in ("1778-01-29", "1815-12-23")]
