@@ -113,10 +113,26 @@ class TestATokenInTheClear:
         ):
             Session(url, "ann@example.org", "secret", insecure=insecure)
 
-    @pytest.mark.parametrize("url", ["books.example.org", "ftp://books.example.org", ""])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            pytest.param("books.example.org", id="without-a-scheme"),
+            pytest.param("ftp://books.example.org", id="another-protocol"),
+            pytest.param("", id="empty"),
+            pytest.param("https://books.example.org:port", id="a-port-that-is-none"),
+            pytest.param("https://b\udcf8ks.example.org", id="bytes-that-were-not-utf-8"),
+        ],
+    )
     def test_an_address_of_no_rest_service_is_refused(self, url: str) -> None:
         with pytest.raises(ValueError, match="no address"):
             Session(url, "ann@example.org", "secret")
+
+    def test_what_is_no_text_is_refused(self) -> None:
+        for email, password in (("\udcf8@example.org", "secret"), ("ann@example.org", "\udcf8")):
+            with pytest.raises(ValueError, match="UTF-8"):
+                Session("http://127.0.0.1:8000", email, password)
+        with pytest.raises(ValueError, match="no address"):
+            BookCatalogue("127.0.0.1:\udcf8")
 
     def test_a_session_does_not_show_its_password(self) -> None:
         assert "secret" not in repr(Session("http://127.0.0.1:8000", "ann@example.org", "secret"))

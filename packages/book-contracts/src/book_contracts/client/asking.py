@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from book_contracts import BookFilter, Date, FieldMask
+
+Item = TypeVar("Item")
 
 BookField: TypeAlias = Literal["id", "title", "author", "publication_date", "version", "create_time", "update_time"]
 """A field of a book, for a read mask."""
@@ -44,7 +46,14 @@ class Wanted(TypedDict, total=False):
 
 
 def mask_of(fields: Iterable[BookField] | None) -> FieldMask | None:
-    return None if fields is None else FieldMask(paths=list(fields))
+    return None if fields is None else FieldMask(paths=list_of(fields))
+
+
+def list_of(values: Iterable[Item]) -> list[Item]:
+    """The values as a list; what is none, a text among it, stays as it is, for the message to refuse."""
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes):
+        return list(values)
+    return cast("list[Item]", values)
 
 
 def filter_of(wanted: Wanted) -> BookFilter:

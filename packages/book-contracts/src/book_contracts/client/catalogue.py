@@ -7,7 +7,8 @@ from typing import Final, Self, TypeAlias, Unpack
 from books.v1.book_service_pb2 import ListBooksResponse
 
 from book_contracts import BatchGetBooksRequest, Book, GetBookRequest, ListBooksRequest, WatchBooksRequest
-from book_contracts.client.asking import BookField, BookOrder, Wanted, filter_of, mask_of
+from book_contracts.checking import check, is_unicode
+from book_contracts.client.asking import BookField, BookOrder, Wanted, filter_of, list_of, mask_of
 from book_contracts.client.channel import Certificate, Tls, credentials_of, leaves_the_machine
 from book_contracts.client.connection import BATCH_GET, GET, LIST, Connection
 from book_contracts.client.listing import books_of
@@ -25,7 +26,9 @@ class BookCatalogue:
     """Reads the catalogue and watches it: ``async with BookCatalogue("127.0.0.1:50051", token=...) as catalogue``.
 
     One connection to each replica, for any number of calls at once: open it once for the life of a program. A call that
-    finds the service unavailable is repeated up to three times within its deadline. Every method raises CatalogueError.
+    finds the service unavailable is repeated up to three times within its deadline. Every method raises CatalogueError:
+    for an argument that no request can hold InvalidRequest, as `list` and `watch` do when they are iterated over, and
+    nothing is sent then.
     """
 
     def __init__(
@@ -44,8 +47,11 @@ class BookCatalogue:
         waiting for a token included. `tls` is True, or where the certificate of the authority is, or that certificate
         itself; `certificate` is the client's own with its key, for mutual TLS; both are read once, here.
 
-        Raises ValueError when the token would leave the machine unencrypted, unless `insecure` says that it may.
+        Raises ValueError for an address that is no text, and when the token would leave the machine unencrypted, unless
+        `insecure` says that it may.
         """
+        if not is_unicode(address):
+            raise ValueError(f"{address!r} is no address like books.example.org:50051")
         credentials = credentials_of(tls, certificate)
         if token is not None and credentials is None and not insecure and leaves_the_machine(address):
             raise ValueError(
@@ -78,8 +84,9 @@ class BookCatalogue:
         self, book_ids: Iterable[int], *, fields: Iterable[BookField] | None = None, timeout: float | None = None
     ) -> _Books:
         """As many books as ids, at most 300, in the same order. Raises BookNotFound with the ids that no book has."""
-        request = BatchGetBooksRequest(ids=[*book_ids], read_mask=mask_of(fields))
-        if not request.ids:
+        request = BatchGetBooksRequest(ids=list_of(book_ids), read_mask=mask_of(fields))
+        if request.ids == []:
+            check(request)
             return []
         return [book_of(book) for book in (await self._connection.ask(BATCH_GET, request, timeout)).books]
 
@@ -114,4 +121,4 @@ class BookCatalogue:
         of the catalogue, None for now. `book_ids` are 300 at most. Raises PositionNotReached for one never given, and
         PositionSwept for one after which changes are no longer kept.
         """
-        return Watch(self._connection, WatchBooksRequest(after=after, book_ids=[*book_ids], author=author))
+        return Watch(self._connection, WatchBooksRequest(after=after, book_ids=list_of(book_ids), author=author))

@@ -5,18 +5,24 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import betterproto2
 import grpc
 from books.v1 import book_service_pb2 as answers
+from google.protobuf.message import DecodeError
 
+from book_contracts.checking import invalid
 from book_contracts.client.channel import SERVICE, open_channel
 from book_contracts.client.tokens import TokenSource
-from book_contracts.errors import CatalogueError, DeadlineExceeded, NotSignedIn, Unavailable, error_of
+from book_contracts.errors import CatalogueError, DeadlineExceeded, NotSignedIn, ServiceFailed, Unavailable, error_of
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
+
+
+_SECONDS_MAX: Final = 10**9
+"""More than thirty years. The clock of gRPC ends somewhere behind that."""
 
 
 class CatalogueClosed(CatalogueError):
@@ -30,7 +36,14 @@ class Method(Generic[Answer]):
     """A method of the service."""
 
     path: str
-    read: Callable[[bytes], Answer]
+    decode: Callable[[bytes], Answer]
+
+    def read(self, answer: bytes) -> Answer:
+        """Raises ServiceFailed for what is no answer of this method."""
+        try:
+            return self.decode(answer)
+        except DecodeError as error:
+            raise ServiceFailed(message="The answer is none of this contract.", reason="UNDECODABLE_ANSWER") from error
 
 
 GET: Final = Method(f"/{SERVICE}/GetBook", answers.GetBookResponse.FromString)
@@ -66,24 +79,29 @@ class Connection:
             await channel.close()
 
     async def ask(self, method: Method[Answer], request: betterproto2.Message, timeout: float | None) -> Answer:
-        """The answer of a unary call. With a token that is refused the call is repeated once, if there is another."""
-        until = time.monotonic() + (self.timeout if timeout is None else timeout)
+        """The answer of a unary call. With a token that is refused the call is repeated once, if there is another.
+
+        Raises InvalidRequest for what is no request, before anything is sent.
+        """
+        asked = bytes(request)
+        until = time.monotonic() + _seconds(self.timeout if timeout is None else timeout)
         async with _within(until):
             token = await self._token()
         try:
-            return await self._ask(method, request, token, until)
+            return await self._ask(method, asked, token, until)
         except NotSignedIn:
             async with _within(until):
                 renewed = await self.renewed(token)
             if renewed is None:
                 raise
-            return await self._ask(method, request, renewed, until)
+            return await self._ask(method, asked, renewed, until)
 
     async def stream(self, method: Method[Answer], request: betterproto2.Message) -> "Stream[Answer]":
-        """Begins a call with many answers, without a deadline."""
+        """Begins a call with many answers, without a deadline. Raises InvalidRequest as `ask` does."""
+        asked = bytes(request)
         token = await self._token()
-        call = self._open_channel.unary_stream(method.path, request_serializer=bytes, response_deserializer=method.read)
-        return Stream(self, call(request, metadata=_metadata(token)), token)
+        call = self._open_channel.unary_stream(method.path)
+        return Stream(self, method, call(asked, metadata=_metadata(token)), token)
 
     async def renewed(self, refused: str | None) -> str | None:
         """A token in place of one that was refused, or None."""
@@ -92,12 +110,12 @@ class Connection:
     async def _token(self) -> str | None:
         return None if self._tokens is None else await self._tokens.token()
 
-    async def _ask(
-        self, method: Method[Answer], request: betterproto2.Message, token: str | None, until: float
-    ) -> Answer:
-        call = self._open_channel.unary_unary(method.path, request_serializer=bytes, response_deserializer=method.read)
+    async def _ask(self, method: Method[Answer], asked: bytes, token: str | None, until: float) -> Answer:
+        # With neither a serializer nor a deserializer: where one raises, grpc.aio (1.85) logs that and goes on with
+        # None. It sends None as an empty message, which asks for all books and watches all.
+        call = self._open_channel.unary_unary(method.path)
         left = max(until - time.monotonic(), 0)
-        return await self.answered(call(request, metadata=_metadata(token), timeout=left))
+        return method.read(await self.answered(call(asked, metadata=_metadata(token), timeout=left)))
 
     async def answered(self, answer: Awaitable[Result]) -> Result:
         """Waits for an answer. Raises CatalogueError."""
@@ -121,9 +139,14 @@ class Stream(Generic[Answer]):
     """The answers of one call, until it breaks."""
 
     def __init__(
-        self, connection: Connection, call: "grpc.aio.UnaryStreamCall[Any, Answer]", token: str | None
+        self,
+        connection: Connection,
+        method: Method[Answer],
+        call: "grpc.aio.UnaryStreamCall[bytes, bytes]",
+        token: str | None,
     ) -> None:
         self._connection = connection
+        self._method = method
         self._call = call
         self.token = token
         """The one that it was begun with."""
@@ -133,7 +156,7 @@ class Stream(Generic[Answer]):
         answer = await self._connection.answered(self._call.read())
         if answer is grpc.aio.EOF:
             raise Unavailable("The stream has ended.")
-        return cast(Answer, answer)
+        return self._method.read(cast(bytes, answer))
 
     def cancel(self) -> None:
         self._call.cancel()
@@ -156,8 +179,20 @@ async def _within(until: float) -> AsyncIterator[None]:
         raise
 
 
+def _seconds(timeout: float) -> float:
+    """As it is, unless it is no number of seconds; NaN is within no bounds."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not abs(timeout) <= _SECONDS_MAX:
+        raise invalid("timeout", f"must be a number of seconds, {_SECONDS_MAX:,} at most")
+    return timeout
+
+
 def _metadata(token: str | None) -> list[tuple[str, str]]:
-    return [] if token is None else [("authorization", f"Bearer {token}")]
+    if token is None:
+        return []
+    if not (token.isascii() and token.isprintable()):
+        # grpc.aio would raise errors of its own, and log the token's place in the metadata.
+        raise NotSignedIn("The token is none: it has characters that cannot be sent in metadata.")
+    return [("authorization", f"Bearer {token}")]
 
 
 def _is_cancelled() -> bool:

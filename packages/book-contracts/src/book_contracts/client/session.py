@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from book_contracts.checking import is_unicode
 from book_contracts.client.channel import leaves_the_machine
 from book_contracts.errors import CatalogueError, LimitReached, NotSignedIn, Unavailable
 
@@ -44,11 +45,16 @@ class Session:
     def __init__(self, url: str, email: str, password: str, *, timeout: float = 10, insecure: bool = False) -> None:
         """`url` is where the REST service is, `timeout` the seconds that it may take for an answer.
 
-        Raises ValueError when the password would leave the machine unencrypted, unless `insecure` says that it may.
+        Raises ValueError for what is no address or no text, and when the password would leave the machine unencrypted,
+        unless `insecure` says that it may.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _is_valid(url):
             raise ValueError(f"{url} is no address like https://books.example.org")
+        if not all(map(is_unicode, (email, password))):
+            raise ValueError(
+                "E-mail address and password must be Unicode text: there are bytes in them that were not UTF-8."
+            )
         is_away = leaves_the_machine(f"[{parts.hostname}]")
         if parts.scheme == "http" and is_away and not insecure:
             raise ValueError(
@@ -161,6 +167,14 @@ class Session:
     def _http(self) -> httpx.AsyncClient:
         """A client for one exchange: there is one in many minutes, and so nothing that has to be closed."""
         return httpx.AsyncClient(base_url=self._url, timeout=self._timeout, trust_env=self._trusts_environment)
+
+
+def _is_valid(url: str) -> bool:
+    try:
+        httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return True
 
 
 def _tokens_in(answer: httpx.Response) -> Mapping[str, Any] | None:

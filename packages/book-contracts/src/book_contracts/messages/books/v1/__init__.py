@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import betterproto2
+from book_contracts.strict import Message
 from betterproto2 import grpclib as betterproto2_grpclib
 
 from ...message_pool import default_message_pool
@@ -83,7 +84,7 @@ class BookEventKind(betterproto2.Enum):
 
 
 @dataclass(eq=False, repr=False)
-class BatchGetBooksRequest(betterproto2.Message):
+class BatchGetBooksRequest(Message):
     """
     Asks for several books.
     """
@@ -103,7 +104,7 @@ default_message_pool.register_message("books.v1", "BatchGetBooksRequest", BatchG
 
 
 @dataclass(eq=False, repr=False)
-class BatchGetBooksResponse(betterproto2.Message):
+class BatchGetBooksResponse(Message):
     """
     The books that were asked for.
     """
@@ -118,7 +119,7 @@ default_message_pool.register_message("books.v1", "BatchGetBooksResponse", Batch
 
 
 @dataclass(eq=False, repr=False)
-class Book(betterproto2.Message):
+class Book(Message):
     """
     A book of the catalogue.
     """
@@ -167,7 +168,7 @@ default_message_pool.register_message("books.v1", "Book", Book)
 
 
 @dataclass(eq=False, repr=False)
-class BookEvent(betterproto2.Message):
+class BookEvent(Message):
     """
     One change of one book. Each committed change gives exactly one event; the broker may deliver it more than once.
     """
@@ -206,7 +207,7 @@ default_message_pool.register_message("books.v1", "BookEvent", BookEvent)
 
 
 @dataclass(eq=False, repr=False)
-class BookFilter(betterproto2.Message):
+class BookFilter(Message):
     """
     Which books are meant: those that meet everything that is said here. What is empty or absent says nothing.
     """
@@ -253,7 +254,7 @@ default_message_pool.register_message("books.v1", "BookFilter", BookFilter)
 
 
 @dataclass(eq=False, repr=False)
-class Date(betterproto2.Message):
+class Date(Message):
     """
     A day in the proleptic Gregorian calendar, without time and without time zone.
     The same on the wire as google.type.Date, but always a whole date: no part is ever 0.
@@ -279,7 +280,7 @@ default_message_pool.register_message("books.v1", "Date", Date)
 
 
 @dataclass(eq=False, repr=False)
-class GetBookRequest(betterproto2.Message):
+class GetBookRequest(Message):
     """
     Asks for one book.
     """
@@ -299,7 +300,7 @@ default_message_pool.register_message("books.v1", "GetBookRequest", GetBookReque
 
 
 @dataclass(eq=False, repr=False)
-class GetBookResponse(betterproto2.Message):
+class GetBookResponse(Message):
     """
     The book that was asked for.
     """
@@ -314,7 +315,7 @@ default_message_pool.register_message("books.v1", "GetBookResponse", GetBookResp
 
 
 @dataclass(eq=False, repr=False)
-class ListBooksRequest(betterproto2.Message):
+class ListBooksRequest(Message):
     """
     Asks for a page of books.
     """
@@ -351,7 +352,7 @@ default_message_pool.register_message("books.v1", "ListBooksRequest", ListBooksR
 
 
 @dataclass(eq=False, repr=False)
-class ListBooksResponse(betterproto2.Message):
+class ListBooksResponse(Message):
     """
     A page of books.
     """
@@ -371,7 +372,7 @@ default_message_pool.register_message("books.v1", "ListBooksResponse", ListBooks
 
 
 @dataclass(eq=False, repr=False)
-class WatchBooksRequest(betterproto2.Message):
+class WatchBooksRequest(Message):
     """
     Asks to be told of changes.
     """
@@ -397,7 +398,7 @@ default_message_pool.register_message("books.v1", "WatchBooksRequest", WatchBook
 
 
 @dataclass(eq=False, repr=False)
-class WatchBooksResponse(betterproto2.Message):
+class WatchBooksResponse(Message):
     """
     One change, or how far the stream has come.
     """

@@ -13,6 +13,7 @@ import typing
 from dataclasses import dataclass
 
 import betterproto2
+from book_contracts.strict import Message
 import dateutil.parser
 from typing_extensions import Self
 
@@ -23,7 +24,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
-class FieldMask(betterproto2.Message):
+class FieldMask(Message):
     """
     `FieldMask` represents a set of symbolic field paths, for example:
 
@@ -233,7 +234,7 @@ default_message_pool.register_message("google.protobuf", "FieldMask", FieldMask)
 
 
 @dataclass(eq=False, repr=False)
-class Timestamp(betterproto2.Message):
+class Timestamp(Message):
     """
     A Timestamp represents a point in time independent of any time zone or local
     calendar, encoded as a count of seconds and fractions of seconds at
