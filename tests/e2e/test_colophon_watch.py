@@ -107,6 +107,16 @@ class TestColophonWatch:
             pytest.param((), {"COLOPHON_TOKEN": "none"}, 1, "colophon: ", id="a-token-that-is-not-good"),
             pytest.param(("--after", "1000000"), {}, 1, "colophon: ", id="a-position-never-given"),
             pytest.param(("--server", "books.example.org:1"), {}, 2, "--insecure", id="a-token-over-a-network"),
+            pytest.param(("--after", "soon"), {}, 2, "--after", id="a-position-that-is-no-number"),
+            pytest.param(("--after", "\udcf8"), {}, 2, "--after", id="a-position-that-is-no-text"),
+            pytest.param(
+                ("--after", str(2**64 + 5)), {}, 2, "after must be an integer of 64 bits", id="a-position-far-out"
+            ),
+            pytest.param(("--book", "Emma"), {}, 2, "--book", id="a-book-that-is-no-number"),
+            pytest.param(("--book", "9" * 5_000), {}, 2, "--book", id="a-book-of-endless-digits"),
+            pytest.param(("--book", str(2**64 + 7)), {}, 2, "book_ids[0] must be an integer", id="a-book-far-out"),
+            pytest.param(("--author", "J\udcf8rgen"), {}, 2, "author must be Unicode text", id="an-author-in-latin-1"),
+            pytest.param(("--server", "b\udcf8ks:1"), {}, 2, "no address", id="a-server-in-latin-1"),
         ],
     )
     async def test_what_cannot_be_watched_is_told_in_a_sentence(

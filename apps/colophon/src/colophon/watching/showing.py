@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 from book_contracts.client import BookCatalogue, Change, Session, Watch
-from book_contracts.errors import CatalogueError
+from book_contracts.errors import CatalogueError, InvalidRequest
 from book_db.event_log import Entry
 from book_runtime import process
 from grpc_api.console import line_of, writable
@@ -17,13 +17,13 @@ from grpc_api.console import line_of, writable
 def show(
     catalogue: BookCatalogue, token: str | Session, *, after: int | None, author: str, book_ids: Sequence[int]
 ) -> int:
-    """Prints changes until the process is told to stop, and returns its exit code."""
+    """Prints changes until the process is told to stop, and returns its exit code: 2 for what cannot be asked for."""
     watch = catalogue.watch(after=after, author=author, book_ids=book_ids)
     try:
         process.run(_show(catalogue, watch, token))
     except CatalogueError as error:
         typer.echo(f"colophon: {error}", err=True)
-        return 1
+        return 2 if isinstance(error, InvalidRequest) else 1
     finally:
         _say_where(watch, after)
     return 0
