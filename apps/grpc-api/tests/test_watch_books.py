@@ -394,7 +394,7 @@ class TestAWatcherWhoDoesNotRead:
     async def test_leaves_nothing_behind_though_it_never_reads(
         self, store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grpc_api.guard._LAST_WORD", 0.3)
+        monkeypatch.setattr("grpc_api.sending._LAST_WORD", 0.3)
         await watch()
         long = {"title": "x" * 2_000, "author": "y" * 1_000}
         for version in range(1, 4_001, 250):

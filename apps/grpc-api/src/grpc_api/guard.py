@@ -3,8 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
@@ -16,8 +15,10 @@ from grpc_api.auth import identify
 from grpc_api.errors import status_of
 from grpc_api.limits import TooManyCalls
 from grpc_api.metadata import first
+from grpc_api.sending import end_with, write_all
 from grpc_api.streams import Streams
 from grpc_api.tracing import on_behalf_of
+from grpc_api.unknown import refuse_what_is_unknown
 
 _CALLS: Final = Histogram(
     "colophon_grpc_call_seconds",
@@ -31,9 +32,6 @@ _STREAMS: Final = Gauge("colophon_grpc_streams", "Streams that are open, by meth
 _STREAMS_ENDED: Final = Counter(
     "colophon_grpc_streams_ended", "Streams that have ended, by method and status code", ["method", "code"]
 )
-
-_LAST_WORD: Final = 10.0
-"""Seconds in which a stream's status must go out. It waits behind what its caller has not read, perhaps for ever."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -61,9 +59,8 @@ class Guard:
         return (self._guard_stream if handler.response_streaming else self._guard_call)(method, handler)
 
     def _guard_call(self, method: str, handler: _Handler) -> _Handler:
-        handle, decode = handler.unary_unary, handler.request_deserializer
+        handle, decode = handler.unary_unary, _decoder(handler)
         assert handle is not None, "the contract has no streams of requests"
-        assert decode is not None
         well = _CALLS.labels(method, "OK")
 
         async def guarded(request: bytes, context: Any) -> Any:
@@ -83,7 +80,7 @@ class Guard:
             except Exception as error:  # noqa: BLE001  # what leaves this function would reach the caller with its text
                 status = _status_of(error, method, context)
                 _CALLS.labels(method, status.code.name).observe(time.perf_counter() - began)
-                await context.abort_with_status(status)
+                await end_with(status, context)
             else:
                 well.observe(time.perf_counter() - began)
                 return response
@@ -95,9 +92,8 @@ class Guard:
     def _guard_stream(self, method: str, handler: _Handler) -> _Handler:
         # grpcio's stubs know the blocking form of a handler alone.
         handle: Callable[[Any, Any], AsyncGenerator[Any, None]] | None = cast("Any", handler.unary_stream)
-        decode = handler.request_deserializer
+        decode = _decoder(handler)
         assert handle is not None, "the contract has no streams of requests"
-        assert decode is not None
 
         async def guarded(request: bytes, context: Any) -> None:
             async def identify_caller() -> Caller | None:
@@ -109,14 +105,14 @@ class Guard:
             _STREAMS.labels(method).inc()
             try:
                 async with self._streams.open(identify_caller):
-                    await _write_all(handle(decode(request), context), context)
+                    await write_all(handle(decode(request), context), context)
             except asyncio.CancelledError:
                 code = _reason_to_give_up(context)
                 raise
             except Exception as error:  # noqa: BLE001  # as above
                 status = _status_of(error, method, context)
                 code = status.code.name
-                await _end_with(status, context)
+                await end_with(status, context)
             else:
                 code = "OK"
             finally:
@@ -141,41 +137,22 @@ class GuardedServer:
         self._server.add_registered_method_handlers(service, guarded)
 
 
+def _decoder(handler: _Handler) -> Callable[[bytes], Any]:
+    parse = handler.request_deserializer
+    assert parse is not None
+
+    def decoded(request: bytes) -> Any:
+        message = parse(request)
+        refuse_what_is_unknown(message)
+        return message
+
+    return decoded
+
+
 def _encoder(handler: _Handler) -> Callable[[Any], bytes]:
     encode = handler.response_serializer
     assert encode is not None
     return lambda message: message if isinstance(message, bytes) else encode(message)
-
-
-async def _write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
-    send = _to_the_end
-    async with aclosing(messages):
-        async for message in messages:
-            await send(context.write(message))
-            send = _as_it_is
-
-
-async def _as_it_is(sending: Awaitable[None]) -> None:
-    await sending
-
-
-async def _to_the_end(sending: Awaitable[None]) -> None:
-    """Sends what begins an answer, also when the stream is ended meanwhile: half begun, grpcio could not tell why."""
-    task = asyncio.ensure_future(sending)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(task, return_exceptions=True)
-        raise
-
-
-async def _end_with(status: Any, context: Any) -> None:
-    try:
-        async with asyncio.timeout(_LAST_WORD):
-            await context.abort_with_status(status)
-    except TimeoutError:
-        # As if the caller had cancelled: grpcio then resets the stream, and keeps nothing of it.
-        raise asyncio.CancelledError from None
 
 
 def _status_of(error: Exception, method: str, context: Any) -> Any:

@@ -13,6 +13,7 @@ from grpc_api.guard import Guard
 from grpc_api.health import Health
 from grpc_api.limits import Limits
 from grpc_api.reflection import add_reflection
+from grpc_api.sending import forgive_callers_who_are_gone
 from grpc_api.service import BookService
 from grpc_api.tls import Tls
 
@@ -27,6 +28,7 @@ def make_server(
     books: BookService, health: Health, guard: Guard, limits: Limits, *, share_port: bool = False
 ) -> grpc.aio.Server:
     """A server with everything on it that does not listen yet."""
+    forgive_callers_who_are_gone()
     server = grpc.aio.server(options=[(_SHARE_PORT, int(share_port)), *limits.options()])
     add_BookServiceServicer_to_server(books, guard.around(server))  # type: ignore[arg-type]  # as much of a server as it needs
     # What anyone may call.

@@ -1,0 +1,66 @@
+"""Answers on their way to a caller, who may be slow, and may be gone before they are sent."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from typing import Any, Final
+
+import grpc
+
+_LAST_WORD: Final = 10.0
+"""Seconds in which a stream's status must go out. It waits behind what its caller has not read, perhaps for ever."""
+
+_CallerIsGone: Final = grpc.aio.InternalError
+"""What grpcio (1.85) raises for what waits to be sent when the caller cancels or is gone: before it cancels the task,
+or for a status instead of that. Bytes and a status can always be sent, so there is no other reason."""
+
+
+async def write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
+    """Sends what the generator gives, and closes it in the end."""
+    send = _to_the_end
+    async with aclosing(messages):
+        async for message in messages:
+            try:
+                await send(context.write(message))
+            except _CallerIsGone:
+                raise asyncio.CancelledError from None
+            send = _as_it_is
+
+
+async def end_with(status: Any, context: Any) -> None:
+    """Ends the call with an error."""
+    try:
+        async with asyncio.timeout(_LAST_WORD):
+            await context.abort_with_status(status)
+    except (TimeoutError, _CallerIsGone):
+        # As if the caller had cancelled: grpcio then resets the stream, and keeps nothing of it.
+        raise asyncio.CancelledError from None
+
+
+def forgive_callers_who_are_gone() -> None:
+    """Keeps grpcio from logging an error, with a traceback, when nobody takes the answer of a unary call any more.
+
+    Those it sends itself.
+    """
+    # The same function each time, so that it is there once.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_of_a_caller_who_is_gone)
+
+
+def _is_not_of_a_caller_who_is_gone(record: logging.LogRecord) -> bool:
+    kind = record.exc_info and record.exc_info[0]
+    return not (kind and issubclass(kind, _CallerIsGone))
+
+
+async def _as_it_is(sending: Awaitable[None]) -> None:
+    await sending
+
+
+async def _to_the_end(sending: Awaitable[None]) -> None:
+    """Sends what begins an answer, also when the stream is ended meanwhile: half begun, grpcio could not tell why."""
+    task = asyncio.ensure_future(sending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
