@@ -11,6 +11,7 @@ from book_contracts import events
 from book_db.cache import Cache, NoCache
 from book_db.errors import DatabaseUnavailable
 from book_db.event_log import Entry, EventLog
+from book_runtime import telemetry
 from book_runtime.broker.amqp import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
@@ -18,6 +19,7 @@ from books.v1 import book_event_pb2
 from books.v1.book_event_pb2 import BookEvent
 from books.v1.book_pb2 import Book
 from google.protobuf.message import DecodeError
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
 from grpc_api.console import line_of, print_lines
@@ -69,12 +71,15 @@ class BookLog:
 
         Raises Undeliverable for a message that is no event, and TryAgainLater when the database is away.
         """
+        began = telemetry.began()
         arrivals = [arrival for message in messages if (arrival := _read(message))]
         new = await self._record(arrivals)
         await self.cache.forget_older(_newest_versions(arrivals))
         _EVENTS.labels("recorded").inc(len(new))
         _EVENTS.labels("repeated").inc(len(arrivals) - len(new))
         print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.console)
+        causes = (telemetry.Cause(message.id, message.headers.get("traceparent")) for message in messages)
+        telemetry.record_spans(f"process {BOOK_LOG.queue}", SpanKind.CONSUMER, causes, began)
 
     async def _record(self, arrivals: Sequence[_Arrival]) -> list[_Arrival]:
         """Those that were not there before, in their order."""

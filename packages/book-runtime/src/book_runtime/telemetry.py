@@ -2,16 +2,19 @@
 OTEL_EXPORTER_OTLP_ENDPOINT, whose variables stand in https://opentelemetry.io/docs/specs/otel/protocol/exporter/."""
 
 import os
+import time
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from random import Random
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -35,6 +38,13 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _EXPORTERS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
+class Cause(NamedTuple):
+    """A message, and the trace in which it was caused."""
+
+    message_id: str
+    traceparent: str | None
+
+
 def configure(service: str) -> None:
     """Starts tracing for this process; later calls change nothing. What is left to send is sent at exit.
 
@@ -43,9 +53,12 @@ def configure(service: str) -> None:
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
     resource = Resource.create({SERVICE_NAME: service})
-    provider = TracerProvider(resource=resource)
-    if endpoint := _first_set(_ENDPOINTS):
-        provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint)))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    if endpoint := _endpoint():
+        # Imported here, as the exporter is: what sends spans takes memory, and a thread.
+        from book_runtime.sending_spans import send_spans  # noqa: PLC0415
+
+        send_spans(provider, _exporter(endpoint))
     trace.set_tracer_provider(provider)
 
 
@@ -59,6 +72,25 @@ def begin_span(name: str, caller: Context) -> Span:
     known = trace.get_current_span(caller).get_span_context()
     trace_id, flags = (known.trace_id, known.trace_flags) if known.is_valid else (_new_id(bits=128), _FLAGS)
     return NonRecordingSpan(SpanContext(trace_id, _new_id(bits=64), is_remote=False, trace_flags=flags))
+
+
+def began() -> int:
+    """The time, for `record_spans`."""
+    return time.time_ns()
+
+
+def record_spans(name: str, kind: SpanKind, causes: Iterable[Cause], began: int) -> None:
+    """A span in the trace of each cause, of what was done for all of them together and is done now.
+
+    Where spans are sent nowhere there are none, and messages that belong to no trace begin none.
+    """
+    if not _sends_spans():
+        return
+    for cause in causes:
+        of = context_of(cause.traceparent)
+        if trace.get_current_span(of).get_span_context().is_valid:
+            attributes = {"messaging.system": "rabbitmq", "messaging.message.id": cause.message_id}
+            tracer.start_span(name, of, kind, attributes, start_time=began).end()
 
 
 def current_traceparent() -> str | None:
@@ -84,7 +116,15 @@ def _new_id(*, bits: int) -> int:
 
 @cache
 def _sends_spans() -> bool:
-    return _first_set(_ENDPOINTS) is not None
+    return _endpoint() is not None
+
+
+def _endpoint() -> str | None:
+    """The variable that says where spans are sent."""
+    is_off = (
+        os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
+    )
+    return None if is_off else _first_set(_ENDPOINTS)
 
 
 def _first_set(variables: tuple[str, ...]) -> str | None:
@@ -96,11 +136,26 @@ def _exporter(endpoint: str) -> SpanExporter:
     protocol = os.environ[variable] if variable else "http/protobuf"
     if protocol not in _EXPORTERS:
         raise SettingsError(Problem(variable or "", "is not a protocol", f"{' or '.join(_EXPORTERS)} would do"))
+    # gRPC takes more than URLs: `collector:4317`, `dns:///collector`.
+    if protocol != "grpc" and not _is_address(os.environ[endpoint]):
+        raise SettingsError(Problem(endpoint, "is not the address of a collector", "http://collector:4318 would do"))
     found = entry_points(group="opentelemetry_traces_exporter", name=_EXPORTERS[protocol])
     if not found:
         package = f"opentelemetry-exporter-{_EXPORTERS[protocol].replace('_', '-')}"
         raise SettingsError(
             Problem(endpoint, f"needs the package {package}, which is not installed", "install it, or unset it")
         )
-    # The exporter reads its address, headers and certificates from the environment itself.
-    return cast(SpanExporter, next(iter(found)).load()())
+    try:
+        # The exporter reads its address, headers and certificates from the environment itself.
+        return cast(SpanExporter, next(iter(found)).load()())
+    except (ValueError, OSError) as error:
+        problem = Problem("OTEL_EXPORTER_OTLP_*", f"one of them cannot be used: {type(error).__name__}", "unset it")
+        raise SettingsError(problem) from error
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -6,10 +6,13 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
+from book_contracts.events import EXCHANGE
 from book_db.errors import DatabaseUnavailable
 from book_db.outbox import Event, Outbox, OutboxLead
+from book_runtime import telemetry
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Publisher
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
 from rest_api.relay import backlog, pulse
@@ -97,6 +100,7 @@ async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
     """
     events = await lead.claim(_BATCH)
     messages, hopeless = _messages_of(events)
+    began = telemetry.began()
     try:
         await publisher.publish(messages)
     except NotConfirmed as error:
@@ -106,6 +110,8 @@ async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
             raise
     await _park(lead, events, hopeless)
     published = [event for event in events if str(event.id) not in hopeless] if hopeless else events
+    causes = (telemetry.Cause(str(event.id), event.traceparent) for event in published)
+    telemetry.record_spans(f"publish {EXCHANGE}", SpanKind.PRODUCER, causes, began)
     # Confirm before forgetting: a crash here repeats, never loses.
     await lead.forget(published)
     _RELAYED.inc(len(published))

@@ -1,0 +1,97 @@
+"""Spans on their way to a collector, which may be away, and is never waited for."""
+
+import atexit
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+_log = structlog.get_logger(__name__)
+
+_LAST_WORD: Final = 2.0
+"""Seconds in which what is left to send must go out at exit. OpenTelemetry (1.45) would wait for half a minute."""
+
+_QUEUE: Final = "opentelemetry.sdk._shared_internal"
+"""Who says that spans had to be dropped before they were sent."""
+
+
+def send_spans(provider: TracerProvider, exporter: SpanExporter) -> None:
+    """Sends all spans of the provider, in a thread of its own, and at exit what is left."""
+    troubles = _Troubles()
+    for name in ("opentelemetry.exporter", _QUEUE):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.addHandler(troubles)
+    provider.add_span_processor(BatchSpanProcessor(_Complaining(exporter, troubles)))
+    _shut_down_at_exit(provider)
+
+
+def _shut_down_at_exit(provider: TracerProvider) -> None:
+    ending = threading.Event()
+
+    def shut_down() -> None:
+        ending.wait()
+        provider.shutdown()
+
+    # Started now: at exit Python takes no new threads any more. The interpreter does not wait for daemons.
+    thread = threading.Thread(target=shut_down, name="last-spans", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        ending.set()
+        thread.join(_LAST_WORD)
+
+    atexit.register(end)
+
+
+class _Troubles(logging.Handler):
+    """What OpenTelemetry says of its troubles, each of them each time; here it is said once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.first = ""
+        self.nothing_is_sent = False
+        self._too_many_is_told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # The first one has the cause; the last may say no more than that it was tried often enough.
+        self.first = self.first or record.getMessage()
+        if record.name == _QUEUE and not (self.nothing_is_sent or self._too_many_is_told):
+            self._too_many_is_told = True
+            _log.warning("more spans than are sent in time: some are lost")
+
+
+class _Complaining(SpanExporter):
+    """Says once that spans cannot be sent, and once that they can be sent again."""
+
+    def __init__(self, exporter: SpanExporter, troubles: _Troubles) -> None:
+        self._exporter = exporter
+        self._troubles = troubles
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._send(spans)
+        was_in_trouble = self._troubles.nothing_is_sent
+        self._troubles.nothing_is_sent = result is not SpanExportResult.SUCCESS
+        if self._troubles.nothing_is_sent and not was_in_trouble:
+            _log.warning("spans cannot be sent and are lost until they can", reason=self._troubles.first)
+        if was_in_trouble and not self._troubles.nothing_is_sent:
+            _log.info("spans are sent again")
+            self._troubles.first = ""
+        return result
+
+    def _send(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        try:
+            return self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it concerns spans alone
+            self._troubles.first = self._troubles.first or repr(error)
+            return SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
