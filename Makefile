@@ -28,7 +28,7 @@ test: test-environment ## Run the tests against private PostgreSQL, Redis and Ra
 
 .PHONY: test-slow
 test-slow: test-environment ## Run the long forms of what is long by nature
-	@tools/ensure-test-servers
+	@tools/ensure-test-servers javac go
 	@.venv/bin/pytest -m slow $(IN_PARALLEL)
 
 .PHONY: test-all

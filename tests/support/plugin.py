@@ -14,7 +14,7 @@ from support.leftovers import Leftovers
 from support.node import NodeProject, install
 from support.pgbouncer import PgBouncer
 from support.postgresql import PostgreSQLServer
-from support.programs import CHROMIUM, NODE, NPM, PGBOUNCER, NotInstalled, find, require
+from support.programs import CHROMIUM, CURL, GO, JAVAC, NODE, NPM, PGBOUNCER, NotInstalled, find, require
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
 from support.workspace import Workspace
@@ -37,6 +37,9 @@ _PROGRAMS = {
     "node": NODE,
     "node_modules": NPM,
     "pgbouncer": PGBOUNCER,
+    "curl": CURL,
+    "java": JAVAC,
+    "go": GO,
 }
 """The fixtures that need a program which does not come with the Python packages."""
 
@@ -272,22 +275,38 @@ def own_rabbitmq(workspace: Workspace) -> Iterator[RabbitMQServer]:
 @pytest.fixture(scope="session")
 def chromium() -> Path:
     """The browser, to be started by Playwright: none is downloaded."""
-    program = find(CHROMIUM)
-    assert program is not None  # pytest_collection_finish has looked
-    return program
+    return _there(CHROMIUM)
 
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The packages of tests/node, installed by npm when the lock file has changed since the last run."""
-    npm = find(NPM)
-    assert npm is not None  # pytest_collection_finish has looked
-    return install(npm)
+    return install(_there(NPM))
 
 
 @pytest.fixture(scope="session")
 def node(node_modules: Path) -> NodeProject:
     """Node with the programs and packages of tests/node: `node.run("client.js", ...)`."""
-    program = find(NODE)
+    return NodeProject(_there(NODE))
+
+
+def _there(name: str) -> Path:
+    program = find(name)
     assert program is not None  # pytest_collection_finish has looked
-    return NodeProject(program)
+    return program
+
+
+@pytest.fixture(scope="session")
+def curl() -> Path:
+    return _there(CURL)
+
+
+@pytest.fixture(scope="session")
+def java() -> Path:
+    """Of a JDK: it compiles what it is given as source."""
+    return _there(JAVAC).with_name("java")
+
+
+@pytest.fixture(scope="session")
+def go() -> Path:
+    return _there(GO)

@@ -1,4 +1,4 @@
-"""Where the programs are that tests start: servers on this machine or in Docker, a browser, and Node."""
+"""Where the programs are that tests start: servers on this machine or in Docker, a browser, and clients."""
 
 import functools
 import shutil
@@ -13,9 +13,19 @@ CHROMIUM = "chromium"
 NODE = "node"
 NPM = "npm"
 PGBOUNCER = "pgbouncer"
+CURL = "curl"
+JAVAC = "javac"
+GO = "go"
 
-_NO_SERVERS = (CHROMIUM, NODE, NPM, PGBOUNCER)
+_NO_SERVERS = (CHROMIUM, NODE, NPM, PGBOUNCER, CURL, JAVAC, GO)
 """What is not run in Docker where it is missing."""
+
+_OTHER_CLIENTS = {
+    CURL: ("curl", "curl"),
+    JAVAC: ("default-jdk-headless", "openjdk"),
+    GO: ("golang-go", "go"),
+}
+"""The packages that they come with, of Debian and of Homebrew."""
 
 _OTHER_NAMES = {
     CHROMIUM: (
@@ -78,6 +88,12 @@ def require(names: Iterable[str]) -> None:
         advice.append(
             "The selected tests need PgBouncer, a pooler of connections to PostgreSQL. Install it with"
             " `apt-get install pgbouncer` or `brew install pgbouncer`."
+        )
+    if clients := [name for name in missing if name in _OTHER_CLIENTS]:
+        debian, brew = (" ".join(packages) for packages in zip(*map(_OTHER_CLIENTS.__getitem__, clients), strict=True))
+        advice.append(
+            f"The selected tests need {' and '.join(clients)}, to call the API as people do. Install them with `apt-get"
+            f" install {debian}` or `brew install {brew}`."
         )
     if advice:
         raise NotInstalled(" ".join([*advice, "`make test-unit` runs the tests that need no server."]))

@@ -4,16 +4,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
+from book_db.books import exporting
+from book_db.errors import ConnectionLost
 from rest_api import http_protocol
 from rest_api.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
 from rest_api.observed import Observed
 from rest_api.serving import listen, serving
 from rest_api.settings import RestSettings
-from support.waiting import patiently, until
+from support.waiting import until
+from support.wire import Wire, a_request
 
 pytestmark = pytest.mark.usefixtures("port")
 
@@ -27,56 +28,6 @@ async def port(rest_settings: RestSettings) -> AsyncIterator[int]:
     with listen("127.0.0.1", 0, "REST_PORT") as listening:
         async with serving(settings, listening):
             yield listening.getsockname()[1]
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def problem(self) -> Any:
-        assert self.headers["content-type"] == "application/problem+json"
-        return json.loads(self.body)
-
-
-class Wire:
-    """A connection on which a test sends what it wants."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def to(cls, port: int) -> "Wire":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        with suppress(ConnectionError):  # a service that has heard enough
-            await self._writer.drain()
-
-    async def answer(self) -> Answer:
-        return await patiently(self._read_answer(), "the service answers")
-
-    async def is_closed(self) -> bool:
-        """Whether the service ends the connection, with nothing more to say."""
-        with suppress(ConnectionError):
-            return await patiently(self._reader.read(1), "the service ends the connection") == b""
-        return True
-
-    async def close(self) -> None:
-        self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    async def _read_answer(self) -> Answer:
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        status, *lines = head.rstrip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        body = await self._reader.readexactly(int(headers["content-length"]))
-        return Answer(int(status.split()[1]), headers, body)
 
 
 @pytest.fixture
@@ -106,22 +57,26 @@ class TestAHead:
         assert (await wire.answer()).status in (200, 404)
 
     @pytest.mark.parametrize(
-        "head",
+        ("status", "head"),
         [
-            pytest.param(LIVE + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", id="long-header"),
-            pytest.param(LIVE + b"x" * MAX_HEAD_BYTES + b": x\r\n\r\n", id="long-name"),
-            pytest.param(LIVE + b"X: " + b"x" * 2_000_000, id="header-without-end"),
-            pytest.param(LIVE + b"X: x\r\n" * (MAX_HEADERS + 1) + b"\r\n", id="too-many-headers"),
-            pytest.param(LIVE + b"Xxxx: xxxx\r\n" * 100_000 + b"\r\n", id="far-too-many-headers"),
-            pytest.param(b"GET /" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n", id="long-address"),
-            pytest.param(b"GET /" + b"x" * 2_000_000, id="address-without-end"),
+            pytest.param(431, LIVE + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", id="long-header"),
+            pytest.param(431, LIVE + b"x" * MAX_HEAD_BYTES + b": x\r\n\r\n", id="long-name"),
+            pytest.param(431, LIVE + b"X: " + b"x" * 2_000_000, id="header-without-end"),
+            pytest.param(431, LIVE + b"X: x\r\n" * (MAX_HEADERS + 1) + b"\r\n", id="too-many-headers"),
+            pytest.param(431, LIVE + b"Xxxx: xxxx\r\n" * 100_000 + b"\r\n", id="far-too-many-headers"),
+            pytest.param(414, b"GET /" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n", id="long-address"),
+            pytest.param(414, b"GET /" + b"x" * 2_000_000, id="address-without-end"),
         ],
     )
-    async def test_larger_than_that_is_refused_with_a_problem_document(self, wire: Wire, head: bytes) -> None:
+    async def test_larger_than_that_is_refused_with_a_problem_document(
+        self, wire: Wire, status: int, head: bytes
+    ) -> None:
+        """RFC 9112, 3 has another status for an address than RFC 6585, 5 for a field."""
         await wire.send(head)
         answer = await wire.answer()
-        assert answer.status == 431
-        assert answer.problem["type"] == "urn:colophon:header-too-large"
+        assert answer.status == status
+        slug = {414: "address-too-long", 431: "header-too-large"}[status]
+        assert answer.problem["type"] == f"urn:colophon:{slug}"
         assert answer.headers["connection"] == "close"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert await wire.is_closed()
@@ -236,6 +191,29 @@ class TestAFailure:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "RuntimeError" not in answer.problem["detail"]
         assert "of something around the app" in caplog.text
+
+
+class TestAStreamThatBreaksOff:
+    """Its client must not take what came for the whole."""
+
+    @pytest.fixture(autouse=True)
+    def _a_database_that_goes_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def blocks(_: object) -> AsyncIterator[bytes]:
+            yield b'{"id":1}\n'
+            raise ConnectionLost
+
+        monkeypatch.setattr(exporting, "_blocks", blocks)
+
+    async def test_has_no_last_chunk(self, wire: Wire, token: str) -> None:
+        await wire.send(a_request("GET /api/v1/books/export", f"Authorization: Bearer {token}"))
+        with pytest.raises(asyncio.IncompleteReadError):
+            await wire.answer()
+
+    async def test_is_reset_where_there_are_no_chunks(self, wire: Wire, token: str) -> None:
+        """In HTTP/1.0 the end of the connection is that of the answer (RFC 9112, 6.3)."""
+        await wire.send(a_request("GET /api/v1/books/export", f"Authorization: Bearer {token}", version="1.0"))
+        with pytest.raises(ConnectionResetError):
+            await wire.answer()
 
 
 class TestAfterTheBody:

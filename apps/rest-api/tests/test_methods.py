@@ -8,11 +8,11 @@ class TestAMethodThatAnAddressDoesNotTake:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
-            pytest.param("OPTIONS", "/api/v1/books", "GET, POST", id="methods-of-several-routes"),
-            pytest.param("POST", "/api/v1/books/1", "DELETE, GET, PATCH, PUT", id="address-with-a-parameter"),
+            pytest.param("OPTIONS", "/api/v1/books", "GET, HEAD, POST", id="methods-of-several-routes"),
+            pytest.param("POST", "/api/v1/books/1", "DELETE, GET, HEAD, PATCH, PUT", id="address-with-a-parameter"),
             pytest.param("PUT", "/api/v1/books/batch", "POST", id="not-taken-for-a-book-called-batch"),
-            pytest.param("DELETE", "/api/v1/users/me", "GET, PATCH", id="not-taken-for-a-user-called-me"),
-            pytest.param("POST", "/docs", "GET", id="a-page"),
+            pytest.param("DELETE", "/api/v1/users/me", "GET, HEAD, PATCH", id="not-taken-for-a-user-called-me"),
+            pytest.param("POST", "/docs", "GET, HEAD", id="a-page"),
         ],
     )
     async def test_is_told_which_ones_it_takes(

@@ -28,6 +28,7 @@ from rest_api.books.streams.exporting import router as exporting
 from rest_api.books.streams.importing import IMPORT_PATH
 from rest_api.books.streams.importing import router as importing
 from rest_api.express import Express
+from rest_api.head import Head
 from rest_api.observed import Observed
 from rest_api.rate_counts import Counts
 from rest_api.rate_limits import RateLimits
@@ -140,7 +141,7 @@ def _wrap(app: FastAPI, settings: RestSettings) -> None:
     build = app.build_middleware_stack
 
     def wrapped() -> ASGIApp:
-        quick = Observed(Express(build(), (*READING_AND_WRITING, *FINDING), app))
+        quick = Head(Observed(Express(build(), (*READING_AND_WRITING, *FINDING), app)))
         open_to_others = cross_origin.open_to(settings.cors_origins, quick)
         with_headers = SecurityHeaders(open_to_others, headers_for(settings.public_url))
         return client_address.behind(settings.trusted_proxies, with_headers)

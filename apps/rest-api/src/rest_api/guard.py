@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from rest_api.codings import refuse_coded
 from rest_api.problems import SAFE, documented
 
 LOGIN_PATH: Final = "/api/v1/auth/login"
@@ -157,9 +158,10 @@ async def identify(request: Request) -> Caller:
 
 
 def require_json(request: Request) -> None:
-    """Raises HTTPException where the body is not sent as JSON."""
+    """Raises HTTPException where the body is not sent as JSON, and CodedBody where that is compressed."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise HTTPException(415)
+    refuse_coded(request)

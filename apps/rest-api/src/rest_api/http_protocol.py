@@ -1,4 +1,4 @@
-"""What uvicorn leaves open: how long the headers of a request may be, and how long they may take to come."""
+"""What uvicorn leaves open: how long a head may be, how long it may take to come, and what HTTP asks of servers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,6 +9,8 @@ import httptools
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from rest_api.heads import fault_of, origin_form_of
+from rest_api.http_1_0 import answer_as_1_0
 from rest_api.problems import problem
 from rest_api.security_headers import Headers
 
@@ -34,7 +36,8 @@ connection, and the answer would be lost with it.
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 of uvicorn, which refuses heads that are too long and clients that do not go on.
 
-    Answers that uvicorn would give in plain text are problem documents here.
+    Answers that uvicorn would give in plain text are problem documents here. Offers of another protocol are passed over
+    (RFC 9110, 7.8): what is offered most is HTTP/2, on the first request of a client, with its body.
     """
 
     def __init__(self, *args: Any, patience: float, security_headers: Headers, **options: Any) -> None:
@@ -48,9 +51,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since = 0.0
         self._bytes_since = 0
         self._in_head = False
+        self._in_body = False
         self._went_on = False
         self._unread = 0
+        self._is_offer = False
         self._refused = False
+        self._refusal: Response | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
@@ -66,27 +72,74 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._went_on = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._read(data)
         # The parser keeps what is not complete yet: a header without an end would fill the memory.
         self._unread = 0 if self._went_on else self._unread + len(data)
         if self._unread > MAX_HEAD_BYTES:
-            self._refuse(_head_too_long())
+            self._refuse(self._too_long())
+
+    def _read(self, data: bytes | memoryview) -> None:
+        """As uvicorn 0.54, but that what comes after an offer is read too."""
+        try:
+            while data:
+                data = self._read_to_an_offer(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+
+    def _read_to_an_offer(self, data: bytes | memoryview) -> bytes | memoryview:
+        """What is left. httptools 0.9 takes what follows an offer for the other protocol, the body of the request too,
+        and cannot be told otherwise. uvicorn drops what is left of the packet, and takes the next one for another
+        request. So a new parser reads the head once more, without the offer.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            head = self._head_without_offer()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn: see there
+            self.parser.feed_data(head)
+            return memoryview(data)[stopped.args[0] :]
+        return b""
+
+    def _head_without_offer(self) -> bytes:
+        request_line = b"%s %s HTTP/%s\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        fields = [b"%s: %s\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"".join([request_line, *fields, b"\r\n"])
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._is_offer = False
         self._in_head = self._went_on = True
         if not self._is_busy:
             self._since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # httptools 0.9 leaves the blanks behind a value to it (RFC 9110, 5.5).
+        super().on_header(name, value.rstrip(b" \t"))
+
     def on_headers_complete(self) -> None:
-        if len(self.headers) > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(_head_too_long())
-            raise _Refused
-        if fault := self._fault_of_head():
+        version = self.parser.get_http_version()
+        if fault := self._fault_of_head(version):
             self._refuse(fault)
             raise _Refused
-        self._in_head = False
+        self._is_offer = self.parser.should_upgrade()
+        if self._is_offer:
+            return
+        if not self.url.startswith(b"/"):
+            self.url = origin_form_of(self.url)
         super().on_headers_complete()
+        self._in_head, self._in_body = False, True
+        # Fields after the body are none of the head (RFC 9110, 6.5.1). uvicorn adds them to it as long as nobody has
+        # looked: those of a request that comes in one packet.
+        self.headers = []
+        if version == "1.0":
+            answer_as_1_0(self.cycle)
         # uvicorn's own answer to a failure outside of what answers the app's failures is plain text.
         fail = partial(_fail, self.cycle.send, self._security_headers)
         self.cycle.send_500_response = fail  # type: ignore[method-assign]  # uvicorn makes the cycle itself
@@ -101,26 +154,31 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._went_on = True
-        super().on_message_complete()
+        if not self._is_offer:
+            self._in_body = False
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
         super().on_response_complete()
+        if self._refusal is not None and not self._is_busy and not self.transport.is_closing():
+            self._answer_and_close(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
         if not self._refused:
-            self._in_head = True  # of something that is none
             self._refuse(problem(400, "not-http", "This is not HTTP as this service reads it."))
 
-    def _fault_of_head(self) -> Response | None:
-        """What the parser lets pass, and what is in front may read otherwise."""
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
-            return problem(400, "malformed-header", "A request must have one Host header.")
-        codings = b",".join(value for name, value in self.headers if name == b"transfer-encoding").lower()
-        if codings and codings.strip() != b"chunked":  # RFC 9112, 6.1
-            return problem(501, "coding-not-known", "The only transfer coding that this service reads is chunked.")
-        return None
+    def _fault_of_head(self, version: str) -> Response | None:
+        if len(self.headers) > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
+            return self._too_long()
+        return fault_of(self.parser.get_method(), self.url, version, self.headers)
+
+    def _too_long(self) -> Response:
+        if 2 * len(self.url) > MAX_HEAD_BYTES:  # RFC 9112, 3
+            detail = f"The address is too long: with the headers it has {MAX_HEAD_BYTES} bytes at the most."
+            return problem(414, "address-too-long", detail)
+        detail = f"The request line and the headers are longer than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS}."
+        return problem(431, "header-too-large", detail)
 
     @property
     def _is_busy(self) -> bool:
@@ -141,8 +199,11 @@ class BoundedProtocol(HttpToolsProtocol):
         left = self._since + self._patience - now
         if left > 0:
             self._watch = self.loop.call_later(left, self._look)
-        else:
+        elif self._in_head and not self._is_busy:
             self._refuse(problem(408, "too-slow", f"The headers did not come within {self._patience:g} seconds."))
+        else:
+            self._refused = True
+            self.transport.close()
 
     @property
     def _waits_for_client(self) -> bool:
@@ -151,14 +212,29 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle.more_body and not self.flow.read_paused and self.cycle.scope["path"] not in _STREAMS
 
     def _refuse(self, answer: Response) -> None:
-        """Answers and closes; where nothing was asked, or something else is being answered, it only closes."""
+        """Reads no more, and answers after what was asked before: in the order of the requests (RFC 9112, 9.3.2)."""
         self._refused = True
-        if self._is_busy or not self._in_head:
+        if self._in_body:
+            self._refuse_the_last(answer)
+        elif self._is_busy:
+            self._refusal = answer
+        else:
+            self._answer_and_close(answer)
+
+    def _refuse_the_last(self, answer: Response) -> None:
+        """Answers in place of the app, which has a part of the body, unless it has begun to answer itself."""
+        if self._is_busy and not self.cycle.response_started and not self.pipeline:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._answer_and_close(answer)
+        else:
             self.transport.close()
-            return
+
+    def _answer_and_close(self, answer: Response) -> None:
         headers = [*self.server_state.default_headers, *self._security_headers, *answer.raw_headers]
         lines = [b"%s: %s\r\n" % header for header in [*headers, (b"connection", b"close")]]
-        self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
+        content = b"" if self.parser.get_method() == b"HEAD" else bytes(answer.body)  # RFC 9110, 9.3.2
+        self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", content]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)
@@ -179,8 +255,3 @@ def bounded(patience: float, security_headers: Headers) -> type[asyncio.Protocol
     """What `uvicorn.Config` takes as `http`."""
     made = partial(BoundedProtocol, patience=patience, security_headers=security_headers)
     return cast(type[asyncio.Protocol], made)  # it is called and nothing else
-
-
-def _head_too_long() -> Response:
-    detail = f"The request line and the headers are longer than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS}."
-    return problem(431, "header-too-large", detail)

@@ -1,5 +1,6 @@
 """What an address takes, and what it says to a method that it does not take."""
 
+from collections.abc import Collection
 from functools import cached_property
 from re import Pattern
 from typing import NamedTuple
@@ -47,7 +48,12 @@ class Addresses:
             if route.path is not None and route.methods:
                 methods.setdefault(route.path, set()).update(route.methods)
                 patterns[route.path] = route.path_regex
-        return [_Address(path, patterns[path], sorted(found)) for path, found in methods.items()]
+        return [_Address(path, patterns[path], _with_head(found)) for path, found in methods.items()]
+
+
+def _with_head(methods: Collection[str]) -> list[str]:
+    """Where GET is, HEAD is (`head.py`)."""
+    return sorted({*methods, "HEAD"} if "GET" in methods else methods)
 
 
 class _Address(NamedTuple):

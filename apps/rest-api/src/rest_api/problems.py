@@ -39,6 +39,7 @@ from starlette.exceptions import HTTPException
 from rest_api.books.preconditions import etag_of
 from rest_api.books.problems import MalformedHeader, PreconditionRequired
 from rest_api.books.streams.problems import StreamError
+from rest_api.codings import CodedBody
 from rest_api.rate_limits import TooManyRequests
 from rest_api.users.oauth.problems import SignInFailed
 from rest_api.users.passwords import PasswordsBusy
@@ -106,7 +107,7 @@ _DESCRIPTIONS: Final = {
     409: "Another user has this e-mail address, it is confirmed already, or nobody would be left to manage users.",
     412: "The book is at another version than the request allows; `ETag` says at which.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
+    415: "The body is not of a media type that is read here, or compressed.",
     422: "The request can be read but is not valid.",
     428: "The request must say with `If-Match` which version it is about; only with `REQUIRE_IF_MATCH`.",
     429: "There were too many of these requests lately.",
@@ -275,6 +276,11 @@ async def _malformed_header(_: Request, error: Exception) -> Response:
     return problem(400, "malformed-header", str(error), errors=[{"parameter": error.name, "detail": error.detail}])
 
 
+async def _coded_body(_: Request, error: Exception) -> Response:
+    # RFC 9110, 15.5.16
+    return problem(415, "unsupported-media-type", str(error), headers={"Accept-Encoding": "identity"})
+
+
 async def _precondition_required(_: Request, error: Exception) -> Response:
     return problem(428, "precondition-required", str(error))
 
@@ -293,6 +299,7 @@ _HANDLERS: Final[dict[type[Exception], Callable[[Request, Exception], Awaitable[
     InsufficientScope: _insufficient_scope,
     SessionRequired: _insufficient_scope,
     MalformedHeader: _malformed_header,
+    CodedBody: _coded_body,
     PreconditionRequired: _precondition_required,
     StreamError: _stream_error,
     BookDbError: _data_layer_error,

@@ -91,7 +91,7 @@ async def create_books(request: Request) -> Response:
 @router.get(
     "/{book_id}",
     response_model=Book,
-    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 422),
+    responses=_WITH_ETAG | _NOT_MODIFIED | documented(400, 404, 412, 422),
     operation_id="getBook",
     openapi_extra=FOR_READS,
 )
@@ -100,7 +100,7 @@ async def get_book(book_id: BookId, request: Request) -> Response:
     book = await _catalogue(request).get_json(book_id)
     version = msgspec.json.decode(book, type=_Versioned).version
     headers = {"ETag": etag_of(version), **CACHING}
-    return Response(None, 304, headers) if is_known(request, version) else _json(book, headers)
+    return Response(None, 304, headers) if is_known(request, book_id, version) else _json(book, headers)
 
 
 @router.put(
@@ -144,8 +144,11 @@ async def _get_plainly(request: Request) -> Response:
 
 
 async def _create_plainly(request: Request) -> Response | None:
+    headers = request.headers
     # A body of no declared length is read by who counts what comes.
-    if request.headers.get("content-type") != "application/json" or "content-length" not in request.headers:
+    if headers.get("content-type") != "application/json" or "content-length" not in headers:
+        return None
+    if "content-encoding" in headers:
         return None
     try:
         draft = BookDraft.model_validate(msgspec.json.decode(await request.body()))

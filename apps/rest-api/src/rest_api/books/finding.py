@@ -26,8 +26,10 @@ from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate, text_pattern
 from rest_api.express import Lane
+from rest_api.fields import is_utf8, utf8_alone
 from rest_api.guard import GuardedRoute
 from rest_api.problems import documented
+from rest_api.spelling import IN_DIGITS
 
 QUESTION_MAX: Final = TITLE_MAX
 """Characters of `q`: a whole title may be asked for."""
@@ -51,8 +53,11 @@ router = APIRouter(
 )
 
 
-def each_once(request: Request) -> None:
-    """Refuses a query that says something twice: one of the two would be passed over in silence."""
+async def each_once(request: Request) -> None:
+    """Refuses a query that says something twice: one of the two would be passed over in silence. And one that is not
+    UTF-8.
+    """
+    await utf8_alone(request)
     if repeated := _repeated_in(request.query_params):
         error = {"type": "repeated", "msg": "must be given once"}
         raise RequestValidationError([error | {"loc": ("query", name)} for name in repeated])
@@ -196,7 +201,9 @@ class Listing(Filters):
         default="id",
         description="The field to sort by, `-` for descending; among equals the id decides, the same way round.",
     )
-    page_size: int = Field(default=PAGE_SIZE_DEFAULT, ge=1, le=PAGE_SIZE_MAX, description="How many books at most.")
+    page_size: Annotated[int, IN_DIGITS] = Field(
+        default=PAGE_SIZE_DEFAULT, ge=1, le=PAGE_SIZE_MAX, description="How many books at most."
+    )
     page_token: Annotated[str, Field(max_length=LENGTH_MAX)] | None = Field(
         default=None,
         json_schema_extra=never_null,
@@ -260,7 +267,7 @@ class Lists:
     async def _make(self, question: tuple[str, str]) -> "_Found | None":
         path, query = question
         asked = QueryParams(query)
-        if _repeated_in(asked):
+        if _repeated_in(asked) or not is_utf8(query.encode("latin-1")):
             return None
         try:
             listing = Listing.model_validate(dict(asked))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from book_db.books.model import ANY_VERSION, Precondition
+from book_db.errors import VersionMismatch
 from fastapi import Request
 
 from rest_api.books.problems import MalformedHeader, PreconditionRequired
@@ -49,8 +50,14 @@ def condition_of(request: Request) -> Precondition:
     return Precondition(among, not_among=frozenset(_versions("If-None-Match", if_none_match, weak=True)))
 
 
-def is_known(request: Request, version: int) -> bool:
-    """Whether who asks for a book has this version of it already. Raises MalformedHeader."""
+def is_known(request: Request, book_id: int, version: int) -> bool:
+    """Whether who asks for a book, which is at this version, has it already.
+
+    Raises MalformedHeader, and VersionMismatch where If-Match rules the version out.
+    """
+    if_match = _header(request, "If-Match")
+    if if_match not in (None, "*") and version not in _versions("If-Match", if_match, weak=False):
+        raise VersionMismatch(book_id, version)
     if_none_match = _header(request, "If-None-Match")
     if if_none_match is None:
         return False
@@ -87,6 +94,7 @@ def _described(name: str, description: str) -> dict[str, Any]:
 
 FOR_READS: Final = {
     "parameters": [
+        _described("If-Match", "Read only if the book is at one of these versions, by their ETags; `*`: at any."),
         _described("If-None-Match", "The ETag of a copy; while it is good the answer is 304, without a body."),
     ]
 }

@@ -10,6 +10,8 @@ from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rest_api.spelling import IN_DIGITS
+
 INT64_MAX: Final = 2**63 - 1
 BATCH_MAX: Final = 1_000
 
@@ -71,7 +73,7 @@ PublicationDate = Annotated[
     date, BeforeValidator(_iso_date), Field(description="YYYY-MM-DD, year 1 to 9999.", examples=["1871-12-01"])
 ]
 
-BookId = Annotated[int, Path(ge=1, le=INT64_MAX, description="The book's number.", examples=[42])]
+BookId = Annotated[int, Path(ge=1, le=INT64_MAX, description="The book's number.", examples=[42]), IN_DIGITS]
 
 
 class _Input(BaseModel):

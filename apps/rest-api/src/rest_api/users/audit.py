@@ -8,26 +8,34 @@ from book_db.account_events import AccountEvents
 from fastapi import APIRouter, Depends, Query, Request
 
 from rest_api.books.schemas import INT64_MAX
+from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
+from rest_api.spelling import HYPHENATED, IN_DIGITS
 from rest_api.users.parts import require_superuser
 from rest_api.users.schemas import AuditPage
 
-router = APIRouter(tags=["users"], route_class=SessionRoute, responses=documented(422, 503))
+router = APIRouter(
+    tags=["users"], route_class=SessionRoute, dependencies=[Depends(utf8_alone)], responses=documented(422, 503)
+)
 
 _SIZE_DEFAULT: Final = 100
 _SIZE_MAX: Final = 1_000
 
-OfUser = Annotated[UUID | None, Query(description="Of one account alone.")]
+OfUser = Annotated[UUID | None, Query(description="Of one account alone."), HYPHENATED]
 
 
 @dataclass(frozen=True)
 class _Wanted:
     """Which part of the trail."""
 
-    page_size: Annotated[int, Query(ge=1, le=_SIZE_MAX, description="How many events at most.")] = _SIZE_DEFAULT
+    page_size: Annotated[int, Query(ge=1, le=_SIZE_MAX, description="How many events at most."), IN_DIGITS] = (
+        _SIZE_DEFAULT
+    )
     before: Annotated[
-        int | None, Query(ge=1, le=INT64_MAX, description="`next_before` of the page before; none for the newest.")
+        int | None,
+        Query(ge=1, le=INT64_MAX, description="`next_before` of the page before; none for the newest."),
+        IN_DIGITS,
     ] = None
     kind: Annotated[str | None, Query(max_length=50, description="Of one kind alone.", examples=["signed-in"])] = None
     outcome: Annotated[Literal["done", "wrong", "refused"] | None, Query(description="With one outcome alone.")] = None

@@ -5,8 +5,9 @@ from typing import Any
 
 from book_db.roles import role_of
 from book_db.users import NOTHING, Access
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
+from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
@@ -68,7 +69,7 @@ async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: 
     return await parts.manager.change_own(user, change.current_password, change.values(), within=session_id, ends=ends)
 
 
-@_everyone.get("", response_model=UserPage, operation_id="listUsers")
+@_everyone.get("", response_model=UserPage, operation_id="listUsers", dependencies=[Depends(utf8_alone)])
 async def list_users(
     parts: Parts, page_size: PageSize = PAGE_SIZE_DEFAULT, page_token: PageToken = None
 ) -> dict[str, object]:

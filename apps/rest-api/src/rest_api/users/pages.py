@@ -26,7 +26,7 @@ _FILES: Final = {
 def _serve(path: str, name: str, media_type: str) -> None:
     content = files("rest_api.users").joinpath("account_pages", name).read_bytes()
 
-    @router.api_route(path, methods=["GET", "HEAD"], name=f"account_{name}")
+    @router.get(path, name=f"account_{name}")
     async def page() -> Response:
         return Response(content, headers=_HEADERS, media_type=media_type)
 

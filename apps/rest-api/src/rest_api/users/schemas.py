@@ -12,6 +12,7 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from rest_api.books.schemas import text_pattern
+from rest_api.spelling import HYPHENATED, IN_DIGITS
 from rest_api.users import passwords
 from rest_api.users.addresses import MAX_LENGTH, normalised
 
@@ -83,11 +84,11 @@ TokenScopes = Annotated[
     ),
 ]
 
-UserId = Annotated[UUID, Path(description="The user's id.")]
-SessionId = Annotated[UUID, Path(description="The session's id.")]
-AccessId = Annotated[UUID, Path(description="The id of a session, a token or a login of the user.")]
-ApiTokenId = Annotated[UUID, Path(description="The id of the token, which is not the token.")]
-PageSize = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="How many users at most.")]
+UserId = Annotated[UUID, Path(description="The user's id."), HYPHENATED]
+SessionId = Annotated[UUID, Path(description="The session's id."), HYPHENATED]
+AccessId = Annotated[UUID, Path(description="The id of a session, a token or a login of the user."), HYPHENATED]
+ApiTokenId = Annotated[UUID, Path(description="The id of the token, which is not the token."), HYPHENATED]
+PageSize = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX, description="How many users at most."), IN_DIGITS]
 PageToken = Annotated[
     str | None, Query(max_length=100, description="`next_page_token` of the page before; none for the first.")
 ]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
+from rest_api.forms import FormRoute
 from rest_api.guard import JsonRoute, SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
@@ -19,6 +20,7 @@ from rest_api.users.trail import about
 Responses = dict[int | str, dict[str, Any]]
 
 router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 422, 503))
+_form = APIRouter(route_class=FormRoute, responses=documented(415))
 _open = APIRouter(route_class=JsonRoute, responses=documented(400, 415))
 _guarded = APIRouter(route_class=SessionRoute)
 
@@ -43,7 +45,7 @@ async def register(new: UserCreate, request: Request, limits: Limits, parts: Par
     return user
 
 
-@router.post("/login", response_model=Tokens, responses=_WRONG_CREDENTIALS | documented(403, 429), operation_id="login")
+@_form.post("/login", response_model=Tokens, responses=_WRONG_CREDENTIALS | documented(403, 429), operation_id="login")
 async def login(
     credentials: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, limits: Limits, parts: Parts
 ) -> Response:
@@ -129,5 +131,6 @@ async def verify_email(proof: Verification, request: Request, limits: Limits, pa
     return await parts.manager.confirm(user, email)
 
 
+router.include_router(_form)
 router.include_router(_open)
 router.include_router(_guarded)

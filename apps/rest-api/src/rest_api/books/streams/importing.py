@@ -15,6 +15,7 @@ from rest_api.books.streams.loading import Import
 from rest_api.books.streams.problems import TooManyImports, UnknownForm
 from rest_api.books.streams.reading import CsvReader, NdjsonReader, Reader
 from rest_api.books.streams.report import Report
+from rest_api.codings import refuse_coded
 from rest_api.guard import GuardedRoute, caller_of
 from rest_api.problems import documented
 
@@ -105,11 +106,10 @@ def _place_for(user_id: UUID, imports: Places) -> Iterator[None]:
 
 
 def _reader_of(request: Request) -> Reader:
-    """Raises UnknownForm."""
+    """Raises UnknownForm and CodedBody."""
     media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
     if media_type.strip() not in _READERS or charset not in {"", "utf-8", "utf8"}:
         raise UnknownForm(f"The upload must be {NDJSON} or {CSV}, in UTF-8.", headers={"Accept": ", ".join(_READERS)})
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnknownForm("The upload must not be compressed.", headers={"Accept-Encoding": "identity"})
+    refuse_coded(request)
     return _READERS[media_type.strip()]()

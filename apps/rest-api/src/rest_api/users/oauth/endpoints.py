@@ -9,9 +9,11 @@ from book_db.oauth_accounts import Link
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.rate_limits import Limits
+from rest_api.spelling import HYPHENATED
 from rest_api.users.oauth.problems import TITLES
 from rest_api.users.oauth.sign_in import Callback, SignIn
 from rest_api.users.parts import Parts
@@ -35,7 +37,7 @@ class LinkedLogins(BaseModel):
     logins: list[LinkedLogin]
 
 
-LinkId = Annotated[UUID, Path(description="The login's id.")]
+LinkId = Annotated[UUID, Path(description="The login's id."), HYPHENATED]
 Code = Annotated[
     str | None, Query(max_length=2_048, description="What the provider gives for a token, once; without an `error`.")
 ]
@@ -92,7 +94,7 @@ def _with_provider(name: str, title: str) -> APIRouter:
     @router.get(
         "/callback",
         response_model=Tokens,
-        dependencies=[Depends(_limited)],
+        dependencies=[Depends(_limited), Depends(utf8_alone)],
         responses=_PROBLEMS | documented(422, 429),
         operation_id=f"signInWith{title}",
         summary=f"Sign in with {title}",

@@ -1,0 +1,21 @@
+"""Content codings (RFC 9110, 8.4): a body is read as it stands, and none that is compressed."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+_NONE: Final = frozenset(("identity", ""))
+
+
+class CodedBody(Exception):
+    """The body must not be compressed."""
+
+    def __init__(self) -> None:
+        super().__init__(CodedBody.__doc__)
+
+
+def refuse_coded(request: Request) -> None:
+    """Raises CodedBody. Whoever is about to read a body calls it."""
+    for value in request.headers.getlist("content-encoding"):
+        if not _NONE.issuperset(coding.strip().lower() for coding in value.split(",")):
+            raise CodedBody
