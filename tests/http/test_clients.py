@@ -24,11 +24,11 @@ TRANSCRIPT: list[list[Any]] = [
     ["read", 200, None],
     ["list", 200, ["Käsebrötchen"]],
     ["read again", 304, 0],
+    ["head", 200, [0, 0]],
     ["replace", 200, '"2"'],
     ["replace what has changed", 412, "urn:colophon:precondition-failed"],
     ["import", 200, 3],
     ["export", 200, ["Butterbrot", *IMPORTED]],
-    ["head", 200, [0, 0]],
     ["delete", 204, 0],
     ["read what is gone", 404, "urn:colophon:book-not-found"],
 ]

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import httpx
+import psycopg
 import pytest
 from book_db.books import exporting
 from fastapi import FastAPI
@@ -35,7 +36,7 @@ class TestHead:
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
     @pytest.mark.parametrize("query", ["", "?format=csv"])
-    async def test_of_an_export_reads_hardly_any_of_it(
+    async def test_of_an_export_reads_nothing_of_it(
         self, client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch, query: str
     ) -> None:
         read: list[int] = []
@@ -47,12 +48,21 @@ class TestHead:
                 yield block
 
         monkeypatch.setattr(exporting, "_blocks", noted)
-        monkeypatch.setattr(exporting, "_BLOCK", 100)
-        await send(client, volumes(1, 1_000))
+        await send(client, volumes(1, 10_000))
         answer = await client.head(EXPORT + query)
         assert (answer.status_code, answer.content) == (200, b"")
-        # So its place among the exports is free, too.
-        await until(lambda: not app.state.exports._places._taken, "the export has ended")
-        assert len(read) <= 2
-        await client.get(EXPORT)
-        assert len(read) > 1_000
+        assert read == []
+        assert (await client.get(EXPORT)).content.count(b"\n") == 10_000
+        assert read != []
+
+    async def test_of_an_export_has_ended_it_when_it_is_answered(
+        self, client: httpx.AsyncClient, database_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """PostgreSQL writes no lines for nobody, and the place of the export is free."""
+        await send(client, volumes(1, 10_000))
+        for _ in range(10):
+            assert (await client.head(EXPORT)).status_code == 200
+        exports = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'colophon-export'"
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            await until(lambda: connection.execute(exports).fetchone() == (0,), "PostgreSQL has ended them")
+        assert caplog.text == ""

@@ -99,9 +99,14 @@ class Client {
         answer = call("GET", book, "If-None-Match", etag);
         tell("read again", answer, "" + answer.body().length());
 
+        answer = call("HEAD", book);
+        long difference = length - answer.headers().firstValueAsLong("Content-Length").getAsLong();
+        tell("head", answer, "[" + answer.body().length() + ", " + difference + "]");
+
         String[] ifMatch = {"Content-Type", JSON, "If-Match", etag};
         answer = call("PUT", book, BodyPublishers.ofString(aBook("Butterbrot")), ifMatch);
-        tell("replace", answer, quoted(answer.headers().firstValue("ETag").get()));
+        String newer = answer.headers().firstValue("ETag").get();
+        tell("replace", answer, quoted(newer));
 
         answer = call("PUT", book, BodyPublishers.ofString(aBook("Lost")), ifMatch);
         tell("replace what has changed", answer, quoted(all(answer.body(), "\"type\":\"([^\"]*)\"").get(0)));
@@ -124,11 +129,7 @@ class Client {
         answer = call("GET", "/api/v1/books/export?author=" + inForm(author));
         tell("export", answer, titles(answer.body()));
 
-        answer = call("HEAD", book);
-        long difference = length - answer.headers().firstValueAsLong("Content-Length").getAsLong();
-        tell("head", answer, "[" + answer.body().length() + ", " + difference + "]");
-
-        answer = call("DELETE", book, "If-Match", answer.headers().firstValue("ETag").get());
+        answer = call("DELETE", book, "If-Match", newer);
         tell("delete", answer, "" + answer.body().length());
 
         answer = call("GET", book);

@@ -102,9 +102,13 @@ func main() {
 	said = call("GET", book, nil, "If-None-Match", etag)
 	tell("read again", said, len(said.body))
 
+	said = call("HEAD", book, nil)
+	tell("head", said, []int64{int64(len(said.body)), length - said.ContentLength})
+
 	ifMatch := append(asJSON, "If-Match", etag)
 	said = call("PUT", book, bytes.NewReader(aBook("Butterbrot")), ifMatch...)
-	tell("replace", said, said.Header.Get("ETag"))
+	newer := said.Header.Get("ETag")
+	tell("replace", said, newer)
 
 	said = call("PUT", book, bytes.NewReader(aBook("Lost")), ifMatch...)
 	tell("replace what has changed", said, text(said.body, "type"))
@@ -129,10 +133,7 @@ func main() {
 	}
 	tell("export", said, titles)
 
-	said = call("HEAD", book, nil)
-	tell("head", said, []int64{int64(len(said.body)), length - said.ContentLength})
-
-	said = call("DELETE", book, nil, "If-Match", said.Header.Get("ETag"))
+	said = call("DELETE", book, nil, "If-Match", newer)
 	tell("delete", said, len(said.body))
 
 	said = call("GET", book, nil)

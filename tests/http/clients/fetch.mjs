@@ -44,9 +44,13 @@ tell("list", answer, (await answer.json()).books.map((each) => each.title));
 answer = await call("GET", book, { "If-None-Match": etag });
 tell("read again", answer, (await answer.text()).length);
 
+answer = await call("HEAD", book);
+tell("head", answer, [(await answer.text()).length, length - Number(answer.headers.get("content-length"))]);
+
 answer = await call("PUT", book, { ...json, "If-Match": etag }, aBook("Butterbrot"));
 await answer.json();
-tell("replace", answer, answer.headers.get("etag"));
+const newer = answer.headers.get("etag");
+tell("replace", answer, newer);
 
 answer = await call("PUT", book, { ...json, "If-Match": etag }, aBook("Lost"));
 tell("replace what has changed", answer, (await answer.json()).type);
@@ -57,10 +61,7 @@ tell("import", answer, JSON.parse((await answer.text()).trim().split("\n").at(-1
 answer = await call("GET", `/api/v1/books/export?${new URLSearchParams({ author })}`);
 tell("export", answer, (await answer.text()).trim().split("\n").map((line) => JSON.parse(line).title));
 
-answer = await call("HEAD", book);
-tell("head", answer, [(await answer.text()).length, length - Number(answer.headers.get("content-length"))]);
-
-answer = await call("DELETE", book, { "If-Match": answer.headers.get("etag") });
+answer = await call("DELETE", book, { "If-Match": newer });
 tell("delete", answer, (await answer.text()).length);
 
 answer = await call("GET", book);

@@ -43,8 +43,12 @@ async def main(base: str, email: str, password: str, author: str) -> None:
         async with client.get(book, headers={"If-None-Match": etag}) as answer:
             tell("read again", answer, len(await answer.read()))
 
+        async with client.head(book) as answer:
+            tell("head", answer, [len(await answer.read()), length - int(answer.headers["Content-Length"])])
+
         async with client.put(book, json=a_book("Butterbrot"), headers={"If-Match": etag}) as answer:
-            tell("replace", answer, answer.headers["ETag"])
+            newer = answer.headers["ETag"]
+            tell("replace", answer, newer)
 
         async with client.put(book, json=a_book("Lost"), headers={"If-Match": etag}) as answer:
             tell("replace what has changed", answer, json.loads(await answer.read())["type"])
@@ -56,10 +60,7 @@ async def main(base: str, email: str, password: str, author: str) -> None:
         async with client.get("/api/v1/books/export", params={"author": author}) as answer:
             tell("export", answer, [json.loads(line)["title"] for line in (await answer.text()).splitlines()])
 
-        async with client.head(book) as answer:
-            tell("head", answer, [len(await answer.read()), length - int(answer.headers["Content-Length"])])
-
-        async with client.delete(book, headers={"If-Match": answer.headers["ETag"]}) as answer:
+        async with client.delete(book, headers={"If-Match": newer}) as answer:
             tell("delete", answer, len(await answer.read()))
 
         async with client.get(book) as answer:

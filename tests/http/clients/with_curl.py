@@ -73,9 +73,13 @@ def go(curl: Curl, email: str, password: str, author: str) -> None:
     answer = curl(book, "--header", f"If-None-Match: {etag}")
     tell("read again", answer, len(answer.body))
 
+    answer = curl(book, "--head")
+    tell("head", answer, [0, length - int(answer.headers["content-length"])])
+
     if_match = ("--header", f"If-Match: {etag}")
     answer = curl(book, "--request", "PUT", *JSON, *if_match, "--data", a_book("Butterbrot"))
-    tell("replace", answer, answer.headers["etag"])
+    newer = answer.headers["etag"]
+    tell("replace", answer, newer)
 
     answer = curl(book, "--request", "PUT", *JSON, *if_match, "--data", a_book("Lost"))
     tell("replace what has changed", answer, json.loads(answer.body)["type"])
@@ -89,10 +93,7 @@ def go(curl: Curl, email: str, password: str, author: str) -> None:
     answer = curl("/api/v1/books/export", "--get", "--data-urlencode", f"author={author}")
     tell("export", answer, [json.loads(line)["title"] for line in answer.body.splitlines()])
 
-    answer = curl(book, "--head")
-    tell("head", answer, [0, length - int(answer.headers["content-length"])])
-
-    answer = curl(book, "--request", "DELETE", "--header", f"If-Match: {answer.headers['etag']}")
+    answer = curl(book, "--request", "DELETE", "--header", f"If-Match: {newer}")
     tell("delete", answer, len(answer.body))
 
     answer = curl(book)

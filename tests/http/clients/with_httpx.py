@@ -41,8 +41,12 @@ def main(base: str, email: str, password: str, author: str) -> None:
         answer = client.get(book, headers={"If-None-Match": etag})
         tell("read again", answer, len(answer.content))
 
+        answer = client.head(book)
+        tell("head", answer, [len(answer.content), length - int(answer.headers["Content-Length"])])
+
         answer = client.put(book, json=a_book("Butterbrot"), headers={"If-Match": etag})
-        tell("replace", answer, answer.headers["ETag"])
+        newer = answer.headers["ETag"]
+        tell("replace", answer, newer)
 
         answer = client.put(book, json=a_book("Lost"), headers={"If-Match": etag})
         tell("replace what has changed", answer, answer.json()["type"])
@@ -53,10 +57,7 @@ def main(base: str, email: str, password: str, author: str) -> None:
         answer = client.get("/api/v1/books/export", params={"author": author})
         tell("export", answer, [json.loads(line)["title"] for line in answer.text.splitlines()])
 
-        answer = client.head(book)
-        tell("head", answer, [len(answer.content), length - int(answer.headers["Content-Length"])])
-
-        answer = client.delete(book, headers={"If-Match": answer.headers["ETag"]})
+        answer = client.delete(book, headers={"If-Match": newer})
         tell("delete", answer, len(answer.content))
 
         answer = client.get(book)

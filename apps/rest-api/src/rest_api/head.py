@@ -5,14 +5,17 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_HEAD: Final = "colophon.head"
+"""An entry of the scope."""
+
 _OF_GET_ALONE: Final = frozenset((b"range", b"if-range"))
 """Fields that any other method has to pass over (RFC 9110, 14.2)."""
 
 
 class Head:
-    """ASGI middleware: asks the app for GET, and lets nothing but the head of the answer through.
+    """ASGI middleware: asks the app for GET, and lets nothing but the head of the answer through, which ends it.
 
-    The answer ends with its head. A stream finds its client gone from there on, and does not go on for nobody.
+    Content that is much work need not be made for nobody: `is_head` tells.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -25,9 +28,15 @@ class Head:
         return self._app(scope, receive, send)
 
 
+def is_head(scope: Scope) -> bool:
+    """Whether nothing but the head of the answer is wanted."""
+    return _HEAD in scope
+
+
 def _as_get(scope: Scope) -> Scope:
     return {
         **scope,
+        _HEAD: True,
         "method": "GET",
         "headers": [(name, value) for name, value in scope["headers"] if name not in _OF_GET_ALONE],
     }

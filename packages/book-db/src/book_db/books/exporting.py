@@ -13,7 +13,7 @@ from book_runtime.places import NoPlaceLeft, Places
 from psycopg.abc import Buffer, PQGen
 from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import Wait
 from sqlalchemy import text
@@ -30,6 +30,9 @@ Form = Literal["ndjson", "csv"]
 
 _BLOCK: Final = 2**18
 """Bytes that are handed on together."""
+
+_TO_CANCEL: Final = 5.0
+"""Seconds. What PostgreSQL is not told by then it notices by itself, when it next has a line to send."""
 
 # Six decimals or none, as in the JSON of a book.
 _TIME: Final = """replace(to_char({0}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000', '')"""
@@ -73,7 +76,10 @@ class Exports:
             with translated(lost=NotCommitted):  # nothing was given yet
                 connection = await self._connector.connect(psycopg.AsyncConnection, autocommit=True)
             async with connection, connection.cursor().copy(*_copy(selection, form)):
-                yield _blocks(connection)
+                try:
+                    yield _blocks(connection)
+                finally:
+                    await _end(connection)
 
     @contextmanager
     def _counted(self, user_id: UUID) -> Iterator[None]:
@@ -91,6 +97,15 @@ def _copy(selection: Selection, form: Form) -> tuple[bytes, dict[str, Any]]:
     matches = matching(selection)
     statement = f"COPY (SELECT {expressions} FROM {_BOOKS} {matches.text} ORDER BY id) TO STDOUT ({options})"  # noqa: S608 - of constants
     return written(text(statement)).encode(), dict(matches.values)
+
+
+async def _end(connection: psycopg.AsyncConnection) -> None:
+    """Has PostgreSQL write no more lines where the reader has left before the last one."""
+    try:
+        if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            await connection.cancel_safe(timeout=_TO_CANCEL)
+    finally:
+        await connection.close()
 
 
 async def _blocks(connection: psycopg.AsyncConnection) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from rest_api.books.finding import Filters, each_once
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, lines_of, preferred
 from rest_api.guard import GuardedRoute, caller_of
+from rest_api.head import is_head
 from rest_api.problems import documented
 
 _log = structlog.get_logger(__name__)
@@ -94,10 +95,16 @@ class _Download(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._opening as self.body_iterator:
-            await super().__call__(scope, receive, send)
+            if is_head(scope):
+                await self.send_head(send)
+            else:
+                await super().__call__(scope, receive, send)
+
+    async def send_head(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
     async def stream_response(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await self.send_head(send)
         try:
             async for block in self.body_iterator:
                 async with asyncio.timeout(PATIENCE):
