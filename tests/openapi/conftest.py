@@ -97,7 +97,7 @@ EXCUSES = (
     # A key is good if no other request had it.
     Excuse(("createBook", "createBooks", "importBooks"), "idempotency-key-reused"),
     # A condition holds or not, by the book's version.
-    Excuse(("replaceBook", "changeBook", "deleteBook"), "precondition-failed"),
+    Excuse(("getBook", "replaceBook", "changeBook", "deleteBook"), "precondition-failed"),
     # These tokens are good if they were given or mailed, and not used.
     Excuse(("refresh",), "bad-refresh-token"),
     Excuse(("resetPassword",), "bad-reset-link"),

@@ -1,4 +1,4 @@
-"""A machine without Redis, RabbitMQ, Docker, Chromium and Node."""
+"""A machine without Redis, RabbitMQ, Docker, Chromium, Node and other clients."""
 
 from pathlib import Path
 
@@ -26,6 +26,10 @@ def bare_machine(own_pytest: PytestInItsOwnProcess, tmp_path: Path) -> PytestInI
         def test_with_a_browser(chromium, workspace): ...
 
         def test_with_another_language(node): ...
+
+        def test_with_a_program_of_the_shell(curl): ...
+
+        def test_with_languages_that_are_compiled(java, go): ...
         """,
     )
     return own_pytest
@@ -55,6 +59,8 @@ class TestMissingServers:
         assert "apt-get install chromium" in said
         assert said.count("need Node 18 or newer and npm") == 1
         assert "apt-get install nodejs npm" in said
+        assert said.count("need curl and go and javac") == 1
+        assert "apt-get install curl golang-go default-jdk-headless" in said
         assert "passed" not in said
         assert "skipped" not in said
 
@@ -65,5 +71,5 @@ class TestMissingServers:
 
     def test_unit_tests_run(self, bare_machine: PytestInItsOwnProcess) -> None:
         run = start(bare_machine, "-m", "not server")
-        assert "1 passed, 5 deselected" in run.output()
+        assert "1 passed, 7 deselected" in run.output()
         assert run.status == 0
