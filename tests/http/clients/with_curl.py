@@ -27,7 +27,7 @@ class Curl:
     def __call__(self, path: str, *options: str, stdin: bytes = b"") -> Answer:
         """The options come before those of every call, whose last header counts."""
         self._body.write_bytes(b"")
-        written = ("--dump-header", self._head, "--output", self._body)
+        written = ("--dump-header", str(self._head), "--output", str(self._body))
         header = ("--header", f"Authorization: {self.token}")
         command = ["curl", "--silent", "--show-error", *self._options, *options, *header, *written, self._base + path]
         subprocess.run(command, input=stdin, check=True)
@@ -86,8 +86,8 @@ def go(curl: Curl, email: str, password: str, author: str) -> None:
 
     lines = "".join(f"{a_book(f'Käsebrötchen {number}')}\n" for number in (1, 2, 3)).encode()
     upload = ("--upload-file", "-", "--request", "POST") if curl.streams else ("--data-binary", "@-")
-    upload += ("--header", "Content-Type: application/x-ndjson")
-    answer = curl("/api/v1/books/import", *upload, stdin=lines)
+    ndjson = ("--header", "Content-Type: application/x-ndjson")
+    answer = curl("/api/v1/books/import", *upload, *ndjson, stdin=lines)
     tell("import", answer, json.loads(answer.body.splitlines()[-1])["created"])
 
     answer = curl("/api/v1/books/export", "--get", "--data-urlencode", f"author={author}")

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -51,7 +51,8 @@ async def _form_of(request: Request) -> FormData:
         raise HTTPException(400) from gone
     if body.count(b"&") >= FIELDS_MAX:
         raise HTTPException(422, f"The body must have at most {FIELDS_MAX} fields.")
-    return FormData(fields_of(body, "body"))
+    fields: list[tuple[str, str | UploadFile]] = [*fields_of(body, "body")]
+    return FormData(fields)
 
 
 def _media_type_of(request: Request) -> str:

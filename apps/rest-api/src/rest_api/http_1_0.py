@@ -6,7 +6,6 @@ uvicorn 0.54 answers them as those of HTTP/1.1, but that it closes the connectio
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -30,14 +29,14 @@ class _Unchunked:
         self._send = cycle.send
         self._is_of_known_length = True
 
-    def send(self, message: Any) -> Awaitable[None]:
+    async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self._is_of_known_length = any(name.lower() == b"content-length" for name, _ in message["headers"])
             if not self._is_of_known_length:
                 self._cycle.chunked_encoding = False
         elif not self._is_of_known_length:
             self._cycle.expected_content_length = len(message.get("body", b""))
-        return self._send(message)
+        await self._send(message)
 
 
 class _WholeOrReset:
