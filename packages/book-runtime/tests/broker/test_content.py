@@ -207,6 +207,16 @@ class TestReading:
         assert (delivery.delivery_tag, delivery.redelivered, delivery.consumer_tag) == (7, True, "tag")
         assert delivered.body_size == 3
         assert content_of(delivered.properties, b"abc") == content(AN_ORDINARY_ONE.marshal(), body=b"abc")
+        assert (delivery.exchange, frames[5][1].routing_key) == ("", "book.odd")
         # By its id aiormq finds whoever waits for what is returned.
         assert (delivered.properties.message_id, returned.properties.message_id) == (None, "event-1")
         assert content_of(returned.properties, b"").routing_key == b"book.odd"
+
+    async def test_hands_on_what_is_returned_for_a_routing_key_that_is_no_text(self) -> None:
+        reader = ContentReader(loop=asyncio.get_running_loop())
+        returned = marshal(Basic.Return(312, "NO_ROUTE", "books.events", "book.odd"), 2)
+        reader.feed_data(returned.replace(b"odd", b"\xff\xfe\xfd") + marshal(ContentHeader(body_size=0), 2))
+        reader.feed_eof()
+        [(_, method), (_, header)] = await self.frames_of(reader)
+        assert (method.reply_text, method.routing_key) == ("NO_ROUTE", "")
+        assert content_of(header.properties, b"").routing_key == b"book.\xff\xfe\xfd"

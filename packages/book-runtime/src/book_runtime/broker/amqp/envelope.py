@@ -61,7 +61,7 @@ def from_amqp(content: Content) -> Message:
         routing_key=content.routing_key.decode("utf-8", "backslashreplace"),
         body=content.body,
         content_type=properties.text("content_type"),
-        headers={name: value for name, value in properties.headers.read().items() if isinstance(value, str)},
+        headers=properties.headers.texts(),
         timestamp=properties.timestamp or datetime.now(UTC),
     )
 

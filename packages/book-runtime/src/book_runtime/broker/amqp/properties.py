@@ -7,6 +7,7 @@ UTF-8); what it has made it cannot always write again, and then not as it was (a
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Self
 
 from book_runtime.broker.amqp.tables import Table, time_of
@@ -51,12 +52,12 @@ class Properties:
         while int.from_bytes(data[start - 2 : start]) & _MORE_FLAGS:
             start += 2  # AMQP has no more properties than these
         values = {}
-        for name, kind in _KINDS.items():
-            if flags & _FLAGS[name]:
-                begin, end = _extent(data, start, kind)
-                if end > len(data):
-                    break
-                values[name], start = data[begin:end], end
+        for name, kind in _present(flags):
+            begin = start + max(kind, 0)
+            end = begin + int.from_bytes(data[start:begin]) if kind > 0 else begin - kind
+            if end > len(data):
+                break
+            values[name], start = data[begin:end], end
         return cls(values)
 
     def encode(self) -> bytes:
@@ -87,8 +88,7 @@ class Properties:
         return Properties(values | {"headers": headers.encode(), "delivery_mode": _PERSISTENT})
 
 
-def _extent(data: bytes, start: int, kind: int) -> tuple[int, int]:
-    """Where a value begins and ends."""
-    if kind < 0:
-        return start, start - kind
-    return start + kind, start + kind + int.from_bytes(data[start : start + kind])
+@lru_cache(maxsize=100)
+def _present(flags: int) -> list[tuple[str, int]]:
+    """The properties that are there, and their kinds: most messages have the same."""
+    return [(name, kind) for name, kind in _KINDS.items() if flags & _FLAGS[name]]

@@ -16,18 +16,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pamqp.commands import Basic
-from pamqp.constants import FRAME_END_CHAR
+from pamqp.constants import AMQP, FRAME_END_CHAR, FRAME_HEADER, FRAME_METHOD
 
 from book_runtime.broker.amqp.properties import Properties
 from book_runtime.broker.amqp.tables import utf8
 
-_METHOD: Final = b"\x01"
-_HEADER: Final = b"\x02"
-_FRAME: Final = struct.Struct(">HI")
-"""What follows the kind of a frame: channel and size."""
+_FRAME: Final = struct.Struct(">BHI")
+"""The beginning of a frame: kind, channel and size."""
 
 _RETURN: Final = Basic.Return.index.to_bytes(4)
 _DELIVER: Final = Basic.Deliver.index.to_bytes(4)
+_WITH_CONTENT: Final = (_DELIVER, _RETURN)
 _REPLY_CODE: Final = 2
 _TAG_AND_REDELIVERED: Final = 9
 """Bytes before exchange and routing key: of a return before its reason, of a delivery after its consumer tag."""
@@ -72,8 +71,8 @@ def returned_as(properties: Properties) -> str:
 class ContentReader(asyncio.StreamReader):
     """What aiormq reads from: the frames of the broker, with the contents packed.
 
-    aiormq 7.2 reads the first byte of a frame, the six that follow, and the rest. One byte is the first of a frame, or
-    the end of one that is empty, which is another byte.
+    aiormq 7.2 reads the first byte of a frame, the six that follow, and the rest. Here a frame is read when its first
+    byte is asked for.
     """
 
     def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -85,28 +84,33 @@ class ContentReader(asyncio.StreamReader):
     async def readexactly(self, n: int) -> bytes:
         """As of any reader."""
         if not self._ahead:
-            data = await super().readexactly(n)
-            if n != 1 or data not in {_METHOD, _HEADER}:
-                return data
-            self._ahead = data + await self._frame_after(data)
+            self._ahead = await self._frame()
         data, self._ahead = self._ahead[:n], self._ahead[n:]
         return data
 
-    async def _frame_after(self, kind: bytes) -> bytes:
-        channel, size = _FRAME.unpack(await super().readexactly(_FRAME.size))
-        payload = (await super().readexactly(size + 1))[:-1]
-        payload = self._method(channel, payload) if kind == _METHOD else self._header(channel, payload)
-        return _FRAME.pack(channel, len(payload)) + payload + FRAME_END_CHAR
+    async def _frame(self) -> bytes:
+        beginning = await super().readexactly(_FRAME.size)
+        if beginning.startswith(AMQP):
+            return beginning  # no frame: a broker that speaks another version says so, and closes
+        kind, channel, size = _FRAME.unpack(beginning)
+        rest = await super().readexactly(size + 1)
+        if kind == FRAME_METHOD and rest.startswith(_WITH_CONTENT):
+            payload = self._method(channel, rest[:-1])
+        elif kind == FRAME_HEADER:
+            payload = self._header(channel, rest[:-1])
+        else:
+            return beginning + rest
+        return b"".join((_FRAME.pack(kind, channel, len(payload)), payload, FRAME_END_CHAR))
 
     def _method(self, channel: int, payload: bytes) -> bytes:
+        """Without exchange and routing key, but for a return of texts: whoever has published is told why it came."""
         method = payload[:4]
-        if method == _DELIVER:
-            exchange_at = _after_text(payload, 4) + _TAG_AND_REDELIVERED
-        elif method == _RETURN:
+        exchange_at = _after_text(payload, 4) + _TAG_AND_REDELIVERED
+        if method == _RETURN:
             exchange_at = _after_text(payload, 4 + _REPLY_CODE)
-        else:
-            return payload
         self._methods[channel] = method, payload[_after_text(payload, exchange_at) :]
+        if method == _RETURN and utf8(payload[exchange_at:]) is not None:
+            return payload
         return payload[:exchange_at] + b"\0\0"
 
     def _header(self, channel: int, payload: bytes) -> bytes:

@@ -81,15 +81,16 @@ class Table:
         start, end = 0, len(data)
         while start < end:
             kind_at = start + 1 + data[start]
-            kind = data[kind_at : kind_at + 1]
+            value_at = kind_at + 1
+            kind = data[kind_at:value_at]
             if kind in _COUNTED:
-                value = _counted(data, kind_at + 1)
+                value_end = value_at + 4 + int.from_bytes(data[value_at : value_at + 4])
             elif kind in _FIXED:
-                value = data[kind_at + 1 : kind_at + 1 + _FIXED[kind]]
+                value_end = value_at + _FIXED[kind]
             else:
                 break
-            fields.append(Field(data[start + 1 : kind_at], kind, value))
-            start = kind_at + 1 + len(value)
+            fields.append(Field(data[start + 1 : kind_at], kind, data[value_at:value_end]))
+            start = value_end
         return cls(tuple(fields), data[start:])
 
     def encode(self) -> bytes:
@@ -102,6 +103,11 @@ class Table:
             for field in self.fields
             if (name := utf8(field.name)) is not None and (value := field.read()) is not None
         }
+
+    def texts(self) -> dict[str, str]:
+        """The same for texts alone."""
+        texts = ((utf8(field.name), utf8(field.value[4:])) for field in self.fields if field.kind == b"S")
+        return {name: text for name, text in texts if name is not None and text is not None}
 
     def without(self, names: Container[bytes]) -> "Table":
         return Table(tuple(field for field in self.fields if field.name not in names), self.rest)
