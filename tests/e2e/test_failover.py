@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import grpc
 import httpx
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from support.people import Person
 from support.postgresql import PostgreSQLReplica, PostgreSQLServer
 from support.proxy import Proxy
@@ -76,6 +79,7 @@ class TestAFailoverBehindAProxy:
                 proxy.lead_to(standby.port)
                 proxy.drop()
                 await until(lambda: is_not_ready(colophon), "it is not ready")
+                await until(lambda: does_not_serve(colophon), "gRPC does not serve")
                 await is_told_to_come_back(person)
                 primary.stop()
                 standby.promote()
@@ -92,6 +96,7 @@ class TestAFailoverBetweenTwoHosts:
             assert await writes(person)
             primary.stop()
             await until(lambda: is_not_ready(colophon), "it is not ready")
+            await until(lambda: does_not_serve(colophon), "gRPC does not serve")
             await is_told_to_come_back(person)
             standby.promote()
             await until(lambda: is_ready(colophon), "it is ready again")
@@ -102,8 +107,23 @@ async def is_not_ready(colophon: Colophon) -> bool:
     return not await is_ready(colophon)
 
 
+async def does_not_serve(colophon: Colophon) -> bool:
+    return await health_of(colophon) == HealthCheckResponse.NOT_SERVING
+
+
+async def serves(colophon: Colophon) -> bool:
+    return await health_of(colophon) == HealthCheckResponse.SERVING
+
+
+async def health_of(colophon: Colophon) -> int:
+    async with grpc.aio.insecure_channel(colophon.address) as channel:
+        answer: HealthCheckResponse = await HealthStub(channel).Check(HealthCheckRequest())  # type: ignore[no-untyped-call]  # its stubs leave it so
+        return answer.status
+
+
 async def serves_as_before(colophon: Colophon, person: Person) -> None:
     """Writes, tells of them, and hears who has signed out."""
+    await until(lambda: serves(colophon), "gRPC serves")
     book_id = await until(lambda: writes(person), "it is written")
     await until(lambda: f"book.created  book {book_id} v1" in colophon.output, "the event is told")
     await until(lambda: "hearing notifications again" in colophon.output, "the listener is back")

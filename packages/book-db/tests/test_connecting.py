@@ -191,6 +191,18 @@ class TestADatabaseThatCannotBeUsed:
         assert told in str(refused.value)
         assert "ses" not in str(refused.value)
 
+    @pytest.mark.parametrize(
+        ("option", "told"),
+        [
+            pytest.param("sslmode=sometimes", 'invalid sslmode value: "sometimes"', id="ssl-mode"),
+            pytest.param("sslmode=require", "server does not support SSL", id="ssl-that-the-server-has-not"),
+            pytest.param("target_session_attrs=mine", 'invalid target_session_attrs value: "mine"', id="target"),
+            pytest.param("connect_timeout=soon", "soon", id="time-that-is-no-number"),
+        ],
+    )
+    async def test_is_asked_for_in_a_way_that_cannot_be(self, database_url: str, option: str, told: str) -> None:
+        await is_refused_a_service(f"{database_url}?{option}", told)
+
     async def test_tells_the_reason_to_those_who_run_it_alone(self, database_url: str) -> None:
         with pytest.raises(UnfitDatabase) as refused:
             await ping(with_password(database_url, "sesame"))

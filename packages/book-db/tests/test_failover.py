@@ -20,6 +20,7 @@ from book_db.outbox import Outbox, OutboxBell
 from book_runtime.tasks import beside
 from structlog.testing import capture_logs
 from support.data_layer import a_draft
+from support.pgbouncer import PgBouncer
 from support.ports import free_port
 from support.postgresql import PostgreSQLReplica, PostgreSQLServer
 from support.proxy import Proxy
@@ -186,6 +187,28 @@ def address_of(*servers: PostgreSQLServer, port: int | None = None) -> str:
     hosts = [f"127.0.0.1:{each}" for each in ([port] if port else []) + [server.port for server in servers]]
     before, _, after = servers[0].url.partition(f"127.0.0.1:{servers[0].port}")
     return f"{before}{','.join(hosts)}{after}"
+
+
+@pytest.mark.usefixtures("pgbouncer")  # which sees to it that the program is there
+class TestAPoolerThatWasConnectedToTheStandby:
+    """It goes on to say that the server is one."""
+
+    async def test_leads_to_it_when_it_was_promoted(self, workspace: Workspace, actor: UUID) -> None:
+        with (
+            PostgreSQLServer(workspace, settings=WITH_A_LOG_FOR_OTHERS) as primary,
+            primary.replica() as standby,
+            PgBouncer(workspace, standby, pool_mode="session") as pooler,
+        ):
+            upgrade(primary.url)
+            database = Database.open(pooler.url_of("postgres"))
+            with pytest.raises(ReadOnlyDatabase):
+                await database.ping(writes=True)
+            standby.promote()
+            async with a_catalogue(database) as catalogue:
+                await until(lambda: is_written(catalogue, actor), "it is written to")
+            with psycopg.connect(pooler.url_of("postgres")) as connection:
+                assert connection.info.parameter_status("in_hot_standby") == "on", "as it says"
+            await database.close()
 
 
 class TestAnAddressOfSeveralHosts:

@@ -7,8 +7,8 @@ address, may be lost: a pooler passes few of these on. docs/decisions/0042 says 
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, create_engine, event
 
 from book_db.errors import ReadOnlyDatabase, UnfitDatabase
-from book_db.failures import first_line
+from book_db.failures import first_line, is_of_a_read_only_session
 
 C = TypeVar("C", bound=psycopg.AsyncConnection)
 
@@ -114,13 +114,44 @@ class Connector:
         """
         own = {"application_name": name, "client_encoding": "UTF8"}
         self.parameters: dict[str, Any] = {"target_session_attrs": target, **_PATIENCE, **parameters_of(url), **own}
-        self._must_write = self.parameters["target_session_attrs"] in ("read-write", "primary")
+        self._must_write = self.parameters["target_session_attrs"] == PRIMARY
+        self._instead = list(_for_each_host(self.parameters)) if self._must_write else []
         timeout = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
         self._settling = _statement({**_SESSION, **timeout, **(settings or {})})
 
     async def connect(self, kind: type[C], conninfo: str = "", *, autocommit: bool = False, **more: Any) -> C:
         """A connection of this kind that has its settings. The rest is psycopg's, as SQLAlchemy gives it."""
-        connection = await kind.connect(conninfo, autocommit=True, **{**self.parameters, **more})
+        try:
+            return await self._connect(kind, conninfo, autocommit, {**self.parameters, **more})
+        except (psycopg.OperationalError, ReadOnlyDatabase) as error:
+            for parameters in self._instead if is_of_a_read_only_session(error) else ():
+                with suppress(psycopg.OperationalError, ReadOnlyDatabase):
+                    return await self._connect(kind, conninfo, autocommit, {**parameters, **more})
+            raise
+
+    def connect_now(self, conninfo: str = "", *, autocommit: bool = False, **more: Any) -> psycopg.Connection:
+        """As `connect`, for what does not wait in an event loop."""
+        try:
+            return self._connect_now(conninfo, autocommit, {**self.parameters, **more})
+        except (psycopg.OperationalError, ReadOnlyDatabase) as error:
+            for parameters in self._instead if is_of_a_read_only_session(error) else ():
+                with suppress(psycopg.OperationalError, ReadOnlyDatabase):
+                    return self._connect_now(conninfo, autocommit, {**parameters, **more})
+            raise
+
+    def engine(self) -> Engine:
+        """SQLAlchemy's, for what does not wait in an event loop."""
+        engine = create_engine("postgresql+psycopg://")
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> psycopg.Connection:
+            return self.connect_now(*arguments, **parameters)
+
+        return engine
+
+    async def _connect(self, kind: type[C], conninfo: str, autocommit: bool, parameters: dict[str, Any]) -> C:
+        with _refusing_bad_parameters():
+            connection = await kind.connect(conninfo, autocommit=True, **parameters)
         try:
             await self._settle(connection)
             await connection.set_autocommit(autocommit)
@@ -129,9 +160,9 @@ class Connector:
             raise
         return connection
 
-    def connect_now(self, conninfo: str = "", *, autocommit: bool = False, **more: Any) -> psycopg.Connection:
-        """As `connect`, for what does not wait in an event loop."""
-        connection = psycopg.connect(conninfo, autocommit=True, **{**self.parameters, **more})
+    def _connect_now(self, conninfo: str, autocommit: bool, parameters: dict[str, Any]) -> psycopg.Connection:
+        with _refusing_bad_parameters():
+            connection = psycopg.connect(conninfo, autocommit=True, **parameters)
         try:
             _refuse_an_old_server(connection)
             cursor = connection.execute(self._settling)
@@ -143,16 +174,6 @@ class Connector:
             connection.close()
             raise
         return connection
-
-    def engine(self) -> Engine:
-        """SQLAlchemy's, for what does not wait in an event loop."""
-        engine = create_engine("postgresql+psycopg://")
-
-        @event.listens_for(engine, "do_connect")
-        def connect(_dialect: object, _record: object, arguments: Any, parameters: Any) -> psycopg.Connection:
-            return self.connect_now(*arguments, **parameters)
-
-        return engine
 
     async def _settle(self, connection: psycopg.AsyncConnection) -> None:
         _refuse_an_old_server(connection)
@@ -176,7 +197,6 @@ class Connector:
             raise UnfitDatabase("the search_path names no schema that is there and that this role may use")
         if session.timezone != "UTC" or not session.datestyle.startswith("ISO"):
             raise UnfitDatabase("what is set for a session does not stay: a pooler must keep sessions apart")
-        # libpq goes by what it was told in the beginning, which PgBouncer tells of another session than this one.
         if self._must_write and session.is_read_only:
             raise ReadOnlyDatabase
 
@@ -203,6 +223,26 @@ def parameters_of(url: str) -> dict[str, Any]:
         if not said.startswith("invalid URI query parameter"):
             said = "it cannot be read: in a password, characters such as % / ? # @ must be percent-encoded (%25 for %)"
     raise UnfitDatabase(said)
+
+
+def _for_each_host(parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same for one host at a time, whatever that says of itself in the beginning.
+
+    It is what libpq goes by, and PgBouncer (1.18) says what was true when it first connected: it leads to a server that
+    was promoted, and calls it a standby.
+    """
+    several = {name: str(parameters[name]).split(",") for name in ("host", "hostaddr", "port") if name in parameters}
+    for number in range(max(map(len, several.values()), default=1)):
+        one = {name: values[min(number, len(values) - 1)] for name, values in several.items()}
+        yield {**parameters, **one, "target_session_attrs": "any"}
+
+
+@contextmanager
+def _refusing_bad_parameters() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.ProgrammingError as error:  # a time that is no number, for one
+        raise UnfitDatabase(first_line(error)) from error
 
 
 def _statement(settings: Mapping[str, str]) -> bytes:

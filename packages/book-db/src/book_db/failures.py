@@ -52,6 +52,7 @@ _REFUSED: Final = re.compile(
     r"|not currently accepting connections"
     r"|server does not support SSL|certificate verify failed|root certificate file|could not load"
     r"|no authentication method|none of the server's SASL|authentication method requirement"
+    r"|invalid \S+ value: |invalid integer value |invalid port number|could not match \d+ |definition of service"
     # PgBouncer's
     r"|unsupported startup parameter|SASL authentication failed|no such user|no such database|auth failed"
 )
