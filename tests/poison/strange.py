@@ -67,8 +67,13 @@ def _lists(members: st.SearchStrategy[tuple[bytes, bytes]]) -> st.SearchStrategy
     return st.lists(members.map(b"".join), max_size=3).map(lambda encoded: (b"A", long_text(b"".join(encoded))))
 
 
+def _fields(members: st.SearchStrategy[bytes], most: int) -> st.SearchStrategy[list[bytes]]:
+    """Two of one name are not valid: RabbitMQ 4 makes one of them."""
+    return st.lists(members, max_size=most, unique_by=lambda encoded: encoded[1 : 1 + encoded[0]])
+
+
 def _tables(members: st.SearchStrategy[tuple[bytes, bytes]]) -> st.SearchStrategy[tuple[bytes, bytes]]:
-    fields = st.lists(st.tuples(_name, members).map(lambda each: header(each[0], *each[1])), max_size=3)
+    fields = _fields(st.tuples(_name, members).map(lambda each: header(each[0], *each[1])), 3)
     return fields.map(lambda encoded: (b"F", long_text(b"".join(encoded))))
 
 
@@ -116,7 +121,7 @@ strange_messages = st.builds(
     RawMessage,
     routing_key=_routing_key,
     properties=_properties,
-    fields=st.one_of(st.none(), st.lists(_field, max_size=6).map(tuple)),
+    fields=st.one_of(st.none(), _fields(_field, 6).map(tuple)),
     body=_body,
 )
 """Some are good events but for their properties."""
@@ -142,7 +147,7 @@ HARD_ONES: Final = {
     "a-text-that-is-no-utf-8": RawMessage(b"book.created", {}, (header(b"drink", b"S", long_text(b"caf\xe9")),)),
     "a-double": RawMessage(b"book.created", {}, (header(b"price", b"d", struct.pack(">d", 0.1)),)),
     "a-great-double": RawMessage(b"book.created", {}, (header(b"mass", b"d", struct.pack(">d", 1e300)),)),
-    "no-name": RawMessage(b"book.created", {}, (header(b"", b"V", b""), header(b"", b"l", b"\xff" * 8))),
+    "no-name": RawMessage(b"book.created", {}, (header(b"", b"l", b"\xff" * 8),)),
     "lists-in-lists": RawMessage(b"book.created", {}, (header(b"deep", b"A", long_text(_nested(400))),)),
     "nothing-at-all": RawMessage(b"book."),
 }
