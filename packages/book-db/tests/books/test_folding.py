@@ -21,6 +21,11 @@ class TestFolding:
         digest = hashlib.sha256("\n".join(map(fold, OF_OLD)).encode()).hexdigest()
         assert DIGEST_OF_VERSION[folding.VERSION] == digest
 
+    def test_gives_ascii_alone_the_same_as_ascii_beside_other_letters(self) -> None:
+        ascii_characters = "".join(map(chr, range(128)))
+        assert fold(f"{ascii_characters}é") == f"{fold(ascii_characters)}e"
+        assert len(fold(ascii_characters)) == len(ascii_characters)
+
     def test_folds_what_is_folded_to_itself(self) -> None:
         folded = {fold(character) for character in OF_OLD}
         assert [each for each in folded if OR not in each and fold(each) != each] == []

@@ -45,7 +45,7 @@ def fold(text: str) -> str:
     if _LARGE_NUMBER.search(text):
         text = _THOUSANDS.sub(APOSTROPHE, text)
     if text.isascii():
-        return text.translate(_FOLDS)
+        return text.encode().translate(_ASCII_FOLDS).decode()
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).translate(_FOLDS))
     return _E_TWICE.sub(_ae, _TONE_BEHIND.sub(r"\2\1", folded))
 
@@ -82,3 +82,5 @@ class _Folds(dict[int, int | str]):
 
 _REMEMBERED_MAX: Final = 50_000
 _FOLDS: Final = _Folds(_table())
+_ASCII_FOLDS: Final = "".join(map(chr, range(128))).translate(_FOLDS).encode().ljust(256)
+"""The same for bytes, each of which becomes one."""
