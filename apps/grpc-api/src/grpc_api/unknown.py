@@ -20,7 +20,7 @@ def refuse_what_is_unknown(request: Message) -> None:
 
 def _unknown(message: Message, path: str) -> Iterator[Violation]:
     known = message.DESCRIPTOR.fields_by_number
-    for field in UnknownFieldSet(message):
+    for field in UnknownFieldSet(message):  # type: ignore[attr-defined]  # its stubs leave that out
         if field.field_number in known:
             yield Violation(f"{path}{known[field.field_number].name}", "must be of its type")
         else:

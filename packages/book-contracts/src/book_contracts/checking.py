@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import betterproto2
 from books.v1 import book_event_pb2, book_pb2, book_service_pb2
@@ -67,7 +67,7 @@ def _violation(field: str, rule: str) -> Violation:
 
 
 def _violations(asked: betterproto2.Message, path: str) -> Iterator[Violation]:
-    for field in class_of(type(asked)).DESCRIPTOR.fields:
+    for field in _fields_of(type(asked)):
         value, place = getattr(asked, field.name), f"{path}{field.name}"
         if field.is_repeated and not isinstance(value, list | tuple):
             yield _violation(place, "must be a list")
@@ -78,24 +78,42 @@ def _violations(asked: betterproto2.Message, path: str) -> Iterator[Violation]:
             yield from _violations_of(field, value, place)
 
 
-def _violations_of(field: FieldDescriptor, value: Any, place: str) -> Iterator[Violation]:
-    if _is_message(field, value):
+def _violations_of(field: "_Field", value: Any, place: str) -> Iterator[Violation]:
+    if isinstance(value, betterproto2.Message) and class_of(type(value)).DESCRIPTOR is field.message_type:
         yield from _violations(value, f"{place}.")
-    elif rule := _rule_broken(field, value):
+    elif rule := field.rule_broken(value):
         yield _violation(place, rule)
 
 
-def _is_message(field: FieldDescriptor, value: Any) -> bool:
-    return isinstance(value, betterproto2.Message) and class_of(type(value)).DESCRIPTOR is field.message_type
+class _Field(NamedTuple):
+    """What has to be known of a field. To ask its descriptor each time takes several times as long."""
+
+    name: str
+    is_repeated: bool
+    has_presence: bool
+    message_type: Any
+    """A descriptor, or None."""
+    rule_broken: Callable[[Any], str | None]
+    """By a value that is no message of its type."""
 
 
-def _rule_broken(field: FieldDescriptor, value: Any) -> str | None:
+@cache
+def _fields_of(kind: type[betterproto2.Message]) -> list[_Field]:
+    # protobuf's stubs have two kinds of descriptors, which are one at work.
+    fields: Sequence[Any] = class_of(kind).DESCRIPTOR.fields
+    return [_Field(f.name, f.is_repeated, f.has_presence, f.message_type, _rule_of(f)) for f in fields]
+
+
+def _rule_of(field: Any) -> Callable[[Any], str | None]:
     if field.message_type is None:
-        return _RULES[field.type](value)
-    if field.message_type is timestamp_pb2.Timestamp.DESCRIPTOR:
-        # The one message for which betterproto2 has a type of Python's.
-        return None if isinstance(value, datetime) and value.tzinfo else "must be a datetime with a time zone"
-    return f"must be a {field.message_type.name}"
+        return _RULES[field.type]
+    # The one message for which betterproto2 has a type of Python's.
+    is_time = field.message_type is timestamp_pb2.Timestamp.DESCRIPTOR
+    return _time if is_time else lambda _: f"must be a {field.message_type.name}"
+
+
+def _time(value: Any) -> str | None:
+    return None if isinstance(value, datetime) and value.tzinfo else "must be a datetime with a time zone"
 
 
 def _integer(value: Any, *, bits: int) -> str | None:

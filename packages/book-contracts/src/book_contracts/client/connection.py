@@ -100,7 +100,7 @@ class Connection:
         """Begins a call with many answers, without a deadline. Raises InvalidRequest as `ask` does."""
         asked = bytes(request)
         token = await self._token()
-        call = self._open_channel.unary_stream(method.path)
+        call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._open_channel.unary_stream(method.path)
         return Stream(self, method, call(asked, metadata=_metadata(token)), token)
 
     async def renewed(self, refused: str | None) -> str | None:
@@ -113,7 +113,7 @@ class Connection:
     async def _ask(self, method: Method[Answer], asked: bytes, token: str | None, until: float) -> Answer:
         # With neither a serializer nor a deserializer: where one raises, grpc.aio (1.85) logs that and goes on with
         # None. It sends None as an empty message, which asks for all books and watches all.
-        call = self._open_channel.unary_unary(method.path)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._open_channel.unary_unary(method.path)
         left = max(until - time.monotonic(), 0)
         return method.read(await self.answered(call(asked, metadata=_metadata(token), timeout=left)))
 
