@@ -1,16 +1,17 @@
 """`make pin-images`, with a stand-in for the docker that would ask a registry."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
 
-import pin_images  # noqa: E402  # it is a program, and no package
+pin_images = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "pin_images.py")))
 
 ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

@@ -58,6 +58,10 @@ class Container:
         subprocess.run(["docker", "rm", "--volumes", self._name], check=True, stdout=subprocess.DEVNULL)
         self._is_made = False
 
+    def run(self, *command: str) -> None:
+        """Run a command in it, beside the server."""
+        subprocess.run(["docker", "exec", self._name, *command], check=True, stdout=subprocess.DEVNULL)
+
     def signal(self, number: signal.Signals) -> None:
         """Do to the whole container what the signal would do to the server's process.
 

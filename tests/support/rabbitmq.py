@@ -9,7 +9,8 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -22,6 +23,8 @@ from support.waiting import wait_until
 from support.workspace import Workspace
 
 _USER = "tests"
+_DISK_LIMIT = "50MB"
+"""A nearly full disk is no reason to refuse a test's messages."""
 _AMQP_0_9_1 = b"AMQP\x00\x00\x09\x01"
 
 
@@ -88,6 +91,23 @@ class RabbitMQServer(Server):
         """
         super().kill()
 
+    @contextmanager
+    def alarm(self) -> Iterator[None]:
+        """For the length of the block it takes no messages, as if its disk were nearly full."""
+        self._control("set_disk_free_limit", "1000000GB")
+        try:
+            yield
+        finally:
+            self._control("set_disk_free_limit", _DISK_LIMIT)
+
+    def _control(self, *command: str) -> None:
+        if self.container:
+            self.container.run("rabbitmqctl", *command)
+            return
+        script = _server_script().with_name("rabbitmqctl")
+        arguments = [str(script), "--node", "tests@localhost", *command]
+        subprocess.run(arguments, check=True, env=self._environment(), cwd=self.folder, stdout=subprocess.DEVNULL)
+
     def erase(self) -> None:
         """Lose everything that it kept, as with its disk; for one that is down. It starts as if for the first time."""
         if self.container:
@@ -136,8 +156,7 @@ class RabbitMQServer(Server):
             "listeners.tcp.local": f"127.0.0.1:{self.port}",
             "default_user": _USER,
             "default_pass": self._password,
-            # A nearly full disk is no reason to refuse a test's messages.
-            "disk_free_limit.absolute": "50MB",
+            "disk_free_limit.absolute": _DISK_LIMIT,
         }
         if self._is_managed:
             settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(self._management_port)}

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from book_db.event_log import Entry
-from grpc_api.console import line_of, print_lines
+from grpc_api.console import line_of, outage_of_the_console, print_lines
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -102,26 +102,28 @@ def _unescaped(escape: re.Match[str]) -> str:
 class TestTheConsole:
     def test_each_event_is_a_line(self) -> None:
         console = io.StringIO()
-        print_lines(["one", "two"], console)
+        print_lines(["one", "two"], outage_of_the_console(), console)
         assert console.getvalue() == "one\ntwo\n"
 
     def test_nothing_is_printed_for_no_event(self, capsys: pytest.CaptureFixture[str]) -> None:
-        print_lines([])
+        print_lines([], outage_of_the_console())
         assert capsys.readouterr().out == ""
 
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
     def test_a_console_that_cannot_show_a_character_gets_an_escape(self, encoding: str) -> None:
         written = io.BytesIO()
         console = io.TextIOWrapper(written, encoding=encoding)
-        print_lines(["Ω"], console)
+        print_lines(["Ω"], outage_of_the_console(), console)
         assert written.getvalue().decode(encoding) in {"Ω\n", "\\u03a9\n"}
 
-    def test_a_console_that_is_gone_is_logged_and_stops_nothing(self) -> None:
+    def test_a_console_that_is_gone_is_logged_once_and_stops_nothing(self) -> None:
+        outage = outage_of_the_console()
         reader, writer = os.pipe()
         os.close(reader)
         with open(writer, "w", buffering=1) as console, capture_logs() as logs:  # noqa: PTH123  # a pipe has no path
-            print_lines(["one"], console)
-            assert [line["event"] for line in logs] == ["events cannot be printed"]
+            for lines in (["one"], [], ["two"]):
+                print_lines(lines, outage, console)
+            assert [line["event"] for line in logs] == ["outage of the console: events are recorded and not printed"]
             with Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), writer)  # so that closing it succeeds
 
@@ -129,5 +131,5 @@ class TestTheConsole:
         console = io.StringIO()
         console.close()
         with capture_logs() as logs:
-            print_lines(["one"], console)
-        assert [line["event"] for line in logs] == ["events cannot be printed"]
+            print_lines(["one"], outage_of_the_console(), console)
+        assert [line["event"] for line in logs] == ["outage of the console: events are recorded and not printed"]

@@ -193,4 +193,4 @@ class TestOutages:
 
 def pauses(logs: Sequence[Any]) -> list[str]:
     """Why consuming pauses."""
-    return [line["reason"] for line in logs if line["event"] == "consuming pauses"]
+    return [line["reason"] for line in logs if line["event"].startswith("outage of the handling of messages:")]

@@ -183,7 +183,13 @@ class TestADatabaseThatIsAway:
             serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,
             grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         ):
-            code, _, details = await refused(BookServiceStub(channel).GetBook(GetBookRequest(id=1)))
+            with capture_logs() as logs:
+                answers = [await refused(BookServiceStub(channel).GetBook(GetBookRequest(id=1))) for _ in range(5)]
+        [(code, _, details), *_] = answers
+        said = [
+            line["event"] for line in logs if line["log_level"] == "warning" and "notifications" not in line["event"]
+        ]
+        assert said in ([], ["outage of PostgreSQL: what needs it waits or is refused"]), "once, by whoever came first"
         assert code == "UNAVAILABLE"
         assert details[ErrorInfo].reason == "DATABASE_UNAVAILABLE"  # type: ignore[attr-defined]  # an ErrorInfo has one
         assert details[RetryInfo].retry_delay.ToSeconds() == 1  # type: ignore[attr-defined]  # a RetryInfo has one

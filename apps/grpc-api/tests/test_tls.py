@@ -233,8 +233,9 @@ class TestABrokenRenewal:
             for _ in range(3):
                 assert await is_answered(port, authority)
         [line] = [line for line in logs if "certificate" in line["event"]]
-        assert (line["event"], line["log_level"]) == ("keeping the old certificate", "warning")
-        assert cause in line["cause"]
+        said = "outage of the certificate's files: the one before stays in use"
+        assert (line["event"], line["log_level"]) == (said, "warning")
+        assert cause in line["reason"]
         assert expiry(mounted) == NEXT_YEAR
 
     async def test_is_forgotten_when_it_is_mended(

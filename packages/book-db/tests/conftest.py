@@ -74,6 +74,6 @@ def statements_of() -> StatementsOf:
 @pytest.fixture
 def clock() -> SimpleNamespace:
     """In place of the `time` of a module. It stands still, until it is set."""
-    clock: SimpleNamespace = SimpleNamespace(now=0.0, time=time.time)
+    clock: SimpleNamespace = SimpleNamespace(now=0.0, time=time.time, time_ns=time.time_ns)
     clock.monotonic = lambda: clock.now
     return clock

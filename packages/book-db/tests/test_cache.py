@@ -502,7 +502,10 @@ class TestRedisKilled(OnOwnRedis):
             await until(lambda: _available() == 1, "Redis is read again")
             await own.get(book.id)
         assert await own_cache.ready()
-        assert [entry["event"] for entry in logs] == ["redis does not answer, reads go past it", "redis answers again"]
+        assert [entry["event"] for entry in logs] == [
+            "outage of the cache in Redis: reads go past it",
+            "outage of the cache in Redis is over",
+        ]
 
     async def test_an_older_debt_does_not_replace_a_newer_one(
         self, own_cache: RedisCache, own_redis: RedisServer
@@ -526,11 +529,11 @@ class TestRedisKilled(OnOwnRedis):
         own_redis.start()
         async with Redis.from_url(own_redis.url) as client:
             for clock.now in (0, 299):  # entries live for 300 seconds
-                attempts = await calls_of("ping", client)
+                attempts = await calls_of("mget", client)
 
                 async def was_tried(attempts: int = attempts) -> bool:
                     assert await own_cache.get([1]) == {1: Missed(asked=False)}
-                    return await calls_of("ping", client) > attempts + 1
+                    return await calls_of("mget", client) > attempts + 1
 
                 await until(was_tried, "it was tried whether Redis can be read")
         clock.now = 300
@@ -588,14 +591,14 @@ class TestRedisFrozen(OnOwnRedis):
         self, own: Catalogue, own_cache: RedisCache, frozen: Book, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         attempts = 0
-        pay = own_cache._pay
+        try_out = own_cache._try_out
 
         async def attempt() -> None:
             nonlocal attempts
             attempts += 1
-            await pay()
+            await try_out()
 
-        monkeypatch.setattr(own_cache, "_pay", attempt)
+        monkeypatch.setattr(own_cache, "_try_out", attempt)
         await own.get(frozen.id)
         async with patience("Redis was tried three times"):
             while attempts < 3:

@@ -528,8 +528,8 @@ class TestWhileItCannotHear:
                 await callers.identify(token)
                 assert list(callers._remembered) == [token]
         assert [entry["event"] for entry in logs] == [
-            "not hearing notifications, trying again",
-            "hearing notifications again",
+            "outage of PostgreSQL's notifications: what others write is noticed later",
+            "outage of PostgreSQL's notifications is over",
         ]
 
     async def test_it_is_said_once_however_long_it_lasts(

@@ -1,27 +1,31 @@
 """What failures of PostgreSQL mean, and what is repeated after them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, date, datetime
 from uuid import UUID
 
 import psycopg
 import pytest
+from book_db import database as database_module
 from book_db import migrations
 from book_db.books.catalogue import Catalogue
 from book_db.books.model import Change
 from book_db.cache import NoCache
-from book_db.database import Database, repeat_write
+from book_db.database import Database, outage_of, repeat_write
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
 from book_db.outbox import OutboxBell
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 from support.data_layer import Query, StatementsOf, a_draft
 from support.ports import free_port
 from support.postgresql import PostgreSQLServer
 from support.waiting import patiently, until
 
+OUT = "outage of PostgreSQL: what needs it waits or is refused"
 OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'colophon'"
 
 
@@ -42,6 +46,56 @@ class TestADatabaseThatIsAway:
             await database.ping()
         assert "refused" in str(failure.value.__cause__)
         assert "secret" not in f"{failure.value} {failure.value.__cause__}"
+        await database.close()
+
+
+class TestAnOutage:
+    @pytest.fixture
+    def said(self) -> Iterator[list[EventDict]]:
+        with capture_logs() as logs:
+            yield logs
+
+    @pytest.fixture(autouse=True)
+    def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(database_module, "_QUIET", 0.3)
+
+    async def test_is_said_once_by_all_pools_of_a_service(
+        self, own_postgresql: PostgreSQLServer, said: list[EventDict]
+    ) -> None:
+        """However many statements meet with it, and not before nothing has failed for a while that it is over."""
+        url = own_postgresql.url
+        one, other = (Database.open(url, outage=outage_of(url)) for _ in range(2))
+        await one.ping()
+        await asyncio.to_thread(own_postgresql.kill)
+        for database in (one, other) * 3:
+            with pytest.raises(DatabaseUnavailable):
+                await database.ping()
+        await asyncio.to_thread(own_postgresql.start)
+        await one.ping()
+        assert [(line["event"], line["log_level"]) for line in said] == [(OUT, "warning")]
+        assert "refused" in said[0]["reason"]
+
+        async def is_over() -> bool:
+            await other.ping()
+            return len(said) > 1
+
+        await until(is_over, "it is said to be over")
+        assert [line["event"] for line in said] == [OUT, "outage of PostgreSQL is over"]
+        await one.close()
+        await other.close()
+
+    async def test_is_not_said_of_one_that_nobody_asked_to_say_it(self, said: list[EventDict]) -> None:
+        database = Database.open(f"postgresql://postgres@127.0.0.1:{free_port()}/books")
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+        assert said == []
+
+    async def test_is_not_what_a_caller_asked_for_in_vain(self, database_url: str, said: list[EventDict]) -> None:
+        database = Database.open(database_url, outage=outage_of(database_url))
+        with pytest.raises(ProgrammingError):
+            async with database.statement() as connection:
+                await connection.execute(text("SELECT no_such_function()"))
+        assert said == []
         await database.close()
 
 

@@ -132,12 +132,26 @@ class TestLead:
                 await lead.wait(0.01)
                 await lead.claim(1)
 
+    async def test_one_that_has_nothing_to_ask_can_keep_it(self, outbox: Outbox) -> None:
+        began = time.monotonic()
+        async with outbox.lead(silence=1) as lead:
+            while time.monotonic() < began + 1.1:
+                await lead.keep()
+                await asyncio.sleep(0.01)
+
+    async def test_it_is_kept_beside_whatever_else_is_done(self, outbox: Outbox) -> None:
+        async with outbox.lead() as lead:
+            for _ in range(50):
+                await asyncio.gather(lead.claim(1), lead.keep())
+                await asyncio.gather(lead.wait(0.001), lead.keep())
+
     async def test_every_act_on_a_lost_connection_says_so_where_it_happens(self, outbox: Outbox, query: Query) -> None:
         """Inside of the block, since there a relay would catch it."""
         acts: list[Callable[[OutboxLead], Awaitable[object]]] = [
             lambda lead: lead.claim(1),
             lambda lead: lead.forget([]),
             lambda lead: lead.wait(AN_HOUR),
+            lambda lead: lead.keep(),
         ]
         for act in acts:
             async with outbox.lead() as lead:

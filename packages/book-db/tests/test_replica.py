@@ -243,8 +243,8 @@ class TestAReplicaThatFollows:
         assert await is_by_replica(reads)
         assert await catalogue.get(book.id) == book
         assert [(entry["event"], entry.get("reason")) for entry in logs] == [
-            ("the primary is read in place of the replica", "it is behind"),
-            ("the replica is read", None),
+            ("outage of the replica of PostgreSQL: the primary is read", "it is behind"),
+            ("outage of the replica of PostgreSQL is over", None),
         ]
 
 
@@ -257,7 +257,7 @@ class TestAReplicaThatIsAway:
                 await until(lambda: logs, "it is noticed")
                 assert not await is_by_replica(reads)
         [complaint] = logs
-        assert complaint["event"] == "the primary is read in place of the replica"
+        assert complaint["event"] == "outage of the replica of PostgreSQL: the primary is read"
         assert "secret" not in str(complaint)
 
     async def test_that_hangs_is_left_with_all_that_it_was_asked(

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from book_runtime.tasks import beside, end
+from book_runtime.tasks import beside, end, first_of
 from support.waiting import patience
 
 
@@ -89,3 +89,47 @@ class TestEnd:
         async with patience("the task ends"):
             await asyncio.wait([task])
         assert task.cancelled()
+
+
+class TestFirstOf:
+    async def test_ends_all_when_one_ends(self) -> None:
+        steps: list[str] = []
+
+        async def work() -> None:
+            try:
+                await wait_for_good()
+            finally:
+                steps.append("ended")
+
+        await first_of(work(), asyncio.sleep(0), work())
+        assert steps == ["ended", "ended"]
+
+    async def test_raises_what_one_of_them_does(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await first_of(wait_for_good(), fail())
+
+    async def test_raises_what_another_does_on_its_way_out(self) -> None:
+        async def fail_at_the_end() -> None:
+            try:
+                await wait_for_good()
+            finally:
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await first_of(fail_at_the_end(), asyncio.sleep(0))
+
+    async def test_ends_all_when_it_is_cancelled(self) -> None:
+        works = [asyncio.Event(), asyncio.Event()]
+
+        async def work(ended: asyncio.Event) -> None:
+            try:
+                await wait_for_good()
+            finally:
+                ended.set()
+
+        task = asyncio.create_task(first_of(*map(work, works)))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert all(work.is_set() for work in works)

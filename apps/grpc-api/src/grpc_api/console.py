@@ -8,6 +8,7 @@ from typing import Final, TextIO
 
 import structlog
 from book_db.event_log import Entry
+from book_runtime.outage import Outage
 
 _log = structlog.get_logger(__name__)
 
@@ -32,15 +33,23 @@ def line_of(entry: Entry, trace_id: str | None = None) -> str:
     return "  ".join(filter(None, parts))
 
 
-def print_lines(lines: Iterable[str], console: TextIO | None = None) -> None:
-    """Prints the lines together. A console that is gone is logged, and not an error: the events are in the database."""
+def outage_of_the_console() -> Outage:
+    return Outage(_log, "the console", "events are recorded and not printed")
+
+
+def print_lines(lines: Iterable[str], outage: Outage, console: TextIO | None = None) -> None:
+    """Prints the lines together. A console that is gone is an outage, and no error: the events are in the database."""
     console = console or sys.stdout
     text = "".join(f"{line}\n" for line in lines)
+    if not text:
+        return
     try:
         console.write(writable(text, console))
         console.flush()
     except (OSError, ValueError) as error:  # ValueError: it was closed
-        _log.warning("events cannot be printed", error=repr(error))
+        outage.begin(error)
+    else:
+        outage.end()
 
 
 def _quoted(text: str) -> str:

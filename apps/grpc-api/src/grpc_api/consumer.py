@@ -15,6 +15,7 @@ from book_runtime import telemetry
 from book_runtime.broker.amqp import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable
+from book_runtime.outage import Outage
 from books.v1 import book_event_pb2
 from books.v1.book_event_pb2 import BookEvent
 from books.v1.book_pb2 import Book
@@ -22,7 +23,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
-from grpc_api.console import line_of, print_lines
+from grpc_api.console import line_of, outage_of_the_console, print_lines
 from grpc_api.tracing import on_behalf_of, trace_id_of
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +66,8 @@ class BookLog:
     console: TextIO | None = None
     """None is standard output."""
     cache: Cache = field(default_factory=NoCache)
+    outage: Outage = field(default_factory=outage_of_the_console)
+    """Of the console."""
 
     async def __call__(self, messages: Sequence[Message]) -> None:
         """Records and prints those events of a batch that are new.
@@ -77,7 +80,7 @@ class BookLog:
         await self.cache.forget_older(_newest_versions(arrivals))
         _EVENTS.labels("recorded").inc(len(new))
         _EVENTS.labels("repeated").inc(len(arrivals) - len(new))
-        print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.console)
+        print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.outage, self.console)
         causes = (telemetry.Cause(message.id, message.headers.get("traceparent")) for message in messages)
         telemetry.record_spans(f"process {BOOK_LOG.queue}", SpanKind.CONSUMER, causes, began)
 

@@ -113,7 +113,8 @@ def _(error: InsufficientScope, _method: str) -> Status:
 
 @status_of.register
 def _(error: DatabaseUnavailable, method: str) -> Status:
-    _log.warning("the database does not answer", method=method, cause=error.reason)
+    # At debug: that the database is out, it says itself, once.
+    _log.debug("the database does not answer", method=method, cause=error.reason)
     again = details.RetryInfo(retry_delay=Duration(seconds=error.retry_after))
     return _status(codes.UNAVAILABLE, str(error), _info("DATABASE_UNAVAILABLE"), again)
 

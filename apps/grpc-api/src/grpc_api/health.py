@@ -41,10 +41,9 @@ class Health(HealthServicer):
         """Asks the database again and again, until the server drains."""
         while not self._draining.is_set():
             serving = await _answers(database)
+            # That it serves no more, the database says: it is out.
             if serving and not self._serving:
                 _log.info("serving")
-            elif self._serving and not serving:
-                _log.warning("not serving, the database does not answer")
             self._tell(serving=serving)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._draining.wait(), _LOOK_EVERY)
@@ -89,6 +88,10 @@ async def _answers(database: Database) -> bool:
     try:
         async with asyncio.timeout(_PATIENCE):
             await database.ping()
-    except (DatabaseUnavailable, TimeoutError):
+    except DatabaseUnavailable:
+        return False
+    except TimeoutError:
+        if database.outage is not None:
+            database.outage.begin(f"it has not answered for {_PATIENCE:.0f} seconds")
         return False
     return True

@@ -6,6 +6,7 @@ from typing import Final
 import grpc
 import structlog
 from book_runtime.certificates import BadCertificate, Certificate, CertificateFiles
+from book_runtime.outage import Outage, Reason
 from prometheus_client import Gauge
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +27,7 @@ class Tls:
         """Raises BadCertificate and OSError."""
         self._files = files
         self._in_use = files.read()
-        self._complaint = ""
+        self._outage = Outage(_log, "the certificate's files", "the one before stays in use")
         # gRPC asks in threads of its own.
         self._looking = Lock()
         _EXPIRES.labels(str(files.chain)).set_function(self._expires)
@@ -52,17 +53,13 @@ class Tls:
             try:
                 found = self._files.read()
             except (BadCertificate, OSError) as error:
-                self._complain(str(error))
+                # Each cause is said: whoever mends them in several steps sees what is left.
+                self._outage.begin(Reason(str(error), str(error)))
                 return
-            self._complaint = ""
+            self._outage.end()
             if found != self._in_use:
                 self._in_use = found
                 _log.info("took a new certificate", expires=found.expires.isoformat())
-
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:
-            self._complaint = complaint
-            _log.warning("keeping the old certificate", cause=complaint, expires=self._in_use.expires.isoformat())
 
 
 def _configuration(certificate: Certificate) -> grpc.ServerCertificateConfiguration:

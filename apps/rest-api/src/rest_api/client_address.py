@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Annotated, Any, Final, cast
 
 import structlog
+from book_runtime.outage import Outage, Reason
 from pydantic import AfterValidator, Field
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -123,6 +124,7 @@ class _BehindNames:
         self._inner = _behind_networks(app, networks)
         self._looked_up = float("-inf")
         self._looking: asyncio.Task[None] | None = None
+        self._outage = Outage(_log, "the names of proxies", "whoever bore them last is trusted")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if time.monotonic() - self._looked_up > _GOOD_FOR and self._looking is None and _may_matter(scope):
@@ -133,8 +135,9 @@ class _BehindNames:
         try:
             found = await asyncio.gather(*map(_addresses_of, self._names))
         except OSError as error:
-            _log.warning("names of proxies cannot be looked up", names=self._names, error=repr(error))
+            self._outage.begin(Reason(f"{', '.join(self._names)}: {error!r}", type(error)))
         else:
+            self._outage.end()
             bearers = [ip_network(address) for addresses in found for address in addresses]
             self._inner = _behind_networks(self._app, [*self._networks, *bearers])
         finally:

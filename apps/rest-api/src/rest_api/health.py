@@ -22,7 +22,9 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     cache: bool
-    """Whether the cache answers; without it reads are slower, nothing else."""
+    """Whether the cache can be used; without it reads are slower, nothing else."""
+    cache_trouble: str | None = None
+    """What keeps it from being used, where something does."""
 
 
 @router.get("/live", operation_id="isLive")
@@ -31,9 +33,9 @@ async def live() -> Live:
     return Live()
 
 
-@router.get("/ready", responses=documented(503), operation_id="isReady")
+@router.get("/ready", responses=documented(503), operation_id="isReady", response_model_exclude_none=True)
 async def ready(request: Request) -> Ready:
     """Whether the service can serve, which it cannot without a database that takes writes."""
     store: Store = request.app.state.store
     await store.database.ping(writes=True)
-    return Ready(cache=await store.cache.ready())
+    return Ready(cache=await store.cache.ready(), cache_trouble=store.cache.trouble)

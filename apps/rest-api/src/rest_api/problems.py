@@ -223,7 +223,8 @@ async def _data_layer_error(request: Request, error: Exception) -> Response:
 
 
 def _unavailable(request: Request, error: DatabaseUnavailable) -> Response:
-    _log.warning("the database does not answer", path=request.url.path, cause=error.reason)
+    # At debug: that the database is out, it says itself, once.
+    _log.debug("the database does not answer", path=request.url.path, cause=error.reason)
     if isinstance(error, ConnectionLost) and request.method not in SAFE:
         # Without Retry-After: who sends a create again may create twice.
         return problem(503, "outcome-unknown", str(error))

@@ -1,17 +1,14 @@
 """Counting towards limits: for all processes together in Redis, or in each process where there is no Redis."""
 
-import asyncio
 import math
-import sys
 import time
 from itertools import chain, islice
 from typing import Final, NamedTuple, Self
 
 import structlog
-from book_db.redis_connections import open_redis
-from book_runtime.retry import retry
-from book_runtime.tasks import end
-from limits import RateLimitItem
+from book_db.redis_connections import TRIAL, open_redis, reason_of
+from book_runtime.outage import CircuitBreaker, Outage
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from prometheus_client import Gauge
@@ -27,6 +24,10 @@ _SHARED = Gauge(
 
 _PAUSE: Final = 1.0
 """Seconds between two attempts to reach a Redis that failed."""
+
+_PREFIX: Final = "colophon:limit"
+_TRIAL: Final = RateLimitItemPerSecond(1, 10)
+"""A limit that nobody is held to."""
 
 _OWN_MAX: Final = 50_000
 """Counters in the memory of one process: some 20 MB. A dozen networks can fill it with names that nobody has."""
@@ -54,8 +55,8 @@ class Taken(NamedTuple):
 class Counts:
     """Counts in windows that begin with the first count in them.
 
-    While Redis is away each process counts for itself, so that with n processes a limit is n times as wide. A request
-    waits for a Redis that does not answer once, and for the next second none does.
+    While Redis is away, or refuses to count, each process counts for itself, so that with n processes a limit is n
+    times as wide. A request waits for a Redis that does not answer once, and for the next second none does.
     """
 
     def __init__(self, redis: Redis | None) -> None:
@@ -64,10 +65,7 @@ class Counts:
         self._own = FixedWindowRateLimiter(self._memory)
         self._used_up: dict[str, float] = {}
         """Limits in this memory that are used up, each with the time until which it is."""
-        self._shared = None if redis is None else FixedWindowRateLimiter(_storage(redis))
-        self._returning: asyncio.Task[None] | None = None
-        if redis is not None:
-            _SHARED.labels("redis").set(1)
+        self._shared = None if redis is None else _InRedis(redis)
 
     @classmethod
     def open(cls, url: str | None, *, timeout: float = 0.25) -> Self:
@@ -76,11 +74,11 @@ class Counts:
 
     async def take(self, item: RateLimitItem, key: str) -> Taken:
         """Counts one. Raises Exhausted, and then nothing was counted."""
-        if self._shared is not None and self._returning is None:
+        if self._shared is not None and not self._shared.breaker.is_open:
             try:
-                return await _take(self._shared, item, key)
+                return await _take(self._shared.limiter, item, key)
             except RedisError as error:
-                self._leave(error)
+                self._shared.breaker.trip(error)
         await self._make_room()
         try:
             return await _take(self._own, item, key)
@@ -108,45 +106,52 @@ class Counts:
         try:
             await _add(taken, -1)
         except RedisError as error:
-            self._leave(error)
+            assert self._shared is not None  # where else is Redis asked
+            self._shared.breaker.trip(error)
 
     async def forget(self, item: RateLimitItem, key: str) -> None:
         """Begins anew. While Redis is away nothing is forgotten there."""
         await self._own.clear(item, key)
-        if self._shared is not None and self._returning is None:
+        if self._shared is not None and not self._shared.breaker.is_open:
             try:
-                await self._shared.clear(item, key)
+                await self._shared.limiter.clear(item, key)
             except RedisError as error:
-                self._leave(error)
+                self._shared.breaker.trip(error)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._returning is not None:
-            await end(self._returning)
-        if self._redis is not None:
-            await self._redis.aclose()
+        if self._shared is not None:
+            await self._shared.close()
 
-    def _leave(self, error: RedisError) -> None:
-        if self._returning is None:
-            _log.warning(
-                "redis does not answer, this process counts towards rate limits by itself",
-                error=str(error) or type(error).__name__,
-            )
-            _SHARED.labels("redis").set(0)
-            self._returning = asyncio.create_task(self._return())
 
-    async def _return(self) -> None:
-        await asyncio.sleep(_PAUSE)
-        await retry(times=sys.maxsize, delay=_PAUSE, exceptions=RedisError)(self._ask)()
-        self._returning = None
-        _log.info("redis answers again, rate limits are counted there")
-        _SHARED.labels("redis").set(1)
+class _InRedis:
+    """Counts in Redis, and whether they can be had."""
 
-    async def _ask(self) -> None:
-        assert self._redis is not None  # it was left
-        await self._redis.ping()
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.limiter: Final = FixedWindowRateLimiter(_storage(redis))
+        gauge = _SHARED.labels("redis")
+        gauge.set(1)
+        outage = Outage(_log, "the counts in Redis", "this process counts towards rate limits by itself", gauge=gauge)
+        self.breaker: Final = CircuitBreaker(outage, self._try_out, reason_of=reason_of, pause=_PAUSE)
+
+    async def close(self) -> None:
+        await self.breaker.close()
+        await self._redis.aclose()
+
+    async def _try_out(self) -> None:
+        """Asks of Redis all that is ever asked of it, with counts that are nobody's. Raises RedisError.
+
+        A PING would say nothing: it is answered by one that is full, by a replica, by a node of a cluster.
+        """
+        trials = [trial.decode() for trial in TRIAL]
+        for trial in trials:
+            await _add(Taken(self.limiter, _TRIAL, trial), 1)
+            await self.limiter.get_window_stats(_TRIAL, trial)
+        # As `clear` does with one of them.
+        await self._redis.delete(*(f"{_PREFIX}:{_TRIAL.key_for(trial)}" for trial in trials))
 
 
 def _storage(redis: Redis) -> RedisStorage:
@@ -155,7 +160,7 @@ def _storage(redis: Redis) -> RedisStorage:
     return RedisStorage(
         "async+redis://",
         implementation="redispy",
-        key_prefix="colophon:limit",
+        key_prefix=_PREFIX,
         connection_pool=pool,  # type: ignore[arg-type]  # as its documentation says
     )
 

@@ -12,7 +12,8 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.model import Draft
 from book_db.cache import NoCache
 from book_db.database import Database
-from book_db.outbox import Outbox, OutboxBell
+from book_db.errors import ConnectionLost
+from book_db.outbox import Outbox, OutboxBell, OutboxLead
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from prometheus_client import REGISTRY
@@ -31,7 +32,10 @@ class Broker:
 
     is_connected = True
 
-    def __init__(self, *, away: bool = False, refuses: bool = False, stuck: bool = False) -> None:
+    def __init__(
+        self, *, away: bool = False, refuses: bool = False, stuck: bool = False, blocked: bool = False
+    ) -> None:
+        self.is_blocked = blocked
         self.away = away
         self.refuses = refuses
         self.stuck = stuck
@@ -145,6 +149,36 @@ class TestPulse:
         async with relaying(database, broker):
             await patiently(broker.was_given_something.wait(), "the relay is stuck")
             assert await beats_no_more()
+
+    async def test_a_relay_whose_broker_takes_no_messages_beats_on_and_keeps_the_lead(
+        self, database: Database, an_event_waits: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker, kept, keep = Broker(stuck=True, blocked=True), 0, OutboxLead.keep
+
+        async def count(lead: OutboxLead) -> None:
+            nonlocal kept
+            await keep(lead)
+            kept += 1
+
+        monkeypatch.setattr(OutboxLead, "keep", count)
+        async with relaying(database, broker):
+            await patiently(broker.was_given_something.wait(), "the relay publishes")
+            await beats_on()
+            await until(lambda: kept >= 3, "it has broken its silence three times")
+            assert REGISTRY.get_sample_value("colophon_outbox_leading") == 1
+
+    async def test_one_whose_lead_is_lost_meanwhile_leaves_it(
+        self, database: Database, an_event_waits: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def lose(_: OutboxLead) -> None:
+            raise ConnectionLost
+
+        broker = Broker(stuck=True, blocked=True)
+        async with relaying(database, broker):
+            await patiently(broker.was_given_something.wait(), "the relay publishes")
+            broker.was_waited_for.clear()
+            monkeypatch.setattr(OutboxLead, "keep", lose)
+            await patiently(broker.was_waited_for.wait(), "it begins anew")
 
     async def test_a_pulse_ends_with_its_block(self) -> None:
         async with pulse.beating():

@@ -24,6 +24,7 @@ from prometheus_client import REGISTRY
 from rest_api.relay import backlog, parking, relay
 from rest_api.relay.events import _KINDS
 from rest_api.relay.relay import Relay, relay_once
+from structlog.testing import capture_logs
 from support.proxy import Proxy
 from support.rabbitmq import RabbitMQServer
 from support.waiting import patience, until
@@ -88,6 +89,7 @@ class Refusing:
     """A publisher that takes everything and confirms nothing: the broker went away before it could."""
 
     is_connected = True
+    is_blocked = False
 
     def __init__(self) -> None:
         self.taken: list[Message] = []
@@ -463,5 +465,43 @@ class TestTrouble:
                         await heard.count(1)
                         await none_waits(outbox)
         said = capsys.readouterr().out
-        assert said.count("events are not confirmed") == 1
-        assert said.count("relaying events again") == 1
+        assert said.count("outage of the publishing of events: they wait in the outbox") == 1
+        assert said.count("outage of the publishing of events is over") == 1
+
+    async def test_of_a_broker_whose_disk_is_nearly_full_is_said_once_by_all_together(
+        self,
+        amqp_url: str,
+        rabbitmq: RabbitMQServer,
+        catalogue: Catalogue,
+        outbox: Outbox,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Writes go on meanwhile, for longer than a confirm may take. All events come, in order, and each once."""
+        monkeypatch.setattr(outbox, "lead", partial(outbox.lead, silence=3_600))
+        heard, alarm = Heard(), rabbitmq.alarm()
+        async with (
+            AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
+            AmqpPublisher(amqp_url, EXCHANGE, confirm_timeout=1) as publisher,
+            running(Relay(outbox, publisher).run()),
+        ):
+            book = await catalogue.add(A_DRAFT, ACTOR)
+            await heard.count(1)
+            await none_waits(outbox)
+            with capture_logs() as logs:
+                await asyncio.to_thread(alarm.__enter__)
+                try:
+                    for _ in range(20):
+                        await catalogue.replace(book.id, A_DRAFT, ACTOR)
+                    await until(lambda: publisher.is_blocked, "the publisher is told of the alarm")
+                    for limit in publisher._link.alarm._limits:
+                        publisher._link.alarm._limits[limit] = 120  # when it is over, a busy broker has time
+                    assert (await outbox.waiting())[0] == 20
+                finally:
+                    await asyncio.to_thread(alarm.__exit__, None, None, None)
+                await heard.count(21)
+                await none_waits(outbox)
+        assert heard.versions == [(book.id, version) for version in range(1, 22)]
+        assert [line["event"] for line in logs if "outage" in line["event"]] == [
+            "outage of RabbitMQ's intake: messages wait for the end of its alarm",
+            "outage of RabbitMQ's intake is over",
+        ]

@@ -6,8 +6,6 @@ cannot put it back, as long as the newer one is there: a reader that took half a
 filling. Every entry has a time to live.
 """
 
-import asyncio
-import sys
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -16,24 +14,27 @@ from itertools import islice
 from typing import Final, Protocol, Self, cast
 
 import structlog
-from book_runtime.retry import retry
+from book_runtime.outage import CircuitBreaker, Outage, Reason
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from book_db.books.model import Book
-from book_db.redis_connections import open_redis
+from book_db.redis_connections import TRIAL, open_redis, reason_of
 
 _log = structlog.get_logger(__name__)
 
 _READS = Counter("colophon_cache_reads", "Look-ups in the cache; those past one that is away or not there", ["answer"])
 _HITS, _MISSES, _PAST = (_READS.labels(answer) for answer in ("hit", "miss", "past"))
 # With a label, so that it is not there at all, rather than 0, where no cache is configured.
-_AVAILABLE = Gauge("colophon_cache_available", "1 while the cache answers, 0 while reads go past it", ["cache"])
+_AVAILABLE = Gauge("colophon_cache_available", "1 while the cache is used, 0 while reads go past it", ["cache"])
 
 _DIGITS: Final = 19
 _PAUSE: Final = 1.0
 """Seconds between two attempts to reach a Redis that failed."""
+
+_TRIAL_SECONDS: Final = 10
+"""How long a trial entry lives that could not be taken out again."""
 
 _OWED_MAX: Final = 10_000
 _OWED_AT_ONCE: Final = 1_000
@@ -96,7 +97,12 @@ class Cache(Protocol):
         So a writer who dies after the commit leaves nothing old behind for long.
         """
 
-    async def ready(self) -> bool: ...
+    async def ready(self) -> bool:
+        """Whether it can be used. Not a condition for serving."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from being used, in a few words that anybody may read."""
 
     async def close(self) -> None: ...
 
@@ -125,6 +131,10 @@ class NoCache:
     async def ready(self) -> bool:
         return True
 
+    @property
+    def trouble(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         pass
 
@@ -132,9 +142,9 @@ class NoCache:
 class RedisCache:
     """The cache in Redis, shared by every process that reads books.
 
-    While Redis is away, reads go past it without waiting. What a writer could not tell it is owed: it is told as soon
-    as Redis is back, and until then this process does not read from it. What another process reads meanwhile is
-    bounded by the time to live.
+    While Redis is away, or refuses anything that is asked of it, reads go past it without waiting. What a writer could
+    not tell it is owed: it is told as soon as Redis is back, and until then this process does not read from it. What
+    another process reads meanwhile is bounded by the time to live.
     """
 
     def __init__(self, redis: Redis, *, seconds_to_live: int) -> None:
@@ -143,9 +153,13 @@ class RedisCache:
         self._set_if_newer = redis.register_script(_SET_IF_NEWER)
         self._forget_older = redis.register_script(_FORGET_OLDER)
         self._owed: dict[bytes, bytes] = {}
-        self._returning: asyncio.Task[None] | None = None
+        self._doubtful: set[bytes] = set()
+        """Entries that may be old, and are to be taken out."""
         self._away_until = 0.0
-        _AVAILABLE.labels("redis").set(1)
+        gauge = _AVAILABLE.labels("redis")
+        gauge.set(1)
+        outage = Outage(_log, "the cache in Redis", "reads go past it", gauge=gauge)
+        self._breaker = CircuitBreaker(outage, self._come_back, reason_of=_reason_of, pause=_PAUSE)
 
     @classmethod
     def open(cls, url: str, *, seconds_to_live: int = 300, timeout: float = 0.25) -> Self:
@@ -153,7 +167,7 @@ class RedisCache:
         return cls(open_redis(url, timeout=timeout), seconds_to_live=seconds_to_live)
 
     async def get(self, book_ids: Collection[int]) -> dict[int, Found | Missed]:
-        if self._is_away:
+        if self._breaker.is_open:
             return _missed(book_ids)
         try:
             # Bytes, since redis-py is not told to decode.
@@ -165,7 +179,7 @@ class RedisCache:
 
     async def fill(self, books: Iterable[Book], *, read_at: float) -> None:
         # After so long, the newer version that would win against what was read may have lived out its time.
-        if self._is_away or time.monotonic() - read_at > self._seconds_to_live / 2:
+        if self._breaker.is_open or time.monotonic() - read_at > self._seconds_to_live / 2:
             return
         try:
             await self._send({_key(book.id): _entry(book) for book in books})
@@ -179,13 +193,18 @@ class RedisCache:
         await self._tell(_key(book.id), _version(book))
 
     async def forget(self, book_id: int) -> None:
+        key = _key(book_id)
+        # What was committed before is not known to be the newest any more.
+        self._owed.pop(key, None)
         try:
-            await self._redis.delete(_key(book_id))
+            await self._redis.delete(key)
         except RedisError as error:
+            self._doubtful.add(key)
+            self._owe_no_more_than_can_be_remembered()
             self._leave(error)
 
     async def forget_older(self, versions: Mapping[int, int]) -> None:
-        if self._is_away or not versions:
+        if self._breaker.is_open or not versions:
             return
         try:
             await self._forget_older(
@@ -196,24 +215,25 @@ class RedisCache:
             self._leave(error)
 
     async def ready(self) -> bool:
-        """Whether Redis answers. Not a condition for serving."""
-        try:
-            return bool(await self._redis.ping())
-        except RedisError:
-            return False
+        """Whether Redis takes all that is asked of it; it is asked, unless it is known that it does not."""
+        if not self._breaker.is_open:
+            try:
+                await self._try_out()
+            except RedisError as error:
+                self._leave(error)
+        return not self._breaker.is_open
+
+    @property
+    def trouble(self) -> str | None:
+        return str(self._breaker.reason.kind) if self._breaker.reason else None
 
     async def close(self) -> None:
         """Tells Redis what it is owed, if it is there, and closes the connections."""
-        if self._returning is not None:
-            self._returning.cancel()
-            await asyncio.wait([self._returning])
+        if self._breaker.is_open:
+            await self._breaker.close()
             with suppress(RedisError, _TooEarly):
                 await self._pay()
         await self._redis.aclose()
-
-    @property
-    def _is_away(self) -> bool:
-        return self._returning is not None
 
     async def _tell(self, key: bytes, entry: bytes) -> None:
         # Tried even while Redis seems to be away: for other processes it may be there.
@@ -222,6 +242,15 @@ class RedisCache:
         except RedisError as error:
             self._owe(key, entry)
             self._leave(error)
+            if isinstance(error, ResponseError):
+                await self._take_out_older(key, entry)
+
+    async def _take_out_older(self, key: bytes, entry: bytes) -> None:
+        """For other processes, which may still read from a Redis that refuses this entry: one that is full takes
+        nothing more and gives what it has, and lets it be taken out.
+        """
+        with suppress(RedisError):
+            await self._forget_older(keys=[key], args=[entry[:_DIGITS]])
 
     async def _send(self, entries: dict[bytes, bytes]) -> None:
         if entries:
@@ -229,27 +258,41 @@ class RedisCache:
 
     def _owe(self, key: bytes, entry: bytes) -> None:
         self._owed[key] = max(entry, self._owed.get(key, b""))  # by version, which comes first
-        if len(self._owed) > _OWED_MAX:
-            # Rather than remember all of it, this process waits until whatever is old in Redis has expired.
+        self._owe_no_more_than_can_be_remembered()
+
+    def _owe_no_more_than_can_be_remembered(self) -> None:
+        """Rather than remember all of it, this process waits until whatever is old in Redis has expired."""
+        if len(self._owed) + len(self._doubtful) > _OWED_MAX:
             self._owed.clear()
+            self._doubtful.clear()
             self._away_until = time.monotonic() + self._seconds_to_live
 
     def _leave(self, error: RedisError) -> None:
-        if self._returning is None:
-            _log.warning("redis does not answer, reads go past it", error=str(error) or type(error).__name__)
-            _AVAILABLE.labels("redis").set(0)
-            self._returning = asyncio.create_task(self._return())
+        # What is owed is told at once, should it have been one connection alone that was lost.
+        self._breaker.trip(error, at_once=bool(self._owed or self._doubtful))
 
-    async def _return(self) -> None:
-        if not self._owed:
-            await asyncio.sleep(_PAUSE)
-        await retry(times=sys.maxsize, delay=_PAUSE, exceptions=(RedisError, _TooEarly))(self._pay)()
-        self._returning = None
-        _log.info("redis answers again")
-        _AVAILABLE.labels("redis").set(1)
+    async def _come_back(self) -> None:
+        """Raises RedisError, or _TooEarly, while Redis is not to be read from."""
+        await self._try_out()
+        await self._pay()
+
+    async def _try_out(self) -> None:
+        """Asks of Redis all that is ever asked of it, with entries that no book has. Raises RedisError.
+
+        A PING would say nothing: it is answered by one that is full, by a replica, by a node of a cluster.
+        """
+        keys = [b"colophon:book:" + trial for trial in TRIAL]
+        written = _digits(time.time_ns())  # newer than any that is there, so that it is written
+        await self._set_if_newer(keys=keys, args=[_TRIAL_SECONDS, written, written])
+        await self._redis.mget(keys)
+        await self._forget_older(keys=keys, args=[written, written])
+        await self._redis.delete(*keys)
 
     async def _pay(self) -> None:
-        await self._redis.ping()
+        while self._doubtful:
+            doubtful = list(islice(self._doubtful, _OWED_AT_ONCE))
+            await self._redis.delete(*doubtful)
+            self._doubtful.difference_update(doubtful)
         while self._owed:
             entries = dict(islice(self._owed.items(), _OWED_AT_ONCE))
             await self._send(entries)
@@ -261,6 +304,12 @@ class RedisCache:
 
 class _TooEarly(Exception):
     """Redis answers, but may hold what is too old."""
+
+
+def _reason_of(error: Exception) -> Reason:
+    if isinstance(error, _TooEarly):
+        return Reason("it answers, and may hold what is too old until that has expired", "it may hold what is too old")
+    return reason_of(error)
 
 
 def open_cache(url: str | None, *, seconds_to_live: int) -> Cache:

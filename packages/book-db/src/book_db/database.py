@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, LiteralString, Protocol, Self, TypeAlias
+from weakref import WeakValueDictionary
 
 import psycopg
+import structlog
+from book_runtime.outage import Outage, Reason
 from book_runtime.retry import retry
 from sqlalchemy import ClauseElement, event, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -15,16 +18,23 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from book_db.cancelling import Connection
 from book_db.connecting import PRIMARY, Connector
-from book_db.errors import ConnectionLost, DatabaseUnavailable, NotCommitted, ReadOnlyDatabase
-from book_db.failures import is_of_a_read_only_session, translated
+from book_db.errors import ConnectionLost, DatabaseUnavailable, NotCommitted, ReadOnlyDatabase, UnfitDatabase
+from book_db.failures import is_of_a_read_only_session, translated, why
 from book_db.lending import Lender, Lent, keep_what_is_whole, was_left_by_the_server
 from book_db.notices import Notices
+
+_log = structlog.get_logger(__name__)
 
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 _DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
 
 _TAKES_WRITES: Final = text("SELECT current_setting('transaction_read_only') = 'off'")
+
+_QUIET: Final = 5.0
+"""Seconds without a failure after which an outage is over: a database may fail some and serve others."""
+
+_OUTAGES: Final[WeakValueDictionary[str, Outage]] = WeakValueDictionary()
 
 # A database that is overloaded is not asked again: that would add to its load, after a wait that was long already.
 repeat_read: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=(NotCommitted, ConnectionLost))
@@ -45,12 +55,16 @@ class Database:
     NotCommitted and DatabaseOverloaded when nothing was changed, ConnectionLost when that is not known.
 
     A task that is cancelled in a block leaves no statement behind that goes on, and the connection is free again.
+
+    ``outage`` is told when the database is out, and when that is over: whoever meets with one of these errors need not
+    say so.
     """
 
-    def __init__(self, engine: AsyncEngine, lender: Lender) -> None:
+    def __init__(self, engine: AsyncEngine, lender: Lender, outage: Outage | None = None) -> None:
         self.engine = engine
         self.lender: Final = lender
         self.notices = Notices()
+        self.outage: Final = outage
 
     @classmethod
     def open(
@@ -61,6 +75,7 @@ class Database:
         statement_timeout: float = 10,
         name: str = "colophon",
         target: str = PRIMARY,
+        outage: Outage | None = None,
     ) -> Self:
         """Makes the pool; connections are opened as they are needed.
 
@@ -78,7 +93,7 @@ class Database:
         )
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_connection)
         event.listen(engine.sync_engine, "handle_error", keep_what_is_whole)
-        return cls(engine, Lender(engine, pool_size, statement_timeout))
+        return cls(engine, Lender(engine, pool_size, statement_timeout), outage)
 
     async def close(self) -> None:
         await self.lender.close()
@@ -125,18 +140,40 @@ class Database:
 
     @asynccontextmanager
     async def _lent(self, *, autocommit: bool) -> AsyncIterator[Lent]:
-        with translated(lost=NotCommitted):  # nothing was sent yet
-            lent = await self.lender.lend(autocommit=autocommit)
-        with translated(lost=ConnectionLost):
-            try:
-                yield lent
-            except (DBAPIError, psycopg.Error, DatabaseUnavailable) as error:
-                if is_of_a_read_only_session(error):
-                    # By now the address may lead to a server that takes writes: the next one connects anew.
-                    await lent.connection.invalidate()
-                raise
-            finally:
-                await self.lender.give_back(lent)
+        try:
+            with translated(lost=NotCommitted):  # nothing was sent yet
+                lent = await self.lender.lend(autocommit=autocommit)
+            with translated(lost=ConnectionLost):
+                try:
+                    yield lent
+                except (DBAPIError, psycopg.Error, DatabaseUnavailable) as error:
+                    if is_of_a_read_only_session(error):
+                        # By now the address may lead to a server that takes writes: the next one connects anew.
+                        await lent.connection.invalidate()
+                    raise
+                finally:
+                    await self.lender.give_back(lent)
+        except DatabaseUnavailable as error:
+            if self.outage is not None:
+                self.outage.begin(reason_of(error))
+            raise
+        if self.outage is not None:
+            self.outage.end()
+
+
+def outage_of(url: str) -> Outage:
+    """Of the database of a service, one for all pools of this process: `colophon run` has several."""
+    outage = _OUTAGES.get(url)
+    if outage is None:
+        outage = _OUTAGES[url] = Outage(_log, "PostgreSQL", "what needs it waits or is refused", quiet=_QUIET)
+    return outage
+
+
+def reason_of(error: DatabaseUnavailable) -> Reason:
+    """Why the database is out."""
+    kind = DatabaseUnavailable if isinstance(error, NotCommitted | ConnectionLost) else type(error)
+    said = why(error) if error.__cause__ or isinstance(error, UnfitDatabase) else ""
+    return Reason(f"{error} {said}".rstrip(), kind)
 
 
 async def rows_of(

@@ -6,6 +6,7 @@ from typing import Final
 
 import psycopg
 import structlog
+from book_runtime.outage import Outage
 from psycopg import sql
 
 from book_db.connecting import Connector
@@ -36,7 +37,7 @@ class Listener:
         self._heard = heard
         self._hearing = hearing
         self._deaf = deaf
-        self._is_deaf = False
+        self._outage = Outage(_log, "PostgreSQL's notifications", "what others write is noticed later")
 
     async def run(self) -> None:
         """Listens until it is cancelled, and connects again whenever the connection is lost."""
@@ -45,7 +46,7 @@ class Listener:
                 await self._listen()
             # Whatever it is, it may pass: a standby refuses LISTEN, for one.
             except (psycopg.Error, DatabaseUnavailable) as error:
-                self._say_that_it_is_deaf(error)
+                self._outage.begin(error.reason if isinstance(error, DatabaseUnavailable) else str(error).strip())
             finally:
                 self._deaf()
             await asyncio.sleep(_RECONNECT_AFTER)
@@ -54,18 +55,7 @@ class Listener:
         async with await self._connector.connect(psycopg.AsyncConnection, autocommit=True) as connection:
             for channel in self._heard:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            self._say_that_it_hears()
+            self._outage.end()
             self._hearing()
             async for notification in connection.notifies():
                 self._heard[notification.channel](notification.payload)
-
-    def _say_that_it_hears(self) -> None:
-        if self._is_deaf:
-            _log.info("hearing notifications again")
-        self._is_deaf = False
-
-    def _say_that_it_is_deaf(self, error: psycopg.Error | DatabaseUnavailable) -> None:
-        if not self._is_deaf:
-            said = error.reason if isinstance(error, DatabaseUnavailable) else str(error).strip()
-            _log.warning("not hearing notifications, trying again", error=said)
-        self._is_deaf = True

@@ -78,10 +78,18 @@ class OutboxLead:
     async def wait(self, seconds: float) -> None:
         """Until the bell rings, or until so many seconds have passed. All that rang before counts as one."""
         with translated(lost=ConnectionLost):
-            raw = await self._connection.get_raw_connection()
-            driver_connection = cast(psycopg.AsyncConnection, raw.driver_connection)
-            async for _ in driver_connection.notifies(timeout=seconds, stop_after=1):
+            async for _ in (await self._driver()).notifies(timeout=seconds, stop_after=1):
                 pass
+
+    async def keep(self) -> None:
+        """Breaks the silence after which a lead is over, for one who has nothing to ask; also beside another method."""
+        with translated(lost=ConnectionLost):
+            # The driver lets one statement through at a time, which SQLAlchemy leaves to its callers.
+            await (await self._driver()).execute("SELECT")
+
+    async def _driver(self) -> psycopg.AsyncConnection:
+        raw = await self._connection.get_raw_connection()
+        return cast(psycopg.AsyncConnection, raw.driver_connection)
 
 
 class Outbox:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
+from book_runtime.outage import Outage
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import DBAPIError
 
@@ -79,10 +80,11 @@ class ReplicaReads:
         # By connection, which leads to one server as long as it lives.
         self._replayed: WeakKeyDictionary[psycopg.AsyncConnection, _Position] = WeakKeyDictionary()
         self._is_there = False
-        self._has_complained = False
         self._leaving = asyncio.get_running_loop().create_future()
         self._reading: set[asyncio.Task[Any]] = set()
-        _AVAILABLE.labels("postgresql").set(0)
+        gauge = _AVAILABLE.labels("postgresql")
+        gauge.set(0)
+        self._outage = Outage(_log, "the replica of PostgreSQL", "the primary is read", gauge=gauge)
 
     @classmethod
     @asynccontextmanager
@@ -208,17 +210,13 @@ class ReplicaReads:
 
     def _come(self) -> None:
         if not self._is_there:
-            _log.info("the replica is read")
-            _AVAILABLE.labels("postgresql").set(1)
+            if not self._outage.end():
+                _log.info("the replica is read")
             self._is_there = True
             self._leaving = asyncio.get_running_loop().create_future()
 
     def _leave(self, error: Exception) -> None:
-        if self._is_there or not self._has_complained:
-            reason = _reason_of(error)
-            _log.warning("the primary is read in place of the replica", reason=reason)
-            _AVAILABLE.labels("postgresql").set(0)
-            self._has_complained = True
+        self._outage.begin(_reason_of(error))
         self._give_up()
 
     def _give_up(self) -> None:

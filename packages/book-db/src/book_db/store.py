@@ -12,7 +12,7 @@ from book_db.api_tokens import ApiTokens
 from book_db.books.catalogue import Catalogue
 from book_db.cache import Cache, open_cache
 from book_db.callers import Callers
-from book_db.database import Database, Reader
+from book_db.database import Database, Reader, outage_of
 from book_db.event_log import EventLog
 from book_db.outbox import OutboxBell
 from book_db.replica import ReplicaReads
@@ -44,7 +44,8 @@ async def open_store(
     ``hears`` are the channels on which the database's notices give what other processes notify.
     """
     async with AsyncExitStack() as closing:
-        database = Database.open(settings.database_url, pool_size=settings.database_pool_size, name=name)
+        url, outage = settings.database_url, outage_of(settings.database_url)
+        database = Database.open(url, pool_size=settings.database_pool_size, name=name, outage=outage)
         closing.push_async_callback(database.close)
         cache = open_cache(settings.redis_url, seconds_to_live=settings.cache_seconds)
         closing.push_async_callback(cache.close)

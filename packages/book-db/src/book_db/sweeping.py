@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from book_runtime.outage import Outage
 from book_runtime.tasks import beside
 
 from book_db.errors import DatabaseUnavailable
@@ -21,11 +22,13 @@ async def kept_swept(sweep: Callable[[], Awaitable[int]], what: str, *, pause: f
 
 
 async def _again_and_again(sweep: Callable[[], Awaitable[int]], what: str, pause: float) -> None:
+    outage = Outage(_log, f"the sweeping of {what}", "a later sweep makes up for it")
     while True:
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
         try:
             swept = await sweep()
         except DatabaseUnavailable as error:
-            _log.warning(f"{what} were not swept, the next sweep makes up for it", cause=repr(error))
+            outage.begin(error)
         else:
+            outage.end()
             _log.debug(f"{what} swept", count=swept)

@@ -16,6 +16,20 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await end(task)
 
 
+async def first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Runs them beside each other until one ends, which is the end of the others too. Raises what they did."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        failures = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+    if failures:
+        raise failures[0]
+
+
 async def end(task: asyncio.Task[None]) -> None:
     """Cancels a task and waits for its end. Raises what the task does, but for its cancellation.
 

@@ -27,6 +27,9 @@ TOPOLOGY = Topology(
     prefetch=20,
 )
 
+PAUSED = "outage of the handling of messages: they wait, and those behind them in the queue"
+REFUSED = "outage of the queue of dead letters: what is to go there waits, and all behind it"
+
 Messages = Callable[[int], list[Message]]
 
 
@@ -160,10 +163,10 @@ class TestTopology:
                 await channel.queue_delete(TOPOLOGY.queue)
                 await patiently(consumer.ready(), "the consumer has declared a queue of its kind")
         assert [line["event"] for line in logs] == [
-            "the broker is not there, trying until it is",
-            "connected to the broker",
+            "outage of RabbitMQ: trying to connect",
+            "outage of RabbitMQ is over",
         ]
-        assert "inequivalent arg" in logs[0]["error"]
+        assert "inequivalent arg" in logs[0]["reason"]
 
 
 class TestBatches:
@@ -325,7 +328,7 @@ class TestDeadLetters:
             await channel.queue_delete(TOPOLOGY.dead_letter_queue)
             with capture_logs() as logs:
                 await publisher.publish(messages(2))
-                await until(lambda: "a dead letter was refused" in spoken(logs), "the letter is refused")
+                await until(lambda: REFUSED in spoken(logs), "the letter is refused")
             assert handler.ids == []
             arguments: HeadersType = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
             again = await channel.declare_queue(TOPOLOGY.dead_letter_queue, durable=True, arguments=arguments)
@@ -405,8 +408,8 @@ class TestTryAgainLater:
                 await handler.has(ids(60))
         assert handler.ids == ids(60)
         assert await waiting_in(channel, TOPOLOGY.dead_letter_queue) == 0
-        told = [event for event in spoken(logs) if event.startswith("consuming")]
-        assert told == ["consuming pauses", "consuming goes on"]
+        told = [event for event in spoken(logs) if "handling" in event]
+        assert told == [PAUSED, "outage of the handling of messages is over"]
 
     async def test_the_end_of_the_block_does_not_wait_for_the_database(
         self,
@@ -424,7 +427,7 @@ class TestTryAgainLater:
             async with patience("the block has ended"), consumer.consuming(handler):
                 await consumer.ready()
                 await publisher.publish(messages(5))
-                await until(lambda: "consuming pauses" in spoken(logs), "consuming pauses")
+                await until(lambda: PAUSED in spoken(logs), "consuming pauses")
         await becomes(5, lambda: waiting_in(channel, TOPOLOGY.queue))
         handler.first = None
         async with consumer.consuming(handler):

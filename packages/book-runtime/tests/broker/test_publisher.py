@@ -302,7 +302,7 @@ class TestConnection:
         with capture_logs() as logs:
             async with AmqpPublisher(f"amqp://127.0.0.1:{unused_tcp_port}/", EXCHANGE):
                 await until(lambda: attempts.call_count == 4, "three attempts have failed")
-        assert [line["event"] for line in logs] == ["the broker is not there, trying until it is"]
+        assert [line["event"] for line in logs] == ["outage of RabbitMQ: trying to connect"]
 
     async def test_a_lost_and_a_new_connection_are_mentioned_once_each(self, cable: Any) -> None:
         with capture_logs() as logs:
@@ -315,8 +315,8 @@ class TestConnection:
                 await patiently(publisher.ready(), "the publisher connects again")
         assert [line["event"] for line in logs] == [
             "connected to the broker",
-            "lost the broker",
-            "connected to the broker",
+            "outage of RabbitMQ: trying to connect",
+            "outage of RabbitMQ is over",
         ]
 
     async def test_the_password_is_not_logged(self, amqp_url: str) -> None:

@@ -48,7 +48,6 @@ class Tail:
         self._heard = 0
         self._woken = asyncio.Event()
         self._buffers: defaultdict[Interest, set[Buffer]] = defaultdict(set)
-        self._is_blind = False
         self._is_stopping = False
 
     @property
@@ -123,8 +122,8 @@ class Tail:
             self._woken.clear()
             try:
                 await self._read_on()
-            except DatabaseUnavailable as error:
-                self._say_that_it_is_blind(error)
+            except DatabaseUnavailable:
+                pass  # It has said so itself, and watchers wait.
             except Exception as error:  # noqa: BLE001  # else they would wait for ever, and nobody know
                 _log.exception("the log cannot be told")
                 self._end_all(error)
@@ -135,7 +134,6 @@ class Tail:
     async def _read_on(self) -> None:
         while (position := self._position) is not None and not self._is_stopping:
             recorded = await self._log.newer(position, at_most=_AT_ONCE)
-            self._say_that_it_sees()
             # Nobody watched for a moment, and whoever came then has begun elsewhere.
             if position != self._position:
                 continue
@@ -173,16 +171,6 @@ class Tail:
         for buffers in self._buffers.values():
             for buffer in buffers:
                 buffer.end(error)
-
-    def _say_that_it_is_blind(self, error: DatabaseUnavailable) -> None:
-        if not self._is_blind:
-            _log.warning("the log cannot be read, watchers wait", error=error.reason)
-        self._is_blind = True
-
-    def _say_that_it_sees(self) -> None:
-        if self._is_blind:
-            _log.info("the log can be read again")
-        self._is_blind = False
 
 
 def _meant(interest: Interest, changes: Sequence[Change] | deque[Change]) -> list[Change]:

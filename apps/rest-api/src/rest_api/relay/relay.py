@@ -12,6 +12,8 @@ from book_db.outbox import Event, Outbox, OutboxLead
 from book_runtime import telemetry
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Publisher
+from book_runtime.outage import Outage, Reason
+from book_runtime.tasks import first_of
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
@@ -38,7 +40,7 @@ class Relay:
     def __init__(self, outbox: Outbox, publisher: Publisher) -> None:
         self._outbox = outbox
         self._publisher = publisher
-        self._trouble: str | None = None
+        self._outage = Outage(_log, "the publishing of events", "they wait in the outbox")
 
     async def run(self) -> None:
         """Relays until it is cancelled. A database or a broker that is away is waited for."""
@@ -54,42 +56,45 @@ class Relay:
                         await self._publisher.ready()
                         lead = await leading.enter_async_context(self._outbox.lead())
                     await self._relay(lead)
-            except DatabaseUnavailable as error:
-                self._complain("the outbox cannot be read", error.reason)
+            except DatabaseUnavailable:
+                # It has said that it is out.
                 await asyncio.sleep(_LOOK_EVERY)
 
     async def _relay(self, lead: OutboxLead) -> None:
         """Relays until the broker is away: it may be so for this relay alone."""
-        self._trouble = None
-        _log.info("relaying events")
+        # In an outage the lead may change hands again and again.
+        if not self._outage.is_on:
+            _log.info("relaying events")
         with _LEADING.track_inprogress():
-            pause = _PAUSE_MIN
-            while True:
+            await first_of(self._relay_until_the_broker_is_away(lead), self._sit_out_alarms(lead))
+
+    async def _relay_until_the_broker_is_away(self, lead: OutboxLead) -> None:
+        pause = _PAUSE_MIN
+        while True:
+            pulse.beat()
+            try:
+                relayed = await relay_once(lead, self._publisher)
+            except NotConfirmed as error:
+                self._outage.begin(Reason(error.reason, kind=self._publisher.is_connected))
+                if not self._publisher.is_connected:
+                    return
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _PAUSE_MAX)
+            else:
+                self._outage.end()
+                pause = _PAUSE_MIN
+                if not relayed:
+                    await lead.wait(_LOOK_EVERY)
+
+    async def _sit_out_alarms(self, lead: OutboxLead) -> None:
+        """Keeps the lead, and shows that all is well with this relay, while an alarm of the broker lets a publish wait:
+        for hours, it may be.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            if self._publisher.is_blocked:
                 pulse.beat()
-                try:
-                    relayed = await relay_once(lead, self._publisher)
-                except NotConfirmed as error:
-                    self._complain("events are not confirmed", error.reason)
-                    if not self._publisher.is_connected:
-                        _log.info("leaving the lead to whoever reaches the broker first")
-                        return
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _PAUSE_MAX)
-                else:
-                    self._recover()
-                    pause = _PAUSE_MIN
-                    if not relayed:
-                        await lead.wait(_LOOK_EVERY)
-
-    def _complain(self, trouble: str, reason: str) -> None:
-        if trouble != self._trouble:
-            _log.warning(f"{trouble}, trying until it works", reason=reason)
-        self._trouble = trouble
-
-    def _recover(self) -> None:
-        if self._trouble:
-            _log.info("relaying events again")
-        self._trouble = None
+                await lead.keep()
 
 
 async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:

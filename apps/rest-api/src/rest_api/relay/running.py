@@ -2,7 +2,7 @@
 
 from book_contracts.events import EXCHANGE
 from book_db import fitness
-from book_db.database import Database
+from book_db.database import Database, outage_of
 from book_db.outbox import Outbox
 from book_runtime.broker.amqp import AmqpPublisher
 from book_runtime.process import run_until, stopping
@@ -21,7 +21,8 @@ async def relay(settings: RelaySettings) -> None:
         fitness.checked(settings.database_url, services=["relay"]),
         AmqpPublisher(settings.amqp_url, EXCHANGE) as publisher,
     ):
-        database = Database.open(settings.database_url, pool_size=2, name="outbox-relay")
+        url = settings.database_url
+        database = Database.open(url, pool_size=2, name="outbox-relay", outage=outage_of(url))
         try:
             await run_until(told, Relay(Outbox(database), publisher).run())
         finally:

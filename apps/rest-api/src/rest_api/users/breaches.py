@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import httpx
 import structlog
+from book_runtime.outage import Outage
 
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class RangeApi:
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
         self._url = url.rstrip("/")
+        self._outage = Outage(_log, "the passwords found in stolen data", "passwords are taken without being looked up")
 
     async def have(self, password: str) -> bool:
         digest = sha1(password.encode(), usedforsecurity=False).hexdigest().upper()
@@ -50,8 +52,9 @@ class RangeApi:
                 answer = await self._client.get(f"{self._url}/{digest[:_PREFIX]}", headers={"Add-Padding": "true"})
                 answer.raise_for_status()
         except (TimeoutError, httpx.HTTPError) as error:
-            _log.warning("it was not asked whether a password was found in stolen data", cause=repr(error))
+            self._outage.begin(error)
             return False
+        self._outage.end()
         return any(_is_of(line, digest[_PREFIX:]) for line in answer.text.splitlines())
 
 

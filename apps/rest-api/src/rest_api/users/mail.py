@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiosmtplib
 import structlog
+from book_runtime.outage import Outage, Reason
 from book_runtime.retry import Failure, retry
 
 from rest_api.users.addresses import for_smtp
@@ -107,12 +108,17 @@ class SmtpMailer:
         """`sender` is an address, or `Name <address>`. Raises ValueError when it is neither."""
         self._server = server
         self._sender = mailbox(sender)
+        self._outage = Outage(_log, "the mail server", "each mail is tried four times")
         # Connection trouble of aiosmtplib is an OSError too. What the server refused it would refuse again.
-        again = retry(times=3, delay=retry_delay, backoff=3, exceptions=OSError, on_retry=_log_retry)
+        again = retry(times=3, delay=retry_delay, backoff=3, exceptions=OSError, on_retry=self._say_that_it_is_away)
         self._hand_over: Final[Callable[[EmailMessage], Awaitable[object]]] = again(self._hand_over_once)
 
     async def send(self, letter: Letter) -> None:
         await self._hand_over(self._message(letter))
+        self._outage.end()
+
+    def _say_that_it_is_away(self, failure: Failure) -> None:
+        self._outage.begin(Reason(str(failure.exception), type(failure.exception)))
 
     async def _hand_over_once(self, message: EmailMessage) -> None:
         await aiosmtplib.send(
@@ -149,10 +155,6 @@ def mailbox(sender: str) -> Address:
 def _address(address: str, name: str = "") -> Address:
     username, _, domain = address.rpartition("@")
     return Address(name, username, domain)
-
-
-def _log_retry(failure: Failure) -> None:
-    _log.warning("the mail server cannot be reached, trying again", cause=str(failure.exception))
 
 
 class Post:

@@ -21,8 +21,8 @@ from sqlalchemy import text
 from book_db.books.finding import matching
 from book_db.books.selection import Selection
 from book_db.connecting import Connector
-from book_db.database import written
-from book_db.errors import ConnectionLost, NotCommitted, TooManyExports
+from book_db.database import outage_of, reason_of, written
+from book_db.errors import ConnectionLost, DatabaseUnavailable, NotCommitted, TooManyExports
 from book_db.failures import translated
 
 Form = Literal["ndjson", "csv"]
@@ -64,6 +64,7 @@ class Exports:
 
     def __init__(self, url: str, *, at_once: int) -> None:
         self._connector = Connector(url, "colophon-export", settings={"default_transaction_read_only": "on"})
+        self._outage = outage_of(url)
         self._places = Places(at_once)
 
     @asynccontextmanager
@@ -72,14 +73,18 @@ class Exports:
 
         Raises TooManyExports, and DatabaseUnavailable at any time: what was given until then is not the whole.
         """
-        with self._counted(user_id), translated(lost=ConnectionLost):
-            with translated(lost=NotCommitted):  # nothing was given yet
-                connection = await self._connector.connect(psycopg.AsyncConnection, autocommit=True)
-            async with connection, connection.cursor().copy(*_copy(selection, form)):
-                try:
-                    yield _blocks(connection)
-                finally:
-                    await _end(connection)
+        try:
+            with self._counted(user_id), translated(lost=ConnectionLost):
+                with translated(lost=NotCommitted):  # nothing was given yet
+                    connection = await self._connector.connect(psycopg.AsyncConnection, autocommit=True)
+                async with connection, connection.cursor().copy(*_copy(selection, form)):
+                    try:
+                        yield _blocks(connection)
+                    finally:
+                        await _end(connection)
+        except DatabaseUnavailable as error:
+            self._outage.begin(reason_of(error))
+            raise
 
     @contextmanager
     def _counted(self, user_id: UUID) -> Iterator[None]:

@@ -41,6 +41,11 @@ class LocalBroker:
         """Whether there is a handler."""
         return self._handler is not None
 
+    @property
+    def is_blocked(self) -> bool:
+        """Never: it has nothing that could be full."""
+        return False
+
     async def ready(self) -> None:
         """Return as soon as there is a handler."""
         await self._consumer_is_there.wait()

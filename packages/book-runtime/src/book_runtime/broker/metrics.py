@@ -20,3 +20,4 @@ DEAD_LETTERED = Counter(
     ["queue"],
 )
 CONNECTED = Gauge("broker_connected", "1 while the connection to the broker is up.", ["role", "name"])
+BLOCKED = Gauge("broker_blocked", "1 while the broker takes no messages from this connection.", ["role", "name"])

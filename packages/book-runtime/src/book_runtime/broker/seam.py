@@ -31,6 +31,14 @@ class Publisher(Protocol):
         """Whether a publish has a chance now: for readiness, not for deciding whether to publish."""
         ...
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker takes no messages for now, though it is connected: its disk or memory is nearly full.
+
+        A publish waits until it does, however long that takes.
+        """
+        ...
+
     async def ready(self) -> None:
         """Return as soon as a publish has a chance. Waits as long as it takes."""
         ...

@@ -25,6 +25,12 @@ class Brokers(TransportFactory):
 
     def __init__(self) -> None:
         self._last: tuple[Any, ...] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    def hang_up(self) -> None:
+        """Drop the connection that was made last, without a goodbye and what is still on its way."""
+        if self._writer is not None:
+            self._writer.transport.abort()
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A transport. Raises AMQPConnectionError with what the last address said."""
@@ -58,7 +64,8 @@ class Brokers(TransportFactory):
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         async with asyncio.timeout(patience):
             transport, _ = await loop.create_connection(lambda: protocol, *address[:2], **options)
-        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        return reader, self._writer
 
 
 class Connection(aio_pika.Connection):

@@ -15,7 +15,7 @@ from book_runtime.broker.amqp.caution import Caution
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.link import BrokerLost, Link
 from book_runtime.broker.amqp.sending import Sender
-from book_runtime.broker.amqp.settling import SessionOver, Settling
+from book_runtime.broker.amqp.settling import Outages, SessionOver, Settling
 from book_runtime.broker.amqp.topology import Topology, declare
 from book_runtime.broker.seam import AlreadyConsuming, Handler
 
@@ -41,6 +41,7 @@ class AmqpConsumer:
         self._url = url
         self._topology = topology
         self._caution = Caution(topology.queue, topology.prefetch)
+        self._outages = Outages(topology.queue)
         self._session: _Session | None = None
         self._link: Link[_Session] | None = None
 
@@ -102,7 +103,15 @@ class AmqpConsumer:
         await session.give_back()
 
     async def _settle_all(self, handler: Handler, session: "_Session") -> None:
-        settling = Settling(handler, session.inbox, session.dead_letters, self._topology)
+        assert self._link is not None, "the session is that of a link"
+        settling = Settling(
+            handler,
+            session.inbox,
+            session.dead_letters,
+            self._topology,
+            alarm=self._link.alarm,
+            outages=self._outages,
+        )
         try:
             while batch := await session.inbox.take():
                 await settling.settle(batch)

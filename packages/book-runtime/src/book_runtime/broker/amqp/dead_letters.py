@@ -149,7 +149,8 @@ class DeadLetters:
         properties, to = from_dead_letter(letter.content), letter.queue.encode()
         with _asking(self._address):
             try:
-                await (await self._sender()).send_alone(to, properties, letter.content.body, _PATIENCE)
+                async with asyncio.timeout(_PATIENCE):
+                    await (await self._sender()).send_alone(to, properties, letter.content.body)
             except (DeliveryError, ChannelClosed, ValueError) as error:
                 raise NotTaken(letter.key, letter.queue, _refusal(error)) from error
             # Confirm before forgetting: a crash here repeats, never loses.

@@ -21,8 +21,10 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from yarl import URL
 
 from book_runtime.broker import metrics
+from book_runtime.broker.amqp.alarm import Alarm
 from book_runtime.broker.amqp.brokers import Brokers, Connection
 from book_runtime.broker.amqp.pauses import Pauses
+from book_runtime.outage import Outage
 from book_runtime.retry import Failure, retry
 
 logger = structlog.get_logger(__name__)
@@ -46,6 +48,10 @@ class BrokerLost(ConnectionError):
 
     def __init__(self, cause: object = None) -> None:
         super().__init__(repr(cause) if cause else "closed")
+
+
+class NotConfirming(BrokerLost):
+    """The broker was left, since it is connected and does not confirm. Whoever publishes knows, and says so."""
 
 
 LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
@@ -89,7 +95,12 @@ class Link(Generic[S]):
         self._connected = metrics.CONNECTED.labels(role, name)
         self._connected.set(0)
         self._log = logger.bind(role=role, name=name, broker=address_of(url))
-        self._complaints: set[type[BaseException]] = set()
+        self._outage = Outage(self._log, "RabbitMQ", "trying to connect")
+        blocked = metrics.BLOCKED.labels(role, name)
+        self.alarm: Final = Alarm(
+            Outage(self._log, "RabbitMQ's intake", "messages wait for the end of its alarm", gauge=blocked, during=1)
+        )
+        self._left = False
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._up = asyncio.Event()
@@ -128,8 +139,10 @@ class Link(Generic[S]):
             started = time.monotonic()
             try:
                 await self._one_session()
+            except NotConfirming:
+                self._left = True
             except LOST as error:
-                self._complain("lost the broker", error)
+                self._complain(error)
             except Exception:  # noqa: BLE001 - a bug in here must not end the deliveries; it is logged with its traceback
                 self._log.exception("a session with the broker failed")
             if time.monotonic() - started > _STABLE:
@@ -177,28 +190,32 @@ class Link(Generic[S]):
         try:
             yield
         finally:
+            # In an alarm the broker would not hear a goodbye, nor take what is on its way to it.
+            if self.alarm.is_on:
+                self._brokers.hang_up()
             self._set_down()
             await close(connection)
 
     def _say_that_it_is_there(self, connection: AbstractConnection) -> None:
         connection.close_callbacks.add(lambda *_: self._set_down())
-        self._complaints.clear()
+        self.alarm.watch(connection)
         self._connected.set(1)
         self._up.set()
-        self._log.info("connected to the broker")
+        if not self._outage.end() and not self._left:
+            self._log.info("connected to the broker")
+        self._left = False
 
     def _set_down(self) -> None:
         self._up.clear()
         self._connected.set(0)
+        self.alarm.leave()
 
     def _say_that_it_is_away(self, failure: Failure) -> None:
-        self._complain("the broker is not there, trying until it is", failure.exception)
+        self._complain(failure.exception)
 
-    def _complain(self, what: str, error: BaseException) -> None:
-        """Once for each kind of trouble: at the hundredth attempt the log has nothing new to say."""
-        if not self._stopping and type(error) not in self._complaints:
-            self._complaints.add(type(error))
-            self._log.warning(what, error=repr(error))
+    def _complain(self, error: BaseException) -> None:
+        if not self._stopping:
+            self._outage.begin(error)
 
 
 async def connect(url: str, name: str, brokers: Brokers | None = None) -> AbstractConnection:

@@ -9,7 +9,8 @@ import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp.link import BrokerLost, Link
+from book_runtime.broker.amqp.alarm import Alarm
+from book_runtime.broker.amqp.link import BrokerLost, Link, NotConfirming
 from book_runtime.broker.amqp.sending import UNSENDABLE, Sender
 from book_runtime.broker.amqp.topology import declare_topic_exchange
 from book_runtime.broker.messages import Message
@@ -28,10 +29,14 @@ class AmqpPublisher:
     that has not taken a message yet, or refused the last one, is given a first message alone, and the others wait: else
     a queue that is declared just then would get only the second half of a batch. A refusal in the middle of a batch
     (a routing key of which nobody wants to know) does not hold up the messages behind it.
+
+    While an alarm of the broker lasts, a publish waits, and its confirms may come late.
     """
 
     def __init__(self, url: str, exchange: str, *, confirm_timeout: float = 10.0, in_flight: int = 500) -> None:
-        """`confirm_timeout`: seconds until a message counts as not confirmed. `in_flight`: how many wait for it."""
+        """`confirm_timeout`: seconds until a message counts as not confirmed, those of an alarm apart. `in_flight`: how
+        many wait for it.
+        """
         self._exchange_name = exchange
         self._confirm_timeout = confirm_timeout
         self._in_flight = in_flight
@@ -54,6 +59,11 @@ class AmqpPublisher:
     def is_connected(self) -> bool:
         """Whether there is a connection and the exchange is declared."""
         return self._link.is_up
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether an alarm of the broker keeps it from taking messages."""
+        return self._link.alarm.is_on
 
     async def ready(self) -> None:
         """Return when there is a connection."""
@@ -82,7 +92,8 @@ class AmqpPublisher:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         await declare_topic_exchange(channel, self._exchange_name)
         underlying = cast(aiormq.Channel, await channel.get_underlay_channel())
-        return _Session(channel, underlying, self._exchange_name, self._confirm_timeout, self._in_flight)
+        sender = Sender(underlying, self._exchange_name)
+        return _Session(channel, sender, self._link.alarm, self._confirm_timeout, self._in_flight)
 
     async def _use(self, session: "_Session") -> None:
         self._session = session
@@ -98,12 +109,13 @@ class _Session:
     def __init__(
         self,
         channel: AbstractChannel,
-        underlying: aiormq.Channel,
-        exchange: str,
+        sender: Sender,
+        alarm: Alarm,
         confirm_timeout: float,
         in_flight: int,
     ) -> None:
-        self._sender = Sender(underlying, exchange)
+        self._sender = sender
+        self._alarm = alarm
         self._confirm_timeout = confirm_timeout
         self._in_flight = in_flight
         self._trusted = False
@@ -156,19 +168,23 @@ class _Session:
 
     async def _refusals(self, frames: Mapping[str, bytes]) -> dict[str, BaseException]:
         """What speaks against the messages that were not confirmed."""
+        # What were sent now would be read behind what was sent before the alarm, each time that it is tried again.
+        await self._alarm.over()
         if self.over.done() or not self._sender.is_open:
             return dict.fromkeys(frames, BrokerLost(None))
         confirms: dict[str, asyncio.Future[object]] = {}
         try:
-            async with asyncio.timeout(self._confirm_timeout):
+            async with self._alarm.timeout(self._confirm_timeout):
                 confirms = await self._sender.send(frames)
                 await asyncio.wait(confirms.values())
         except TimeoutError as silence:
             # A late confirm must not be taken for that of the next attempt, and a broker that is stuck may be left.
-            self.end(BrokerLost(silence))
+            self.end(NotConfirming(silence))
         finally:
             self._sender.forget()
         errors = {message_id: _error_of(confirms.get(message_id)) for message_id in frames}
+        if not all(errors.values()) and not self.over.done():
+            self._alarm.take_note_of_a_confirm()
         return {message_id: error for message_id, error in errors.items() if error}
 
 

@@ -67,19 +67,18 @@ class Sender:
         """How many bytes of properties a message may have: they must fit into one frame."""
         return self._channel.max_content_size - _CONTENT_HEADER.size
 
-    async def send_alone(self, routing_key: bytes, properties: Properties, body: bytes, patience: float) -> None:
+    async def send_alone(self, routing_key: bytes, properties: Properties, body: bytes) -> None:
         """Sends one message, and returns when it is confirmed. For a sender that is used for nothing else.
 
-        Raises `DeliveryError` when it is refused, `PublishError` when no queue gets it, TimeoutError after so many
-        seconds, one of `UNSENDABLE`, and what `give_up` was given.
+        Raises `DeliveryError` when it is refused, `PublishError` when no queue gets it, one of `UNSENDABLE`, and what
+        `give_up` was given.
         """
         if not self.is_open:
             raise BrokerLost
         frames = {returned_as(properties): self._frames(routing_key, properties.encode(), body)}
         try:
-            async with asyncio.timeout(patience):
-                [confirm] = (await self.send(frames)).values()
-                await confirm
+            [confirm] = (await self.send(frames)).values()
+            await confirm
         finally:
             self.forget()
 

@@ -8,6 +8,7 @@ from aio_pika.exceptions import DeliveryError
 from aiormq.abc import DeliveredMessage
 
 from book_runtime.broker import metrics
+from book_runtime.broker.amqp.alarm import Alarm
 from book_runtime.broker.amqp.envelope import REASON, delivery_count, from_amqp, to_dead_letter
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.pauses import Pauses
@@ -17,11 +18,21 @@ from book_runtime.broker.amqp.topology import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import Handler, TryAgainLater, Undeliverable
 from book_runtime.broker.tracebacks import traceback_of
+from book_runtime.outage import Outage, Reason
 
 logger = structlog.get_logger(__name__)
 
 _CONFIRM_TIMEOUT: Final = 10.0
 """Seconds for a dead letter."""
+
+
+class Outages:
+    """What a consumer may have to do without, from one session to the next."""
+
+    def __init__(self, queue: str) -> None:
+        log = logger.bind(queue=queue)
+        self.handling = Outage(log, "the handling of messages", "they wait, and those behind them in the queue")
+        self.dead_letters = Outage(log, "the queue of dead letters", "what is to go there waits, and all behind it")
 
 
 class SessionOver(Exception):
@@ -32,12 +43,21 @@ class Settling:
     """Settles the batches of one session, one after the other."""
 
     def __init__(
-        self, handler: Handler, inbox: Inbox[DeliveredMessage], dead_letters: Sender, topology: Topology
+        self,
+        handler: Handler,
+        inbox: Inbox[DeliveredMessage],
+        dead_letters: Sender,
+        topology: Topology,
+        *,
+        alarm: Alarm,
+        outages: Outages,
     ) -> None:
         self._handler = handler
         self._inbox = inbox
         self._dead_letters = dead_letters
         self._topology = topology
+        self._alarm = alarm
+        self._outages = outages
         self._log = logger.bind(queue=topology.queue)
 
     async def settle(self, batch: Sequence[DeliveredMessage]) -> None:
@@ -102,19 +122,15 @@ class Settling:
     async def _ask(self, messages: Sequence[Message]) -> None:
         """Hand over, and as long as the handler says `TryAgainLater` hand over the same again: nothing is counted."""
         pauses = Pauses()
-        waiting = False
         while True:
             try:
                 await self._handler(messages)
             except TryAgainLater as trouble:
-                if not waiting:
-                    self._log.warning("consuming pauses", reason=trouble.reason[:1000], waiting=len(messages))
-                waiting = True
+                self._outages.handling.begin(trouble.reason)
                 await self._pause(pauses)
             else:
                 break
-        if waiting:
-            self._log.info("consuming goes on")
+        self._outages.handling.end()
 
     async def _pause(self, pauses: Pauses) -> None:
         if await self._inbox.closes_within(pauses.next()):
@@ -126,13 +142,18 @@ class Settling:
         letter = to_dead_letter(content, queue=self._topology.queue, reason=reason, error=error, room=sender.room)
         pauses = Pauses()
         while True:
+            # Each attempt that is sent into an alarm would be one more letter behind it.
+            await self._alarm.over()
             try:
-                await sender.send_alone(content.routing_key, letter, body, _CONFIRM_TIMEOUT)
+                async with self._alarm.timeout(_CONFIRM_TIMEOUT):
+                    await sender.send_alone(content.routing_key, letter, body)
             except (DeliveryError, TimeoutError) as refusal:
-                self._log.exception("a dead letter was refused", message_id=message.id, refusal=repr(refusal))
+                self._outages.dead_letters.begin(Reason(f"{message.id}: {refusal!r}", type(refusal)))
                 await self._pause(pauses)
             else:
                 break
+        self._outages.dead_letters.end()
+        self._alarm.take_note_of_a_confirm()
         metrics.DEAD_LETTERED.labels(self._topology.queue).inc()
         self._log.error(
             "a message was dead-lettered",
