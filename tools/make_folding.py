@@ -17,7 +17,8 @@ Run = tuple[int, int, str]
 
 HEAD = f"""\
 # Code points, and what each of them is folded to; made by tools/make_folding.py from ICU {icu.ICU_VERSION}, which has
-# Unicode {icu.UNICODE_VERSION}. NOTICE.md beside this says whose data it is.
+# Unicode {icu.UNICODE_VERSION}. A blank is written _, and where nothing follows there is nothing left. NOTICE.md beside
+# this says whose data it is.
 """
 
 CATEGORY = icu.UCharCategory
@@ -28,6 +29,7 @@ COLLATOR = icu.Collator.createInstance(icu.Locale("root@collation=search"))
 COLLATOR.setStrength(icu.Collator.PRIMARY)
 
 BLANK, APOSTROPHE, HYPHEN, NOTHING = " ", "'", "-", ""
+BLANK_IN_TABLE = "_"
 
 OVERLAY, NUKTA = 1, 7
 ACCENTS = {OVERLAY, NUKTA, *range(10, 37), *range(200, 256)}
@@ -74,7 +76,8 @@ def _lines() -> Iterator[str]:
     """A line for each character, or for those that follow each other and are folded to the same or to a row."""
     for _, row in groupby(enumerate(_runs()), lambda each: _place_in_row(*each)):
         (first, _, fold), (_, last, last_fold) = (runs := [run for _, run in row])[0], runs[-1]
-        yield f"{first:04X}{f'..{last:04X}' if last > first else ''} {fold}{f'..{last_fold}' if len(runs) > 1 else ''}"
+        fold = f"{fold}{f'..{last_fold}' if len(runs) > 1 else ''}".replace(BLANK, BLANK_IN_TABLE)
+        yield f"{first:04X}{f'..{last:04X}' if last > first else ''} {fold}".rstrip()
 
 
 def _place_in_row(place: int, run: Run) -> tuple[int, int]:

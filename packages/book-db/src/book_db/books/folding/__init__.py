@@ -56,13 +56,14 @@ def _ae(twice: re.Match[str]) -> str:
 
 def _table() -> Iterator[tuple[int, str]]:
     lines = files(__name__).joinpath("table.txt").read_text(encoding="utf-8").splitlines()
-    rows = (_row(*line.split(" ", 1)) for line in lines if not line.startswith("#"))
+    rows = (_row(line) for line in lines if not line.startswith("#"))
     written_out = {ord(each): more for letter, more in _WRITTEN_OUT.items() for each in (letter, letter.upper())}
     return chain(*rows, written_out.items())
 
 
-def _row(points: str, folded: str) -> Iterable[tuple[int, str]]:
+def _row(line: str) -> Iterable[tuple[int, str]]:
     """Of ``0041..005A a..z`` each to its own, of ``00C0..00C5 a`` all to the same."""
+    points, _, folded = line.replace("_", " ").partition(" ")
     first, _, last = points.partition("..")
     characters = range(int(first, 16), int(last or first, 16) + 1)
     first_fold, is_alphabet, last_fold = folded.partition("..")
