@@ -126,13 +126,15 @@ class TestChunks:
         assert (answer.status, answer.problem["type"]) == (400, "urn:colophon:not-http")
         assert await wire.is_closed()
 
-    async def test_that_turn_bad_while_they_are_read_are_refused(self, wire: Wire, signed_in: str) -> None:
+    @pytest.mark.parametrize("bad", [pytest.param(b"Z\r\n", id="short"), pytest.param(b"Z" * 60_000, id="long")])
+    async def test_that_turn_bad_while_they_are_read_are_refused(self, wire: Wire, signed_in: str, bad: bytes) -> None:
         """RFC 9112, 2.2: also where the body has been given on in part."""
         await wire.send(
             a_request(f"POST {BOOKS}/import", signed_in, NDJSON, "Transfer-Encoding: chunked", "Expect: 100-continue")
         )
         assert (await wire.answer()).status == 100  # it is being read
-        await wire.send(chunks(A_BOOK + b"\n") + b"Z\r\n")
+        await wire.send(chunks(A_BOOK + b"\n"))
+        await wire.send(bad)
         assert (await wire.answer()).status == 400
         assert await wire.is_closed()
 

@@ -76,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._read(data)
         # The parser keeps what is not complete yet: a header without an end would fill the memory.
         self._unread = 0 if self._went_on else self._unread + len(data)
-        if self._unread > MAX_HEAD_BYTES:
+        if self._unread > MAX_HEAD_BYTES and not self._refused:
             self._refuse(self._too_long())
 
     def _read(self, data: bytes | memoryview) -> None:
