@@ -80,6 +80,34 @@ class TestACollectorThatIsAway:
         assert "reason=" in line
         assert "127.0.0.1" in line
 
+    def test_may_be_elsewhere_than_the_address_says(self) -> None:
+        """Whoever follows a redirect of a POST sends a GET, and the exporter would take it for success."""
+        ended = run(
+            """
+            import os
+            from http.server import BaseHTTPRequestHandler, HTTPServer
+
+            class Elsewhere(BaseHTTPRequestHandler):
+                def do_POST(self):
+                    self.rfile.read(int(self.headers["Content-Length"]))
+                    self.send_response(301)
+                    self.send_header("Location", "https://collector/v1/traces")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                def log_message(self, *_):
+                    pass
+
+            server = HTTPServer(("127.0.0.1", 0), Elsewhere)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+            telemetry.configure("shop")
+            send()
+            """
+        )
+        [line] = ended.stderr.splitlines()
+        assert "spans cannot be sent" in line
+        assert "leads to https://collector/v1/traces" in line
+
     def test_does_not_hold_up_the_end(self) -> None:
         began = time.monotonic()
         ended = run(

@@ -160,7 +160,7 @@ class TestConfigure:
                 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
                 class Exporter(ConsoleSpanExporter):
-                    def __init__(self):
+                    def __init__(self, session):
                         super().__init__(formatter=lambda span: span.name)
                 """
             )

@@ -4,11 +4,14 @@ import atexit
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+if TYPE_CHECKING:
+    import requests
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +31,22 @@ def send_spans(provider: TracerProvider, exporter: SpanExporter) -> None:
         logger.addHandler(troubles)
     provider.add_span_processor(BatchSpanProcessor(_Complaining(exporter, troubles)))
     _shut_down_at_exit(provider)
+
+
+def session_without_redirects() -> "requests.Session":
+    """For the exporter of HTTP, which (1.45) takes a redirect for success: it follows none, and the spans are lost.
+
+    http://, where the collector wants https://, is the address that meets one.
+    """
+    import requests  # noqa: PLC0415  # where spans are sent over gRPC it is not needed
+
+    def refuse(answer: requests.Response, **_: object) -> None:
+        if answer.is_redirect:
+            raise requests.HTTPError(f"{answer.url} leads to {answer.headers['Location']}")
+
+    session = requests.Session()
+    session.hooks["response"].append(refuse)
+    return session
 
 
 def _shut_down_at_exit(provider: TracerProvider) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from random import Random
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -35,6 +35,10 @@ _TRACEPARENT: Final = "00-{:032x}-{:016x}-{:02x}"
 _W3C: Final = TraceContextTextMapPropagator()
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_OWN_SESSIONS: Final = (
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
+)
 _EXPORTERS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
@@ -147,10 +151,19 @@ def _exporter(endpoint: str) -> SpanExporter:
         )
     try:
         # The exporter reads its address, headers and certificates from the environment itself.
-        return cast(SpanExporter, next(iter(found)).load()())
+        exporter = cast(SpanExporter, next(iter(found)).load()(**_options(protocol)))
     except (ValueError, OSError) as error:
         problem = Problem("OTEL_EXPORTER_OTLP_*", f"one of them cannot be used: {type(error).__name__}", "unset it")
         raise SettingsError(problem) from error
+    return exporter
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    if protocol == "grpc" or _first_set(_OWN_SESSIONS):
+        return {}
+    from book_runtime.sending_spans import session_without_redirects  # noqa: PLC0415  # as above
+
+    return {"session": session_without_redirects()}
 
 
 def _is_address(text: str) -> bool:
