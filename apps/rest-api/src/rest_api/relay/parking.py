@@ -7,7 +7,6 @@ from uuid import UUID
 
 import typer
 from book_db.errors import DatabaseUnavailable, UnfitDatabase
-from book_db.failures import why
 
 R = TypeVar("R")
 
@@ -56,5 +55,5 @@ def _run(act: Coroutine[None, None, R]) -> R:
     except UnfitDatabase:
         raise
     except DatabaseUnavailable as error:
-        typer.echo(f"rest-api: {error} {why(error)}", err=True)
+        typer.echo(f"rest-api: {error}", err=True)
         raise typer.Exit(1) from error

@@ -9,7 +9,6 @@ from book_db.account_events import AccountEvent, AccountEvents
 from book_db.api_tokens import ApiToken, ApiTokens
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable, UnfitDatabase
-from book_db.failures import why
 from book_db.oauth_accounts import Link, OAuthAccounts
 from book_db.sessions import Session, Sessions
 from book_db.users import EVERYTHING, Users
@@ -37,7 +36,7 @@ def show_access(database_url: str, email: str, *, end: bool) -> None:
     except UnfitDatabase:
         raise
     except DatabaseUnavailable as error:
-        typer.echo(f"The database does not answer: {why(error)}", err=True)
+        typer.echo("The database does not answer.", err=True)
         raise typer.Exit(1) from error
     for line in lines:
         typer.echo(line)

@@ -7,7 +7,6 @@ import typer
 from book_db.account_events import AccountEvent, AccountEvents
 from book_db.database import Database
 from book_db.errors import DatabaseUnavailable, EmailTaken, Overtaken, UnfitDatabase, UserNotFound
-from book_db.failures import why
 from book_db.tables import User
 from book_db.users import Access, Users
 
@@ -70,7 +69,7 @@ def make_superuser(database_url: str, email: str, *, password_stdin: bool = Fals
     except UnfitDatabase:
         raise
     except DatabaseUnavailable as error:
-        typer.echo(f"The database does not answer: {why(error)}", err=True)
+        typer.echo("The database does not answer.", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"{user.email} is a superuser.")
 
