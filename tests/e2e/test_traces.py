@@ -86,12 +86,14 @@ class TestColophonRun:
         # So long is one batch tried: two seconds are what it has to be sent again.
         with Colophon(workspace, told | AT_ONCE | {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}) as colophon:
             async with signed_in(colophon.url) as person:
-                await until(lambda: "spans cannot be sent" in colophon.output, "it is said that nobody collects")
+                await until(
+                    lambda: "outage of the collector of spans:" in colophon.output, "it is said that nobody collects"
+                )
                 with collecting(port) as collector:
 
                     async def is_sent_again() -> bool:
                         await person.call("POST", "/books", json=A_BOOK)
-                        return "spans are sent again" in colophon.output
+                        return "outage of the collector of spans is over" in colophon.output
 
                     await until(is_sent_again, "spans are sent again")
                     book = (await person.call("POST", "/books", json=A_BOOK)).json()
@@ -102,5 +104,5 @@ class TestColophonRun:
                     await until(lambda: len(collector.of_trace(trace_id)) == 3, "all spans are sent")
                     assert {span.service for span in collector.of_trace(trace_id)} == {"colophon"}
             assert colophon.terminate() == 0
-            assert colophon.output.count("spans cannot be sent") == 1
+            assert colophon.output.count("outage of the collector of spans:") == 1
             assert "Traceback" not in colophon.output

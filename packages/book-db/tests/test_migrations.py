@@ -36,6 +36,12 @@ STRUCTURE = """
     ORDER BY 1, 2, 3
 """
 
+# Of which the models know nothing.
+FUNCTIONS = r"""
+    SELECT proname, regexp_replace(prosrc, '\s+', ' ', 'g') FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    ORDER BY 1
+"""
+
 A_ROW_OF_EACH = {
     "0001": """
         INSERT INTO books (title, author, publication_date) VALUES ('Emma', 'Jane Austen', '1815-12-23');
@@ -83,6 +89,7 @@ A_ROW_OF_EACH = {
     "0012": "INSERT INTO account_events (kind, outcome) VALUES ('signed-in', 'done')",
     "0013": "INSERT INTO event_log_sweeps VALUES (1)",
     "0014": "",
+    "0015": "",
 }
 """For each revision, a row in every table that it made."""
 
@@ -104,6 +111,10 @@ def structure_of(url: str) -> list[tuple[object, ...]]:
     return [row for row in rows_of(url, STRUCTURE) if row[0] != "alembic_version"]
 
 
+def everything_in(url: str) -> list[tuple[object, ...]]:
+    return structure_of(url) + rows_of(url, FUNCTIONS)
+
+
 def contents_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     tables = rows_of(
         url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
@@ -113,15 +124,15 @@ def contents_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 class TestUpAndDown:
     def test_each_migration_climbs_and_leaves_no_trace_when_it_is_taken_back(self, empty_database_url: str) -> None:
-        structure = structure_of(empty_database_url)
+        structure = everything_in(empty_database_url)
         for before, revision in zip(["base", *REVISIONS], REVISIONS, strict=False):
             migrations.upgrade(empty_database_url, revision)
-            climbed = structure_of(empty_database_url)
+            climbed = everything_in(empty_database_url)
             assert climbed != structure
             migrations.downgrade(empty_database_url, before)
-            assert structure_of(empty_database_url) == structure
+            assert everything_in(empty_database_url) == structure
             migrations.upgrade(empty_database_url, revision)
-            assert structure_of(empty_database_url) == climbed
+            assert everything_in(empty_database_url) == climbed
             structure = climbed
 
     def test_all_the_way_down_nothing_is_left(self, empty_database_url: str) -> None:
@@ -191,6 +202,20 @@ class TestAddresses:
         assert rows_of(database_url, self.FOLDED) == [("ann@example.org",)]
         for email in ("ANN@example.org", "Bea@example.org"):
             rows_of(database_url, f"UPDATE users SET email = '{email}'")  # noqa: S608 - of constants
+            assert rows_of(database_url, self.FOLDED) == [(email.lower(),)]
+
+    def test_are_folded_alike_where_the_small_letters_are_turkish(self, database_url: str) -> None:
+        """By a function in place of PostgreSQL's, for which a Turkish locale would have to be on this machine."""
+        turkish = """
+            CREATE SCHEMA turkish;
+            CREATE FUNCTION turkish.lower(text) RETURNS text LANGUAGE sql IMMUTABLE
+            AS $$ SELECT pg_catalog.lower(translate($1, 'Iİ', 'ıi')) $$;
+            SET search_path = turkish, pg_catalog, public;
+        """
+        rows_of(database_url, turkish + self.ANN.replace("Ann", "info"))
+        for email in ("INFO@example.org", "Bilgi@example.org", "BILGI@EXAMPLE.ORG"):
+            in_turkish = "SET search_path = turkish, pg_catalog, public;"
+            rows_of(database_url, f"{in_turkish} UPDATE users SET email = '{email}'")  # noqa: S608 - of constants
             assert rows_of(database_url, self.FOLDED) == [(email.lower(),)]
 
     def test_belong_to_one_user_whoever_writes_them(self, database_url: str) -> None:

@@ -10,6 +10,8 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from book_runtime.outage import Outage
+
 if TYPE_CHECKING:
     import requests
 
@@ -29,7 +31,7 @@ def send_spans(provider: TracerProvider, exporter: SpanExporter) -> None:
         logger = logging.getLogger(name)
         logger.propagate = False
         logger.addHandler(troubles)
-    provider.add_span_processor(BatchSpanProcessor(_Complaining(exporter, troubles)))
+    provider.add_span_processor(BatchSpanProcessor(_Watched(exporter, troubles)))
     _shut_down_at_exit(provider)
 
 
@@ -72,20 +74,20 @@ class _Troubles(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self.outage = Outage(_log, "the collector of spans", "they are lost")
         self.first = ""
-        self.nothing_is_sent = False
         self._too_many_is_told = False
 
     def emit(self, record: logging.LogRecord) -> None:
         # The first one has the cause; the last may say no more than that it was tried often enough.
         self.first = self.first or record.getMessage()
-        if record.name == _QUEUE and not (self.nothing_is_sent or self._too_many_is_told):
+        if record.name == _QUEUE and not (self.outage.is_on or self._too_many_is_told):
             self._too_many_is_told = True
             _log.warning("more spans than are sent in time: some are lost")
 
 
-class _Complaining(SpanExporter):
-    """Says once that spans cannot be sent, and once that they can be sent again."""
+class _Watched(SpanExporter):
+    """An exporter whose failures are an outage."""
 
     def __init__(self, exporter: SpanExporter, troubles: _Troubles) -> None:
         self._exporter = exporter
@@ -93,12 +95,9 @@ class _Complaining(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._send(spans)
-        was_in_trouble = self._troubles.nothing_is_sent
-        self._troubles.nothing_is_sent = result is not SpanExportResult.SUCCESS
-        if self._troubles.nothing_is_sent and not was_in_trouble:
-            _log.warning("spans cannot be sent and are lost until they can", reason=self._troubles.first)
-        if was_in_trouble and not self._troubles.nothing_is_sent:
-            _log.info("spans are sent again")
+        if result is not SpanExportResult.SUCCESS:
+            self._troubles.outage.begin(self._troubles.first)
+        elif self._troubles.outage.end():
             self._troubles.first = ""
         return result
 
