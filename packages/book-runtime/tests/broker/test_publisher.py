@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from unittest.mock import Mock
 
@@ -49,6 +50,10 @@ async def small_queue(amqp_url: str) -> AsyncIterator[Any]:
 
 async def ids_in(queue: Any, count: int) -> list[str]:
     return [(await queue.get(timeout=PATIENCE)).message_id for _ in range(count)]
+
+
+def _is_connected_for_the(time: int, cable: Any, publisher: AmqpPublisher) -> bool:
+    return bool(cable.connections == time and publisher.is_connected)
 
 
 async def are_sent(publisher: AmqpPublisher, count: int) -> None:
@@ -318,6 +323,20 @@ class TestConnection:
             "outage of RabbitMQ: trying to connect",
             "outage of RabbitMQ is over",
         ]
+
+    async def test_a_broker_that_never_confirms_is_not_said_to_be_lost_and_found_each_time(
+        self, cable: Any, queue: Any, messages: Callable[[int], list[Message]]
+    ) -> None:
+        with capture_logs() as logs:
+            async with AmqpPublisher(cable.url, EXCHANGE, confirm_timeout=0.05) as publisher:
+                for attempt in (1, 2, 3):
+                    is_new = partial(_is_connected_for_the, attempt, cable, publisher)
+                    await until(is_new, f"the publisher is connected for time {attempt}")
+                    cable.silence()
+                    with pytest.raises(NotConfirmed, match="TimeoutError"):
+                        await publisher.publish(messages(1))
+                    cable.resume()
+        assert [line["event"] for line in logs] == ["connected to the broker"]
 
     async def test_the_password_is_not_logged(self, amqp_url: str) -> None:
         with capture_logs() as logs:
