@@ -126,7 +126,8 @@ async def serves_as_before(colophon: Colophon, person: Person) -> None:
     await until(lambda: serves(colophon), "gRPC serves")
     book_id = await until(lambda: writes(person), "it is written")
     await until(lambda: f"book.created  book {book_id} v1" in colophon.output, "the event is told")
-    await until(lambda: "hearing notifications again" in colophon.output, "the listener is back")
+    again = "outage of PostgreSQL's notifications is over"
+    await until(lambda: again in colophon.output, "the listener is back")
     assert (await person.call("GET", f"/books/{book_id}")).status_code == 200
     assert colophon.is_running
     assert "Traceback" not in colophon.output

@@ -121,7 +121,7 @@ OTHERS: Final[dict[str, tuple[int, str, str, Callable[[], bytes]]]] = {
     "a-book-in-han": (201, "/books", JSON, lambda: json.dumps(a_book(in_han(2_000, 7))).encode()),
     "an-account-of-unknown-fields": (422, "/auth/register", JSON, lambda: b"{" + unknown_fields(SMALL_MAX) + b"}"),
     "a-form-of-unknown-fields": (
-        400,
+        422,
         "/auth/login",
         "application/x-www-form-urlencoded",
         lambda: b"&".join(b"%x=1" % number for number in range(SMALL_MAX // 7)),

@@ -8,7 +8,7 @@ from typing import Any
 import aiormq
 import pytest
 from book_runtime.broker.amqp import AmqpPublisher, link
-from book_runtime.broker.amqp.link import close, connect
+from book_runtime.broker.amqp.link import BrokerLost, close, connect, stray_failures_mean_lost
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from support.ports import free_port
@@ -97,3 +97,16 @@ class TestCancellation:
         async with patience("the connecting ends"):
             await asyncio.wait([connecting])
         assert connecting.cancelled()
+
+
+class TestStrayFailures:
+    """What aiormq answers with where it knows no reason."""
+
+    @pytest.mark.parametrize("failure", [Exception, asyncio.CancelledError], ids=["bare", "nobody-cancelled"])
+    async def test_mean_that_the_broker_is_lost(self, failure: type[BaseException]) -> None:
+        with pytest.raises(BrokerLost), stray_failures_mean_lost():
+            raise failure
+
+    async def test_are_told_from_faults(self) -> None:
+        with pytest.raises(KeyError), stray_failures_mean_lost():
+            raise KeyError("a fault of ours")

@@ -38,8 +38,12 @@ class Alarm:
         return not self._over.is_set()
 
     def watch(self, connection: AbstractConnection) -> None:
-        """From now on it is about this connection. What was said on the one before does not hold for it."""
-        assert connection.transport, "it is open"
+        """From now on it is about this connection. What was said on the one before does not hold for it.
+
+        Raises ConnectionError when it is closed by now.
+        """
+        if connection.transport is None:
+            raise ConnectionError("the connection was lost again at once")
         underlying = self._connection = connection.transport.connection
         self._let_go()
 

@@ -151,7 +151,7 @@ class Link(Generic[S]):
                 await asyncio.sleep(pauses.next())
 
     async def _one_session(self) -> None:
-        with stray_cancellation_means_lost():
+        with stray_failures_mean_lost():
             connection, session = await self._open()
             async with self._closing(connection):
                 self._in_use = True
@@ -174,15 +174,15 @@ class Link(Generic[S]):
         return await patiently(self._try_to_open)()
 
     async def _try_to_open(self) -> tuple[AbstractConnection, S]:
-        with stray_cancellation_means_lost():
+        with stray_failures_mean_lost():
             connection = await connect(self._url, self._client_name, self._brokers)
             try:
                 async with asyncio.timeout(_PATIENCE):
                     session = await self._set_up(connection)
+                self._say_that_it_is_there(connection)
             except BaseException:
                 await close(connection)
                 raise
-        self._say_that_it_is_there(connection)
         return connection, session
 
     @asynccontextmanager
@@ -234,7 +234,7 @@ async def connect(url: str, name: str, brokers: Brokers | None = None) -> Abstra
 async def close(connection: AbstractConnection) -> None:
     """Close it, in order if that can be."""
     # One that cannot be closed in order is left to its heartbeat; it is not used any more.
-    with contextlib.suppress(*LOST), stray_cancellation_means_lost():
+    with contextlib.suppress(*LOST), stray_failures_mean_lost():
         await asyncio.wait_for(connection.close(), _PATIENCE_IN_CLOSING)
 
 
@@ -245,13 +245,19 @@ def address_of(url: str) -> str:
 
 
 @contextmanager
-def stray_cancellation_means_lost() -> Iterator[None]:
-    """aiormq answers what waits for a dead connection with CancelledError, though nobody cancelled."""
+def stray_failures_mean_lost() -> Iterator[None]:
+    """aiormq 7.2 answers what waits for a dead connection with CancelledError, though nobody cancelled, and where it
+    knows no reason with a bare Exception.
+    """
     task = asyncio.current_task()
     cancellations = task.cancelling() if task else 0
     try:
         yield
     except asyncio.CancelledError as error:
         if task and task.cancelling() > cancellations:
+            raise
+        raise BrokerLost(error) from error
+    except Exception as error:
+        if type(error) is not Exception:
             raise
         raise BrokerLost(error) from error
