@@ -117,6 +117,9 @@ class TestColophonWatch:
             pytest.param(("--book", str(2**64 + 7)), {}, 2, "book_ids[0] must be an integer", id="a-book-far-out"),
             pytest.param(("--author", "J\udcf8rgen"), {}, 2, "author must be Unicode text", id="an-author-in-latin-1"),
             pytest.param(("--server", "b\udcf8ks:1"), {}, 2, "no address", id="a-server-in-latin-1"),
+            pytest.param(("--server", ""), {}, 2, "no address", id="no-server"),
+            pytest.param(("--server", "127.0.0.1:port"), {}, 2, "no address", id="a-port-that-is-none"),
+            pytest.param((), {"COLOPHON_TOKEN": "two\nlines"}, 2, "COLOPHON_TOKEN", id="a-token-of-two-lines"),
         ],
     )
     async def test_what_cannot_be_watched_is_told_in_a_sentence(

@@ -30,6 +30,7 @@ class TestAHead:
             pytest.param(b"GET healthz/live HTTP/1.1\r\nHost: c\r\n\r\n", id="9112-3.2-target-without-a-slash"),
             pytest.param(b"GET /healthz/live?\xc3\xa9 HTTP/1.1\r\nHost: c\r\n\r\n", id="9112-3.2-query-of-raw-utf-8"),
             pytest.param(b"GET /healthz/\xc3\xa9 HTTP/1.1\r\nHost: c\r\n\r\n", id="9112-3.2-path-of-raw-utf-8"),
+            pytest.param(b"GET /healthz/live#x HTTP/1.1\r\nHost: c\r\n\r\n", id="9112-3.2-fragment"),
             pytest.param(LIVE + b"X : a\r\n\r\n", id="9112-5.1-blank-before-the-colon"),
             pytest.param(LIVE + b"X: a\r\n b\r\n\r\n", id="9112-5.2-field-that-is-folded"),
             pytest.param(LIVE + b"X\r\n\r\n", id="9112-5-field-without-a-colon"),

@@ -42,6 +42,8 @@ def fault_of(method: bytes, target: bytes, version: str, fields: Fields) -> Resp
         return problem(501, "method-not-known", "This service opens no tunnels.")
     if not target.isascii():  # RFC 9112, 3.2: it is not to be mended in silence
         return problem(400, "malformed-target", "The address must be ASCII: percent-encode all other characters.")
+    if b"#" in target:  # a fragment is the client's own matter (RFC 9110, 7.1)
+        return problem(400, "malformed-target", "The address must have no fragment: write %23 for a #.")
     return _fault_of_host(version, fields) or _fault_of_codings(version, fields)
 
 

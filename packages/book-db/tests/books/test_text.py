@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 
 import pytest
-from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
+from book_db.books.text import _AT_THE_ENDS, AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -28,6 +28,7 @@ class TestWhatIsTaken:
             pytest.param("Emma", "Emma", id="as-it-is"),
             pytest.param("  Emma\t\r\n", "Emma", id="trimmed"),
             pytest.param("\u3000Emma\u00a0\u2028", "Emma", id="trimmed-of-every-unicode-blank"),
+            pytest.param("\ufeffEmma \ufeff", "Emma", id="trimmed-of-marks-of-byte-order"),
             pytest.param("War  and\u00a0Peace", "War  and\u00a0Peace", id="blanks-inside-stay"),
             pytest.param("e\u0301tude", "étude", id="composed"),
             pytest.param("\u212b", "\u00c5", id="angstrom-becomes-a-ring"),
@@ -49,6 +50,9 @@ class TestWhatIsTaken:
     )
     def test_comes_trimmed_and_in_nfc(self, given: str, taken: str) -> None:
         assert cleaned(given) == taken
+
+    def test_is_trimmed_of_all_that_python_takes_for_a_blank(self) -> None:
+        assert {*_AT_THE_ENDS} == {each for each in map(chr, range(0x110000)) if each.isspace()} | {"\ufeff"}
 
 
 class TestWhatIsRefused:

@@ -116,7 +116,10 @@ class Url(str):
             yield f"it must start with {' or '.join(f'{scheme}://' for scheme in cls.schemes)}"
         parts = _split(text)
         if parts is None or parts.fragment or "@" in parts.path:
-            yield "it is not a URL: in the password, characters such as # / ? @ [ ] must be percent-encoded (%23 for #)"
+            yield (
+                "it is not a URL: a port is a number, an address of IPv6 stands in brackets, and in the password"
+                " characters such as # / ? @ [ ] must be percent-encoded (%23 for #)"
+            )
         if cls.host_required and parts and not parts.hostname:
             yield "there is no host in it"
 

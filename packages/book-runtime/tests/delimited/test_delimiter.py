@@ -13,12 +13,14 @@ class TestALineThatNamesIt:
             pytest.param("sep=\t", "\t", id="tab"),
             pytest.param('"sep=|"', "|", id="in-quotes"),
             pytest.param("sep=^", "^", id="one-that-nobody-would-find-out"),
+            pytest.param("sep=;;;", ";", id="filled-up-to-the-number-of-columns"),
+            pytest.param("sep=; ", ";", id="with-a-blank-behind-it"),
         ],
     )
     def test_is_known(self, line: str, delimiter: str) -> None:
         assert named_by(line) == delimiter
 
-    @pytest.mark.parametrize("line", ["", "sep=", "sep=;;", "sep= ", 'sep="', "sep=\0", "separator", "title,author"])
+    @pytest.mark.parametrize("line", ["", "sep=", "sep=;,", "sep= ", 'sep="', "sep=\0", "separator", "title,author"])
     def test_is_not_taken_for_another(self, line: str) -> None:
         assert named_by(line) is None
 

@@ -55,6 +55,8 @@ def watch(
 
     from colophon.watching.showing import show  # noqa: PLC0415
 
+    if token and not (token.isascii() and token.isprintable()):
+        raise typer.BadParameter("the token for programs, in --token or COLOPHON_TOKEN, has characters that none has")
     try:
         signed_in = token or Session(
             url,

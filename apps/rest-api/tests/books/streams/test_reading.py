@@ -136,7 +136,7 @@ class TestCsv:
             (5, 5, f"is not valid CSV: {TEXT_BEHIND_A_QUOTE}"),
             (6, 6, "must not contain the character U+0000"),
             (7, 7, ""),
-            (9, 9, "has 1 fields where the header has 3"),
+            (9, 9, "has 1 field where the header has 3"),
             (10, 10, "is not valid CSV: the carriage return that ends line 9 must stand in quotes"),
             (11, 11, "is not valid CSV: a quote is opened that nothing closes"),
         ]

@@ -9,7 +9,7 @@ from books.v1.book_service_pb2 import ListBooksResponse
 from book_contracts import BatchGetBooksRequest, Book, GetBookRequest, ListBooksRequest, WatchBooksRequest
 from book_contracts.checking import check, is_unicode
 from book_contracts.client.asking import BookField, BookOrder, Wanted, filter_of, list_of, mask_of
-from book_contracts.client.channel import Certificate, Tls, credentials_of, leaves_the_machine
+from book_contracts.client.channel import Certificate, Tls, credentials_of, is_address, leaves_the_machine
 from book_contracts.client.connection import BATCH_GET, GET, LIST, Connection
 from book_contracts.client.listing import books_of
 from book_contracts.client.reading import book_of
@@ -47,10 +47,10 @@ class BookCatalogue:
         waiting for a token included. `tls` is True, or where the certificate of the authority is, or that certificate
         itself; `certificate` is the client's own with its key, for mutual TLS; both are read once, here.
 
-        Raises ValueError for an address that is no text, and when the token would leave the machine unencrypted, unless
+        Raises ValueError for an address that is none, and when the token would leave the machine unencrypted, unless
         `insecure` says that it may.
         """
-        if not is_unicode(address):
+        if not is_unicode(address) or not is_address(address):
             raise ValueError(f"{address!r} is no address like books.example.org:50051")
         credentials = credentials_of(tls, certificate)
         if token is not None and credentials is None and not insecure and leaves_the_machine(address):

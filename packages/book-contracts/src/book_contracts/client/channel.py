@@ -55,6 +55,9 @@ _OPTIONS: Final = (
     ("grpc.http2.ping_timeout_ms", 10_000),
 )
 
+_PLACE: Final = re.compile(r"(?:\[[^\[\]]+\]|[^:\s\[\]]+)(?::\d{1,5})?|[\w.%]*:[\w.%]*:[\w.%:]*")
+"""Of a host and perhaps a port, or an address of IPv6 without brackets."""
+
 _SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|vsock):(?://[^/]*/)?(.*)", re.DOTALL)
 
 
@@ -77,11 +80,23 @@ def credentials_of(tls: Tls, certificate: Certificate | None) -> grpc.ChannelCre
     return grpc.ssl_channel_credentials(None if tls is True else _read(tls), key, chain)
 
 
+def is_address(address: str) -> bool:
+    """Whether it may be one: gRPC itself finds out when it is called, and goes on trying what leads nowhere."""
+    scheme, places = _parts_of(address)
+    if scheme not in ("dns", "ipv4", "ipv6") or "://" in places:  # of a scheme that gRPC may know
+        return bool(places)
+    return all(map(_PLACE.fullmatch, places.split(",")))
+
+
 def leaves_the_machine(address: str) -> bool:
     """Whether calls to an address, in any form that gRPC knows, may go over a network."""
-    found = _SCHEME.fullmatch(address)
-    scheme, places = found.groups() if found else ("dns", address)
+    scheme, places = _parts_of(address)
     return scheme == "vsock" or (not scheme.startswith("unix") and not all(map(_is_here, places.split(","))))
+
+
+def _parts_of(address: str) -> tuple[str, str]:
+    found = _SCHEME.fullmatch(address)
+    return (found[1], found[2]) if found else ("dns", address)
 
 
 def _is_here(place: str) -> bool:

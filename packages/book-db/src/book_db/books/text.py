@@ -17,6 +17,13 @@ _INVISIBLE: Final = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
+_AT_THE_ENDS: Final = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What ``str.strip`` takes away, and the mark of byte order: where files were put one behind the other, it stands in the
+middle."""
+
 _COMPOSED_MAX: Final = 4
 """NFC makes one character out of four at the most."""
 
@@ -30,7 +37,7 @@ def clean(value: str, *, at_most: int) -> str:
     Raises ValueError, with the rule that is broken, when nothing visible is left, when it is longer than
     ``at_most`` characters, or when it holds a control character, half of a surrogate pair, or marks in endless rows.
     """
-    text = _composed(value.strip(), at_most=at_most)
+    text = _composed(value.strip(_AT_THE_ENDS), at_most=at_most)
     if all(map(_is_invisible, text)):
         raise ValueError("must not be blank")
     return text
@@ -41,7 +48,7 @@ def clean_beginning(value: str, *, at_most: int) -> str:
 
     Raises ValueError, with the rule that is broken, as ``clean`` does.
     """
-    return _composed(value.lstrip(), at_most=at_most)
+    return _composed(value.lstrip(_AT_THE_ENDS), at_most=at_most)
 
 
 def _composed(text: str, *, at_most: int) -> str:

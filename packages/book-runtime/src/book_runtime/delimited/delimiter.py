@@ -9,7 +9,8 @@ from book_runtime.delimited.fields import Fields, Malformed
 DELIMITERS: Final = (",", ";", "\t", "|")
 """Those that are found out. The semicolon is Excel's wherever the comma divides numbers."""
 
-_NAMED: Final = re.compile(r'"?sep=([^"\s\0]|\t)"?', re.IGNORECASE)
+# Spreadsheets that save it again fill the line up to the number of columns.
+_NAMED: Final = re.compile(r'"?sep=([^"\s\0]|\t)"?(?:\1| )*', re.IGNORECASE)
 
 
 def named_by(line: str) -> str | None:

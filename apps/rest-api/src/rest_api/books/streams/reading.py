@@ -112,7 +112,8 @@ class CsvReader(Reader):
         if record.fault:
             return None, [{"detail": f"is {record.fault}"}]
         if len(record.fields) != len(self._columns):
-            return None, [{"detail": f"has {len(record.fields)} fields where the header has {len(self._columns)}"}]
+            has = "1 field" if len(record.fields) == 1 else f"{len(record.fields)} fields"
+            return None, [{"detail": f"has {has} where the header has {len(self._columns)}"}]
         book = dict(zip(self._columns, record.fields, strict=True))
         if errors := list(_undecodable_in(book)):
             return None, errors
