@@ -21,8 +21,7 @@ _AT_THE_ENDS: Final = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-"""What ``str.strip`` takes away, and the mark of byte order: where files were put one behind the other, it stands in the
-middle."""
+"""What ``str.strip`` takes away, and the mark of byte order, which is in the middle of files that were joined."""
 
 _COMPOSED_MAX: Final = 4
 """NFC makes one character out of four at the most."""
