@@ -8,6 +8,7 @@ import pytest
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, TryAgainLater, Undeliverable
+from structlog.testing import capture_logs
 from support.waiting import patiently
 
 
@@ -32,22 +33,25 @@ class TestLocalBroker:
             assert handler.ids == ["event-1"]
 
     @pytest.mark.parametrize(
-        "error",
+        ("error", "reason", "is_logged"),
         [
-            pytest.param(TryAgainLater("the database is away"), id="the-database-is-away"),
-            pytest.param(ValueError("a bug"), id="an-error-nobody-knows"),
+            # Whoever publishes says so, once for as long as it lasts.
+            pytest.param(TryAgainLater("the database is away"), "the database is away", False, id="one-that-passes"),
+            pytest.param(ValueError("a bug"), "ValueError('a bug')", True, id="an-error-nobody-knows"),
         ],
     )
     async def test_what_stands_behind_a_failed_message_does_not_overtake_it(
-        self, handler: Any, messages: Callable[[int], list[Message]], error: Exception
+        self, handler: Any, messages: Callable[[int], list[Message]], error: Exception, reason: str, is_logged: bool
     ) -> None:
         broker = LocalBroker()
         handler.first = refusing(1, error)
-        async with broker.consuming(handler):
-            with pytest.raises(NotConfirmed) as refused:
-                await broker.publish(messages(4))
+        with capture_logs() as logs:
+            async with broker.consuming(handler):
+                with pytest.raises(NotConfirmed) as refused:
+                    await broker.publish(messages(4))
+        assert any(line["log_level"] == "warning" for line in logs) == is_logged
         assert refused.value.reasons == {
-            "event-1": repr(error),
+            "event-1": reason,
             "event-2": "waits behind event-1",
             "event-3": "waits behind event-1",
         }

@@ -13,6 +13,7 @@ from book_runtime.broker.seam import (
     AlreadyConsuming,
     Handler,
     NotConfirmed,
+    TryAgainLater,
     Undeliverable,
     refuse_repeated_ids,
 )
@@ -109,8 +110,11 @@ class LocalBroker:
                 reasons[message.id] = error.reason
                 undeliverable.add(message.id)
             except Exception as error:  # noqa: BLE001 - the publisher is told, and keeps the message
-                logger.warning("a message was not handled", message_id=message.id, exception=traceback_of(error))
-                reasons[message.id] = repr(error)
+                if isinstance(error, TryAgainLater):
+                    reasons[message.id] = error.reason
+                else:
+                    logger.warning("a message was not handled", message_id=message.id, exception=traceback_of(error))
+                    reasons[message.id] = repr(error)
                 return reasons | {later.id: f"waits behind {message.id}" for later in messages[position + 1 :]}
             else:
                 metrics.HANDLED.labels(NAME).inc()
