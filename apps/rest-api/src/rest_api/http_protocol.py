@@ -9,9 +9,9 @@ import httptools
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from rest_api.heads import fault_of, origin_form_of
 from rest_api.http_1_0 import answer_as_1_0
 from rest_api.problems import problem
+from rest_api.request_head import fault_of, origin_form_of
 from rest_api.security_headers import Headers
 
 MAX_HEAD_BYTES: Final = 32 * 1_024

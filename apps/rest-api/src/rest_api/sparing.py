@@ -8,15 +8,8 @@ from typing import Final
 _AGAIN_AFTER: Final = 60.0
 """Seconds."""
 
-OF_UVICORN: Final = (
-    "Invalid HTTP request received.",
-    "Unsupported upgrade request.",
-    (
-        "No supported WebSocket library detected. Please use \"pip install 'uvicorn[standard]'\", or install "
-        "'websockets' or 'wsproto' manually."
-    ),
-)
-"""As uvicorn 0.54 words them, one or two for each such request, without a limit."""
+OF_UVICORN: Final = ("Invalid HTTP request received.",)
+"""As uvicorn 0.54 words it, for each such request, without a limit."""
 
 
 class Sparing(logging.Filter):
