@@ -13,6 +13,9 @@ from rest_api.problems import problem
 
 Fields = Sequence[tuple[bytes, bytes]]
 
+DECISIVE: Final = frozenset((b"host", b"transfer-encoding"))
+"""The fields that `fault_of` looks at."""
+
 _VERSIONS: Final = frozenset(("1.1", "1.0"))
 
 # uri-host [ ":" port ], RFC 9110, 7.2 and RFC 3986, 3.2.2. Possessive, so that a long one is gone through once.
@@ -35,7 +38,10 @@ def origin_form_of(target: bytes) -> bytes:
 
 
 def fault_of(method: bytes, target: bytes, version: str, fields: Fields) -> Response | None:
-    """The answer to a head that is none, after which the connection closes. Names of fields are in small letters."""
+    """The answer to a head that is none, after which the connection closes.
+
+    ``fields`` are all that are decisive, in their order, with their names in small letters.
+    """
     if version not in _VERSIONS:  # RFC 9110, 15.6.6
         return problem(505, "version-not-known", "The versions of HTTP that this port speaks are 1.1 and 1.0.")
     if method == b"CONNECT":  # RFC 9110, 9.3.6
