@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from uuid import UUID
 
 import psycopg
@@ -16,6 +17,7 @@ from book_db.cache import NoCache
 from book_db.database import Database, outage_of, repeat_write
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
 from book_db.outbox import OutboxBell
+from book_runtime import outage as outage_module
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from structlog.testing import capture_logs
@@ -55,12 +57,16 @@ class TestAnOutage:
         with capture_logs() as logs:
             yield logs
 
-    @pytest.fixture(autouse=True)
-    def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(database_module, "_QUIET", 0.3)
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+        """Of outages. It stands still until ``now`` is set."""
+        clock: SimpleNamespace = SimpleNamespace(now=100.0)
+        clock.monotonic = lambda: clock.now
+        monkeypatch.setattr(outage_module, "time", clock)
+        return clock
 
     async def test_is_said_once_by_all_pools_of_a_service(
-        self, own_postgresql: PostgreSQLServer, said: list[EventDict]
+        self, own_postgresql: PostgreSQLServer, said: list[EventDict], clock: SimpleNamespace
     ) -> None:
         """However many statements meet with it, and not before nothing has failed for a while that it is over."""
         url = own_postgresql.url
@@ -74,12 +80,8 @@ class TestAnOutage:
         await one.ping()
         assert [(line["event"], line["log_level"]) for line in said] == [(OUT, "warning")]
         assert "refused" in said[0]["reason"]
-
-        async def is_over() -> bool:
-            await other.ping()
-            return len(said) > 1
-
-        await until(is_over, "it is said to be over")
+        clock.now += database_module._QUIET
+        await other.ping()
         assert [line["event"] for line in said] == [OUT, "outage of PostgreSQL is over"]
         await one.close()
         await other.close()
