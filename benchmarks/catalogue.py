@@ -9,8 +9,8 @@ from typing import Final
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
+from book_db.book import Book
 from book_db.books import pages
-from book_db.books.model import Book
 from book_db.migrations import upgrade
 from rest_api.users.keys import make_key_pair
 from support.people import PASSWORD

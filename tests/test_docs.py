@@ -18,10 +18,10 @@ from uuid import uuid4
 import httpx
 import pytest
 from book_contracts.events import ALL_EVENTS, EXCHANGE
-from book_db.books.model import Book
-from book_db.database import Database
-from book_db.event_log import EventLog
-from book_db.outbox import Event
+from book_db.book import Book
+from book_db.events.log import EventLog
+from book_db.events.outbox import Event
+from book_db.postgres.database import Database
 from book_db.settings import DatabaseSettings
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters, Topology
 from book_runtime.broker.messages import Message

@@ -9,14 +9,14 @@ ROOT = Path(__file__).parents[1]
 
 WRITERS = {
     # A user who was not there before.
-    "packages/book-db/src/book_db/users.py: Users.add",
-    "packages/book-db/src/book_db/oauth_accounts.py: OAuthAccounts.add_user",
+    "packages/book-db/src/book_db/accounts/users.py: Users.add",
+    "packages/book-db/src/book_db/accounts/oauth_accounts.py: OAuthAccounts.add_user",
     # The place.
-    "packages/book-db/src/book_db/users.py: Users.change",
+    "packages/book-db/src/book_db/accounts/users.py: Users.change",
     # The address as it is, in another column.
-    "packages/book-db/src/book_db/addresses.py: _fold",
+    "packages/book-db/src/book_db/accounts/addresses.py: _fold",
     # By id, which is all that it is decided on.
-    "packages/book-db/src/book_db/users.py: Users.remove",
+    "packages/book-db/src/book_db/accounts/users.py: Users.remove",
 }
 
 _STATEMENTS = {"insert", "update", "delete", "merge"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import icu  # type: ignore[import-not-found]  # of the system alone, since it is compiled for the ICU there
 
-TARGET = Path(__file__).parents[1] / "packages/book-db/src/book_db/books/folding/table.txt"
+TARGET = Path(__file__).parents[1] / "packages/book-db/src/book_db/folding/table.txt"
 
 Run = tuple[int, int, str]
 

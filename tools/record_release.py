@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
-from book_db.books.model import Book
-from book_db.outbox import Event
+from book_db.book import Book
+from book_db.events.outbox import Event
 from books.v1.book_event_pb2 import BookEvent
 from books.v1.book_service_pb2 import GetBookResponse, ListBooksResponse
 from google.protobuf.json_format import MessageToDict

@@ -7,11 +7,11 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from book_contracts import events
+from book_db.book import Change, Draft
+from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Change, Draft
-from book_db.cache import NoCache
-from book_db.database import Database
-from book_db.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxBell
+from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpPublisher
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from rest_api.relay.relay import relay_once

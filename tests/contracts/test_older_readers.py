@@ -13,8 +13,8 @@ from uuid import UUID
 import grpc
 import httpx
 import pytest
-from book_db.books.model import Book
-from book_db.outbox import Event
+from book_db.book import Book
+from book_db.events.outbox import Event
 from books.v1.book_event_pb2 import BookEvent
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool

@@ -14,8 +14,8 @@ import book_contracts
 import psycopg
 import pytest
 from book_contracts import events
-from book_db.database import Database
-from book_db.event_log import EventLog
+from book_db.events.log import EventLog
+from book_db.postgres.database import Database
 from book_runtime.broker.messages import Message as BrokerMessage
 from books.v1 import book_event_pb2, book_service_pb2
 from google.protobuf.json_format import MessageToDict

@@ -52,7 +52,7 @@ class GrpcApiOfGoodMemory(GrpcApi):
         sys.executable,
         "-c",
         """
-from book_db import callers
+from book_db.accounts import authentication as callers
 from grpc_api.cli import main
 from grpc_api.watching import tail
 callers._REMEMBERED_FOR = tail._LOOK_EVERY = 3_600.0

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from book_contracts.client import BookCatalogue, Session
 from book_contracts.errors import BookNotFound, LimitReached, NotSignedIn, Unavailable
-from book_db import callers
+from book_db.accounts import authentication as callers
 from book_db.settings import StoreSettings
 from book_db.store import open_store
 from book_runtime.broker.local import LocalBroker

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from aio_pika.abc import AbstractQueue
 from book_contracts.events import ALL_EVENTS, EXCHANGE
-from book_db.database import Database
-from book_db.outbox import Outbox, OutboxLead
+from book_db.events.outbox import Outbox, OutboxLead
+from book_db.postgres.database import Database
 from support.services import OutboxRelay
 from support.waiting import PATIENCE, patience, until
 from support.workspace import Workspace
@@ -62,7 +62,7 @@ class ImpatientRelay(OutboxRelay):
         "-c",
         """
 from functools import partialmethod
-from book_db.outbox import Outbox
+from book_db.events.outbox import Outbox
 from rest_api.cli import main
 Outbox.lead = partialmethod(Outbox.lead, stand_by=0.1, silence=2.0)
 main()

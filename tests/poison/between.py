@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import aio_pika
 from book_contracts import events
-from book_db.database import Database
-from book_db.event_log import EventLog
+from book_db.events.log import EventLog
+from book_db.postgres.database import Database
 from book_runtime.broker import metrics
 from book_runtime.broker.amqp import AmqpConsumer, DeadLetter, DeadLetters
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BookEvent

@@ -6,8 +6,8 @@ from datetime import date
 from typing import Any, LiteralString
 from unittest.mock import patch
 
-from book_db.books.model import Draft
-from book_db.database import Database
+from book_db.book import Draft
+from book_db.postgres.database import Database
 from sqlalchemy import event
 
 Query = Callable[..., list[tuple[Any, ...]]]

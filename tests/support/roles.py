@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import psycopg
-from book_db.grants import grant
+from book_db.postgres.grants import grant
 from psycopg import sql
 
 ROLES: Final[Mapping[str, str]] = {service: f"colophon_{service}" for service in ("rest", "relay", "grpc")}

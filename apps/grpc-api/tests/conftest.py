@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 import trustme
-from book_db.books.model import Book, Draft
-from book_db.event_log import EVENTS_RECORDED
+from book_db.book import Book, Draft
+from book_db.events.log import EVENTS_RECORDED
 from book_db.roles import Role
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from book_db.books.model import Book
+from book_db.book import Book
 from books.v1.book_service_pb2 import BatchGetBooksRequest, BatchGetBooksResponse
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import book_contracts
 import grpclib
 import pytest
-from book_db.books.model import Book
+from book_db.book import Book
 from books.v1.book_service_pb2 import GetBookRequest, ListBooksRequest
 from google.protobuf.json_format import MessageToDict
 from grpclib.client import Channel

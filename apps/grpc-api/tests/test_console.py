@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from book_db.event_log import Entry
+from book_db.events.log import Entry
 from grpc_api.console import line_of, outage_of_the_console, print_lines
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from book_contracts import events
-from book_db.books.model import Book as StoredBook
-from book_db.cache import Missed, RedisCache
-from book_db.database import Database
-from book_db.event_log import EventLog
+from book_db.book import Book as StoredBook
+from book_db.books.cache import Missed, RedisCache
+from book_db.events.log import EventLog
+from book_db.postgres.database import Database
 from book_db.store import Store
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import TryAgainLater, Undeliverable

@@ -11,9 +11,9 @@ from uuid import uuid4
 import aio_pika
 import pytest
 from book_contracts import events
-from book_db.database import Database
-from book_db.event_log import EventLog
+from book_db.events.log import EventLog
 from book_db.migrations import upgrade
+from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher
 from book_runtime.broker.messages import Message
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_UPDATED, BookEvent

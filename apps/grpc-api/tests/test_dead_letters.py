@@ -17,8 +17,8 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 from book_contracts import events
-from book_db.database import Database
-from book_db.event_log import EventLog
+from book_db.events.log import EventLog
+from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters
 from book_runtime.broker.amqp.dead_letters import BrokerAway, InOtherHands
 from book_runtime.broker.amqp.topology import declare

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import psycopg
 import pytest
-from book_db.books.model import Book
+from book_db.book import Book
 from book_db.store import Store
 from books.v1.book_service_pb2 import BatchGetBooksRequest, GetBookRequest, ListBooksRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub

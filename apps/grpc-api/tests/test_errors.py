@@ -11,7 +11,7 @@ from book_contracts import BookServiceStub as BetterStub
 from book_contracts import GetBookRequest as BetterGetBook
 from book_contracts import ListBooksRequest as BetterListBooks
 from book_db.books.catalogue import Catalogue
-from book_db.outbox import OutboxBell
+from book_db.events.outbox import OutboxBell
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import pytest
-from book_db.books.model import Book
-from book_db.event_log import Entry
+from book_db.book import Book
+from book_db.events.log import Entry
 from book_db.store import Store
 from books.v1 import book_service_pb2
 from google.protobuf.descriptor import FileDescriptor

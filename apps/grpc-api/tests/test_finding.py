@@ -7,7 +7,7 @@ from uuid import UUID
 
 import grpc
 import pytest
-from book_db.books.model import Draft
+from book_db.book import Draft
 from book_db.books.selection import Order, Selection
 from book_db.store import Store
 from books.v1.book_pb2 import Date

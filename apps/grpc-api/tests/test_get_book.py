@@ -6,11 +6,11 @@ from uuid import UUID
 
 import grpc
 import pytest
-from book_db.books.model import Book, Change, Draft
-from book_db.redis_connections import open_redis
+from book_db.book import Book, Change, Draft
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
+from book_runtime.redis import open_redis
 from book_runtime.settings import load
 from book_runtime.tokens import TokenVerifier
 from books.v1.book_pb2 import Date
@@ -32,7 +32,7 @@ class TestTheCache:
         self, database_url: str, redis_url: str, signer: Signer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # A cache that is slow, as on a busy machine, is passed by.
-        monkeypatch.setattr("book_db.cache.open_redis", lambda url, **_: open_redis(url, timeout=PATIENCE))
+        monkeypatch.setattr("book_db.books.cache.open_redis", lambda url, **_: open_redis(url, timeout=PATIENCE))
         settings = load(StoreSettings, database_url=database_url, redis_url=redis_url)
         async with (
             open_store(settings, TokenVerifier(signer.public_pem), name="tests") as store,

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 from uuid import uuid4
 
 import pytest
-from book_db.books.model import Book
-from book_db.event_log import Entry
+from book_db.book import Book
+from book_db.events.log import Entry
 from book_db.store import Store
 from books.v1.book_service_pb2 import BatchGetBooksRequest, WatchBooksRequest
 from google.protobuf.message import Message

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from book_db.book import Book
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Book
-from book_db.outbox import OutboxBell
+from book_db.events.outbox import OutboxBell
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from books.v1.book_service_pb2 import GetBookRequest, WatchBooksRequest

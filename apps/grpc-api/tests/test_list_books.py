@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from book_db.books.model import Book
+from book_db.book import Book
 from books.v1 import book_pb2
 from books.v1.book_service_pb2 import ListBooksRequest, ListBooksResponse
 from support.tokens import SignedIn

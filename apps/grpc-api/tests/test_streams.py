@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from book_db.callers import Callers
+from book_db.accounts.authentication import Callers
 from book_db.errors import DatabaseUnavailable
 from book_db.store import Store
 from book_runtime.tasks import beside

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import trustme
-from book_db.books.model import Book
+from book_db.book import Book
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from book_runtime.certificates import CertificateFiles

@@ -10,7 +10,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from book_db.errors import PositionSwept
-from book_db.event_log import EVENTS_RECORDED, Entry
+from book_db.events.log import EVENTS_RECORDED, Entry
 from book_db.migrations import upgrade
 from book_db.roles import Role
 from book_db.settings import StoreSettings

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from book_db.event_log import EVENTS_RECORDED, Entry, Interest
+from book_db.events.log import EVENTS_RECORDED, Entry, Interest
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker

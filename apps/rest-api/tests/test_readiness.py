@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import redis as redis_client
-from book_db import cache
+from book_db.books import cache
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
 from support.redis import RedisServer

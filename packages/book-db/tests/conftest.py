@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from book_db.books.cache import NoCache, RedisCache
 from book_db.books.catalogue import Catalogue
-from book_db.cache import NoCache, RedisCache
-from book_db.database import Database
-from book_db.outbox import OutboxBell
+from book_db.events.outbox import OutboxBell
+from book_db.postgres.database import Database
 from support.data_layer import Query, StatementsOf, statements_sent_to
 from support.waiting import PATIENCE
 

@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from alembic.script import ScriptDirectory
 from book_db import migrations
+from book_db.book import Draft
+from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Draft
-from book_db.cache import NoCache
-from book_db.database import Database
+from book_db.events.outbox import OutboxBell
 from book_db.migrations import _config, engine_of
-from book_db.outbox import OutboxBell
+from book_db.postgres.database import Database
 from book_db.tables import Base
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError

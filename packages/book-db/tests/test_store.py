@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
-from book_db.books.model import Change
+from book_db.book import Change
 from book_db.errors import BookNotFound
 from book_db.settings import StoreSettings
 from book_db.store import open_store

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import typer
 from book_contracts.events import EXCHANGE
-from book_db import fitness, migrations
-from book_db.event_log import EVENTS_RECORDED
-from book_db.failures import why
-from book_db.grants import PRIVILEGES
-from book_db.outbox import Outbox
+from book_db import migrations
+from book_db.events.log import EVENTS_RECORDED
+from book_db.events.outbox import Outbox
+from book_db.postgres import fitness
+from book_db.postgres.failures import why
+from book_db.postgres.grants import PRIVILEGES
 from book_db.settings import OptionalDatabaseUrl
 from book_db.store import Store, open_store
 from book_runtime import logs, process, telemetry

@@ -7,8 +7,8 @@ from typing import TextIO
 
 import grpc
 import structlog
-from book_db import fitness
-from book_db.event_log import EVENTS_RECORDED
+from book_db.events.log import EVENTS_RECORDED
+from book_db.postgres import fitness
 from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
 from book_runtime.broker.seam import Consumer

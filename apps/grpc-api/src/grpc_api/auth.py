@@ -1,6 +1,6 @@
 """Who is calling: the token in a call's metadata."""
 
-from book_db.callers import Caller, Callers
+from book_db.accounts.authentication import Caller, Callers
 from book_db.roles import READ_BOOKS
 
 from grpc_api.errors import MissingToken

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Final, TextIO
 
 import structlog
-from book_db.event_log import Entry
+from book_db.events.log import Entry
 from book_runtime.outage import Outage
 
 _log = structlog.get_logger(__name__)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import structlog
 from book_contracts import events
-from book_db.cache import Cache, NoCache
+from book_db.books.cache import Cache, NoCache
 from book_db.errors import DatabaseUnavailable
-from book_db.event_log import Entry, EventLog
+from book_db.events.log import Entry, EventLog
 from book_runtime import telemetry
 from book_runtime.broker.amqp import Topology
 from book_runtime.broker.messages import Message

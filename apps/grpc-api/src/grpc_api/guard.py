@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
-from book_db.callers import Caller, Callers
+from book_db.accounts.authentication import Caller, Callers
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 

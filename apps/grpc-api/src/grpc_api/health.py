@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import grpc
 import structlog
-from book_db.database import Database
 from book_db.errors import DatabaseUnavailable
+from book_db.postgres.database import Database
 from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined]  # its stubs are older than HealthList
     HealthCheckRequest,
     HealthCheckResponse,

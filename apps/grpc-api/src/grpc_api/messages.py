@@ -1,7 +1,7 @@
 """Books as protobuf, whole or in part."""
 
 from book_contracts import filling
-from book_db.books.model import Book
+from book_db.book import Book
 from books.v1 import book_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 

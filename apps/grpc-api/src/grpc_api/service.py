@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator
 from itertools import accumulate
 from typing import Any, Final
 
+from book_db.book import Page
 from book_db.books import pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, Catalogue
-from book_db.books.coalescing import BUSY, Queue
-from book_db.books.model import Page
 from book_db.books.selection import Order, Selection
+from book_runtime.batching import BUSY, Queue
 from books.v1 import book_service_pb2_grpc
 from books.v1.book_service_pb2 import (
     BatchGetBooksRequest,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias
 
-from book_db.callers import Caller
+from book_db.accounts.authentication import Caller
 from book_db.errors import DatabaseUnavailable
 
 _REVIEW_EVERY: Final = 2.0

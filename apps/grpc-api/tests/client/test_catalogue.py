@@ -19,8 +19,8 @@ from book_contracts.errors import (
     PositionNotReached,
     Unavailable,
 )
-from book_db.books.model import Book
-from book_db.event_log import Entry
+from book_db.book import Book
+from book_db.events.log import Entry
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse

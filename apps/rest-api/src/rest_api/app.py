@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Final
 
-from book_db.account_events import AccountEvents
+from book_db.accounts.audit_trail import AccountEvents
 from book_db.books.exporting import Exports
 from book_db.books.idempotency import IdempotencyKeys
 from book_db.store import open_store

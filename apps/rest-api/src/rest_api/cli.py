@@ -50,7 +50,7 @@ def setup() -> None:
     """Make the signing keys where there are none, and bring the database to the newest schema."""
     import psycopg
     from book_db.errors import DatabaseUnavailable
-    from book_db.failures import has_answered, why
+    from book_db.postgres.failures import has_answered, why
 
     from rest_api.setting_up import SetupSettings, set_up
     from rest_api.users.keys import UnusableKeys

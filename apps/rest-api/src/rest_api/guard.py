@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
-from book_db.callers import Caller, Callers
+from book_db.accounts.authentication import Caller, Callers
 from book_db.roles import READ_BOOKS, WRITE_BOOKS
 from book_runtime.tokens import InvalidToken
 from fastapi import Request, Response

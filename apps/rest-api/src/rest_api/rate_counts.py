@@ -6,8 +6,8 @@ from itertools import chain, islice
 from typing import Final, NamedTuple, Self
 
 import structlog
-from book_db.redis_connections import TRIAL, open_redis, reason_of
 from book_runtime.outage import CircuitBreaker, Outage
+from book_runtime.redis import TRIAL, open_redis, reason_of
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from hashlib import blake2b
 from typing import Annotated, Literal
 
-from book_db.addresses import folded
+from book_db.accounts.addresses import folded
 from book_runtime.settings import Settings
 from fastapi import Depends, Request
 from limits import RateLimitItem, parse_many

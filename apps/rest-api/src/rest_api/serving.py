@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
-from book_db import fitness
+from book_db.postgres import fitness
 from book_runtime.process import PortTaken, spare_what_is_built, stopping
 
 from rest_api.app import create_app

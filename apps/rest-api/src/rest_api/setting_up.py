@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from book_db import grants, migrations
-from book_db.failures import why
+from book_db import migrations
+from book_db.postgres import grants
+from book_db.postgres.failures import why
 from book_db.settings import DatabaseUrl
 from book_runtime.retry import Failure
 from book_runtime.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from book_db.books.text import clean
+from book_db.text import clean
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_api.books.finding import Filters

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from book_db.oauth_accounts import ProviderAccount
+from book_db.accounts.oauth_accounts import ProviderAccount
 from fastapi import FastAPI
 from rest_api.users.parts import UserParts
 from support.operations import Operation

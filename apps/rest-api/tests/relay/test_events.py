@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 from book_contracts import BookEvent, BookEventKind, Date
-from book_db.books.model import Book
-from book_db.outbox import Event
+from book_db.book import Book
+from book_db.events.outbox import Event
 from rest_api.relay.events import message_of
 
 CREATED = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

@@ -8,12 +8,12 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from book_db.book import Draft
+from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Draft
-from book_db.cache import NoCache
-from book_db.database import Database
 from book_db.errors import ConnectionLost
-from book_db.outbox import Outbox, OutboxBell, OutboxLead
+from book_db.events.outbox import Outbox, OutboxBell, OutboxLead
+from book_db.postgres.database import Database
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from prometheus_client import REGISTRY

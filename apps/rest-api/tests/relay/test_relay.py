@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 from book_contracts import BookEvent
 from book_contracts.events import ALL_EVENTS, EXCHANGE
+from book_db.book import Change, Draft
+from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Change, Draft
-from book_db.cache import NoCache
-from book_db.database import Database
-from book_db.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxBell
+from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message

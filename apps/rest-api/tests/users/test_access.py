@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from book_db.oauth_accounts import ProviderAccount
+from book_db.accounts.oauth_accounts import ProviderAccount
 from rest_api.cli import app as commands
 from rest_api.users.parts import UserParts
 from support.mailbox import Mailbox

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from book_db import api_tokens as api_tokens_module
+from book_db.accounts import api_tokens as api_tokens_module
 from rest_api.users.parts import UserParts
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import httpx
 import pytest
-from book_db.account_events import AccountEvent, AccountEvents
+from book_db.accounts.audit_trail import AccountEvent, AccountEvents
+from book_db.accounts.oauth_accounts import ProviderAccount
 from book_db.errors import DatabaseUnavailable
-from book_db.oauth_accounts import ProviderAccount
 from fastapi import FastAPI
 from rest_api.users import trail as trail_module
 from rest_api.users.parts import UserParts

@@ -2,11 +2,11 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-from book_db.api_tokens import ApiTokens
-from book_db.database import Database
-from book_db.sessions import Sessions
+from book_db.accounts.api_tokens import ApiTokens
+from book_db.accounts.sessions import Sessions
+from book_db.accounts.users import Users
+from book_db.postgres.database import Database
 from book_db.tables import User
-from book_db.users import Users
 from rest_api.cli import app
 from rest_api.users.passwords import Passwords
 from rest_api.users.superuser import SuperuserRefused, create_superuser, promote

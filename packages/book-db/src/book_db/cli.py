@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from book_db import migrations
 from book_db.errors import DatabaseUnavailable
-from book_db.failures import has_answered, why
+from book_db.postgres.failures import has_answered, why
 from book_db.settings import DatabaseSettings
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from book_runtime.settings import PostgresUrl, RedisUrl, Settings
 from pydantic import AfterValidator, Field
 
-from book_db.connecting import parameters_of
 from book_db.errors import UnfitDatabase
+from book_db.postgres.connector import parameters_of
 
 
 def _readable(url: PostgresUrl | None) -> PostgresUrl | None:

@@ -8,17 +8,17 @@ from functools import partial
 from book_runtime.tasks import beside
 from book_runtime.tokens import TokenVerifier
 
-from book_db.api_tokens import ApiTokens
+from book_db.accounts.api_tokens import ApiTokens
+from book_db.accounts.authentication import Callers
+from book_db.accounts.sessions import Sessions
+from book_db.accounts.users import Users
+from book_db.books.cache import Cache, open_cache
 from book_db.books.catalogue import Catalogue
-from book_db.cache import Cache, open_cache
-from book_db.callers import Callers
-from book_db.database import Database, Reader, outage_of
-from book_db.event_log import EventLog
-from book_db.outbox import OutboxBell
-from book_db.replica import ReplicaReads
-from book_db.sessions import Sessions
+from book_db.events.log import EventLog
+from book_db.events.outbox import OutboxBell
+from book_db.postgres.database import Database, Reader, outage_of
+from book_db.postgres.replica import ReplicaReads
 from book_db.settings import StoreSettings
-from book_db.users import Users
 
 
 @dataclass(frozen=True, slots=True)

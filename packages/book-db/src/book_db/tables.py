@@ -22,9 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from book_db.books import folding
-from book_db.books.text import AUTHOR_MAX, TITLE_MAX
+from book_db import folding
 from book_db.roles import Role, role_of
+from book_db.text import AUTHOR_MAX, TITLE_MAX
 
 EVENT_KINDS = ("created", "updated", "deleted")
 
@@ -192,7 +192,9 @@ class User(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     email: Mapped[str]
     email_folded: Mapped[str]
-    """What the address is looked for by, as book_db.addresses makes it. The release before leaves it to a trigger."""
+    """What the address is looked for by, as book_db.accounts.addresses makes it. The release before leaves it to a
+    trigger.
+    """
     new_email: Mapped[str | None]
     """The address that is in force when it is confirmed."""
     hashed_password: Mapped[str]

@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from book_db.book import Book, Change, Draft
 from book_db.books import statements
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Book, Change, Draft
 from book_db.books.pages import encode
-from book_db.database import Database
 from book_db.errors import BatchTooLarge, BookNotFound, BooksNotFound, DatabaseUnavailable, InvalidPageToken
+from book_db.postgres.database import Database
 from book_runtime.telemetry import context_of
 from msgspec.structs import replace
 from opentelemetry import context

@@ -6,13 +6,13 @@ from typing import get_args
 from uuid import UUID, uuid4
 
 import pytest
+from book_db.book import Book, Change
+from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Book, Change
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.books.words import ways_of, words_asked_for, words_of
-from book_db.cache import NoCache
-from book_db.database import Database
-from book_db.outbox import OutboxBell
+from book_db.events.outbox import OutboxBell
+from book_db.postgres.database import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.data_layer import a_draft

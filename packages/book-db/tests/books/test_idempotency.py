@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from book_db.book import Added, Change, Draft
 from book_db.books.catalogue import Catalogue
 from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys
-from book_db.books.model import Added, Change, Draft
-from book_db.database import Database
 from book_db.errors import IdempotencyKeyReused, SafeToRepeat
+from book_db.postgres.database import Database
 from psycopg.errors import IntegrityError
 from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry

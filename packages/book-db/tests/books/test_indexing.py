@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 from book_db import migrations
+from book_db.book import Change
 from book_db.books import indexing
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Change
 from book_db.books.selection import Selection
 from book_db.books.words import words_asked_for
 from book_db.tables import words_version_of

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 from typing import Any, get_args
 
 import pytest
+from book_db.book import Book
 from book_db.books import pages
-from book_db.books.model import Book
 from book_db.books.pages import LENGTH_MAX, Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.errors import InvalidPageToken

@@ -8,16 +8,16 @@ from typing import Any, Final, get_args
 
 import psycopg
 import pytest
+from book_db.book import Book
 from book_db.books import indexing, pages
+from book_db.books.cache import NoCache
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
 from book_db.books.finding import Sql, listing, matching
-from book_db.books.model import Book
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
-from book_db.cache import NoCache
-from book_db.database import Database
+from book_db.events.outbox import OutboxBell
 from book_db.migrations import engine_of
-from book_db.outbox import OutboxBell
+from book_db.postgres.database import Database
 from book_db.tables import words_version_of
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection

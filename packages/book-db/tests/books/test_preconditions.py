@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
+from book_db.book import Book, Change, Precondition
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Book, Change, Precondition
-from book_db.database import Database
 from book_db.errors import BookNotFound, VersionMismatch
+from book_db.postgres.database import Database
 from support.data_layer import Query, StatementsOf, a_draft
 from support.waiting import until
 

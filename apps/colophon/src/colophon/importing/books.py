@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
 from book_runtime.delimited.lines import undecodable
 
 from colophon.importing.rows import Row, UnreadableFile

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 import typer
-from book_db.books.text import AUTHOR_MAX, clean
+from book_db.text import AUTHOR_MAX, clean
 from rich.console import Console
 
 from colophon.asking import asked_for

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from book_contracts.client import BookCatalogue, Change, Session, Watch
 from book_contracts.errors import CatalogueError, InvalidRequest
-from book_db.event_log import Entry
+from book_db.events.log import Entry
 from book_runtime import process
 from grpc_api.console import line_of, writable
 

@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Final
 
 from book_contracts.filling import write_date, write_time
-from book_db.callers import Caller
-from book_db.event_log import Entry
+from book_db.accounts.authentication import Caller
+from book_db.events.log import Entry
 from book_db.roles import Role
 from books.v1 import book_event_pb2
 from books.v1.book_service_pb2 import WatchBooksResponse

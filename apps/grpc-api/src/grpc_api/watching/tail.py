@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 from book_db.errors import DatabaseUnavailable
-from book_db.event_log import EVENTS_RECORDED, EventLog, Interest
-from book_db.notices import Notices
+from book_db.events.log import EVENTS_RECORDED, EventLog, Interest
+from book_db.postgres.local_bus import Notices
 
 from grpc_api.watching.buffer import Buffer
 from grpc_api.watching.changes import Change

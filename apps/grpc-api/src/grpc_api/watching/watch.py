@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from book_db.errors import DatabaseUnavailable
-from book_db.event_log import EventLog, Interest, Stretch
+from book_db.events.log import EventLog, Interest, Stretch
 from book_runtime.places import NoPlaceLeft, Places
 from books.v1.book_service_pb2 import WatchBooksRequest
 from prometheus_client import Counter, Gauge

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from book_db.books.model import Draft
+from book_db.book import Draft
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException

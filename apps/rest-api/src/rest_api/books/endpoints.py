@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from book_db.book import Added, Draft
 from book_db.books.catalogue import Catalogue
-from book_db.books.model import Added, Draft
 from book_db.roles import READ_BOOKS, WRITE_BOOKS
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect

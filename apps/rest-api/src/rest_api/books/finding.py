@@ -8,15 +8,15 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 from urllib.parse import urlencode
 
 import msgspec
+from book_db.book import Page
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
-from book_db.books.coalescing import BUSY, Queue
-from book_db.books.model import Page
 from book_db.books.pages import LENGTH_MAX
 from book_db.books.selection import Field as BookField
 from book_db.books.selection import Order, Selection
-from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from book_db.books.words import words_asked_for
 from book_db.roles import READ_BOOKS
+from book_db.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
+from book_runtime.batching import BUSY, Queue
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator

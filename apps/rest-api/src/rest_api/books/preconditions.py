@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from book_db.books.model import ANY_VERSION, Precondition
+from book_db.book import ANY_VERSION, Precondition
 from book_db.errors import VersionMismatch
 from fastapi import Request
 

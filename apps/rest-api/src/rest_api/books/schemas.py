@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-from book_db.books.model import Change, Draft
-from book_db.books.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_db.book import Change, Draft
+from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from book_db.errors import DatabaseUnavailable
-from book_db.outbox import Outbox
+from book_db.events.outbox import Outbox
 from prometheus_client import Gauge
 
 _WAITING: Final = Gauge("colophon_outbox_waiting", "Events that the broker has not confirmed yet")

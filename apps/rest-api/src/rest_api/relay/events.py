@@ -4,7 +4,7 @@ from typing import Final
 
 from book_contracts import events
 from book_contracts.filling import write_book, write_time
-from book_db.outbox import Event
+from book_db.events.outbox import Event
 from book_runtime.broker.messages import Message
 from books.v1 import book_event_pb2
 

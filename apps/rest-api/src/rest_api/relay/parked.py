@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import typer
-from book_db.database import Database
-from book_db.parked_events import ParkedEvents
+from book_db.events.parked import ParkedEvents
+from book_db.postgres.database import Database
 from book_db.settings import DatabaseSettings
 from book_runtime.settings import load
 

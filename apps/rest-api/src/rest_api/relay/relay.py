@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from book_contracts.events import EXCHANGE
 from book_db.errors import DatabaseUnavailable
-from book_db.outbox import Event, Outbox, OutboxLead
+from book_db.events.outbox import Event, Outbox, OutboxLead
 from book_runtime import telemetry
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Publisher

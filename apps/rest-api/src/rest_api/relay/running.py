@@ -1,9 +1,9 @@
 """How the relay runs as a process."""
 
 from book_contracts.events import EXCHANGE
-from book_db import fitness
-from book_db.database import Database, outage_of
-from book_db.outbox import Outbox
+from book_db.events.outbox import Outbox
+from book_db.postgres import fitness
+from book_db.postgres.database import Database, outage_of
 from book_runtime.broker.amqp import AmqpPublisher
 from book_runtime.process import run_until, stopping
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from book_db.users import EVERYTHING
+from book_db.accounts.users import EVERYTHING
 from fastapi import APIRouter, Response
 from fastapi_users.exceptions import UserInactive
 

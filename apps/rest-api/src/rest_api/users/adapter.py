@@ -5,9 +5,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
+from book_db.accounts.oauth_accounts import OAuthAccounts, ProviderAccount
+from book_db.accounts.users import NOTHING, Access, Users
 from book_db.errors import EmailTaken, UserNotFound
-from book_db.oauth_accounts import OAuthAccounts, ProviderAccount
-from book_db.users import NOTHING, Access, Users
 from fastapi_users.db import BaseUserDatabase
 from fastapi_users.exceptions import UserAlreadyExists, UserNotExists
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from book_db.account_events import AccountEvents
+from book_db.accounts.audit_trail import AccountEvents
 from fastapi import APIRouter, Depends, Query, Request
 
 from rest_api.books.schemas import INT64_MAX

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from book_db.sessions import Client
+from book_db.accounts.sessions import Client
 from fastapi import Request
 
 from rest_api.client_address import address_of

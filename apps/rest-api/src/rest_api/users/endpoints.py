@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from book_db.accounts.users import NOTHING, Access
 from book_db.roles import role_of
-from book_db.users import NOTHING, Access
 from fastapi import APIRouter, Depends, Request
 
 from rest_api.fields import utf8_alone

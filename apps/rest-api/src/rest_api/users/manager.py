@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import jwt
+from book_db.accounts.oauth_accounts import ProviderAccount
+from book_db.accounts.users import EVERYTHING, NOTHING, Access
 from book_db.errors import Overtaken
-from book_db.oauth_accounts import ProviderAccount
 from book_db.roles import Role
-from book_db.users import EVERYTHING, NOTHING, Access
 from book_runtime.retry import retry
 from fastapi import Request
 from fastapi.security import OAuth2PasswordRequestForm

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from book_db.api_tokens import MOST
+from book_db.accounts.api_tokens import MOST
 from book_db.errors import Overtaken, UserNotFound
 from fastapi import APIRouter, Request
 

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-from book_db.api_tokens import ApiTokens
-from book_db.oauth_accounts import OAuthAccounts
+from book_db.accounts.api_tokens import ApiTokens
+from book_db.accounts.oauth_accounts import OAuthAccounts
+from book_db.accounts.sessions import Sessions
+from book_db.accounts.users import Users
 from book_db.roles import Role
-from book_db.sessions import Sessions
 from book_db.store import Store
-from book_db.users import Users
 from book_runtime.tokens import InvalidToken
 from fastapi import Depends, Request
 

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from book_db.books.text import clean
+from book_db.accounts.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
 from book_db.roles import Role
-from book_db.secret_tokens import LENGTH_MAX as SECRET_TOKEN_MAX
+from book_db.text import clean
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import typer
-from book_db.account_events import AccountEvent, AccountEvents
-from book_db.api_tokens import ApiToken, ApiTokens
-from book_db.database import Database
+from book_db.accounts.api_tokens import ApiToken, ApiTokens
+from book_db.accounts.audit_trail import AccountEvent, AccountEvents
+from book_db.accounts.oauth_accounts import Link, OAuthAccounts
+from book_db.accounts.sessions import Session, Sessions
+from book_db.accounts.users import EVERYTHING, Users
 from book_db.errors import DatabaseUnavailable, UnfitDatabase
-from book_db.oauth_accounts import Link, OAuthAccounts
-from book_db.sessions import Session, Sessions
-from book_db.users import EVERYTHING, Users
+from book_db.postgres.database import Database
 
 from rest_api.users.addresses import normalised
 

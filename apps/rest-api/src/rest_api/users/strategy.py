@@ -4,9 +4,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from book_db.callers import Callers
+from book_db.accounts.authentication import Callers
+from book_db.accounts.sessions import Client, Sessions, SignIn
 from book_db.errors import UserNotFound
-from book_db.sessions import Client, Sessions, SignIn
 from book_runtime.tokens import InvalidToken
 from fastapi import Request, Response
 from fastapi_users.authentication import AuthenticationBackend, BearerTransport, Strategy

@@ -4,11 +4,11 @@ import asyncio
 import sys
 
 import typer
-from book_db.account_events import AccountEvent, AccountEvents
-from book_db.database import Database
+from book_db.accounts.audit_trail import AccountEvent, AccountEvents
+from book_db.accounts.users import Access, Users
 from book_db.errors import DatabaseUnavailable, EmailTaken, Overtaken, UnfitDatabase, UserNotFound
+from book_db.postgres.database import Database
 from book_db.tables import User
-from book_db.users import Access, Users
 
 from rest_api.users import passwords
 from rest_api.users.addresses import normalised

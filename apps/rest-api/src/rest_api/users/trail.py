@@ -13,8 +13,8 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from book_db.account_events import AccountEvent, AccountEvents
-from book_db.callers import Caller
+from book_db.accounts.audit_trail import AccountEvent, AccountEvents
+from book_db.accounts.authentication import Caller
 from book_db.errors import DatabaseUnavailable
 from book_runtime.telemetry import current_trace_id
 from fastapi import Request

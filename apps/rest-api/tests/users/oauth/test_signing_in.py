@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from book_db.oauth_accounts import ProviderAccount
+from book_db.accounts.oauth_accounts import ProviderAccount
 from fastapi import FastAPI
 from rest_api.app import create_app
 from rest_api.serving import listen, serving

@@ -13,19 +13,19 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from book_runtime.batching import BUSY, Coalescer
 from book_runtime.telemetry import current_traceparent
 from psycopg.errors import UniqueViolation
 
+from book_db.book import ANY_VERSION, Added, Book, Change, Draft, Page, Precondition
 from book_db.books import finding, statements
-from book_db.books.coalescing import BUSY, Coalescer
+from book_db.books.cache import Cache, Found, Missed
 from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys, is_taken
-from book_db.books.model import ANY_VERSION, Added, Book, Change, Draft, Page, Precondition
 from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
 from book_db.books.words import words_of
-from book_db.cache import Cache, Found, Missed
-from book_db.database import Database, Reader, repeat_read, repeat_write
 from book_db.errors import BatchTooLarge, BookNotFound, BooksNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
-from book_db.outbox import OutboxBell
+from book_db.events.outbox import OutboxBell
+from book_db.postgres.database import Database, Reader, repeat_read, repeat_write
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1_000

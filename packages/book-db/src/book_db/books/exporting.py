@@ -20,10 +20,10 @@ from sqlalchemy import text
 
 from book_db.books.finding import matching
 from book_db.books.selection import Selection
-from book_db.connecting import Connector
-from book_db.database import outage_of, reason_of, written
 from book_db.errors import ConnectionLost, DatabaseUnavailable, NotCommitted, TooManyExports
-from book_db.failures import translated
+from book_db.postgres.connector import Connector
+from book_db.postgres.database import outage_of, reason_of, written
+from book_db.postgres.failures import translated
 
 Form = Literal["ndjson", "csv"]
 """JSON as of ``Book.to_json``, a book a line; or CSV (RFC 4180) with a header."""

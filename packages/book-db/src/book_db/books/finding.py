@@ -10,12 +10,12 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 from sqlalchemy import text
 
+from book_db.book import Book, Page
 from book_db.books import pages
-from book_db.books.model import Book, Page
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.books.words import ways_of
-from book_db.database import Reader, written
+from book_db.postgres.database import Reader, written
 from book_db.tables import SORTED_LENGTH
 
 COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"

@@ -16,11 +16,11 @@ import msgspec
 from psycopg.errors import UniqueViolation
 from sqlalchemy import text
 
-from book_db.books.model import Book, Draft
+from book_db.book import Book, Draft
 from book_db.books.statements import KEY_EXPIRED
-from book_db.database import Database, repeat_read
 from book_db.errors import IdempotencyKeyReused
-from book_db.sweeping import kept_swept
+from book_db.postgres.database import Database, repeat_read
+from book_db.postgres.sweeping import kept_swept
 
 _AT_ONCE: Final = 1_000
 

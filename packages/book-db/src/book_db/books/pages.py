@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from book_db.books.model import Book
+from book_db.book import Book
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.errors import InvalidPageToken
 from book_db.tables import SORTED_LENGTH

@@ -11,7 +11,7 @@ Field = Literal["id", "title", "author", "publication_date", "version", "created
 class Selection:
     """The books that meet everything that is said here. What is None, or empty, says nothing.
 
-    Texts are as ``book_db.books.text`` cleans them and are compared by code point.
+    Texts are as ``book_db.text`` cleans them and are compared by code point.
     """
 
     author: str | None = None

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
-from book_db.database import written
+from book_db.postgres.database import written
 from book_db.tables import EVENT_COLUMNS, WORDS_VERSION_OF_NEW, BookRow, words_version_of
 
 KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"

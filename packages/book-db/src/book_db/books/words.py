@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import chain, groupby, pairwise
 from typing import Final
 
-from book_db.books.folding import APOSTROPHE, HYPHEN, OR, fold
+from book_db.folding import APOSTROPHE, HYPHEN, OR, fold
 
 _LENGTH_MAX: Final = 100
 """Characters; longer words are found by how they begin. An index takes no entry longer than a third of a page."""

@@ -10,12 +10,12 @@ from alembic.config import Config
 from book_runtime.retry import Failure, retry
 from sqlalchemy import Engine
 
-from book_db import fitness
-from book_db.addresses import fold_addresses
+from book_db.accounts.addresses import fold_addresses
 from book_db.books.indexing import index_books
-from book_db.connecting import Connector
 from book_db.errors import DatabaseOverloaded, NotCommitted, RightsMissing, UnfitDatabase
-from book_db.failures import cause_of, first_line, translated
+from book_db.postgres import fitness
+from book_db.postgres.connector import Connector
+from book_db.postgres.failures import cause_of, first_line, translated
 
 
 def upgrade(

@@ -7,9 +7,9 @@ from typing import Final, NoReturn
 from uuid import UUID
 
 import structlog
+from book_db.book import Added, Draft
 from book_db.books.catalogue import Catalogue
 from book_db.books.idempotency import IdempotencyKey
-from book_db.books.model import Added, Draft
 from book_db.errors import BookDbError, ConnectionLost, DatabaseUnavailable
 from book_runtime.delimited.lines import Line, Lines
 from starlette.exceptions import HTTPException

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from book_db.books.model import Draft
+from book_db.book import Draft
 from book_runtime.delimited.lines import ANY_END, LF, Line, undecodable
 from book_runtime.delimited.records import Record, Records
 from pydantic import ValidationError

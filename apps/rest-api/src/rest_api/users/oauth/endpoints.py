@@ -4,8 +4,8 @@ from collections.abc import Collection
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+from book_db.accounts.oauth_accounts import Link
 from book_db.errors import Overtaken
-from book_db.oauth_accounts import Link
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 

@@ -31,7 +31,7 @@ _FOLD = """
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("email_folded", sa.Text(), nullable=True))
-    # What the unique index has told apart so far; book_db.addresses folds it anew where the application differs.
+    # What the unique index has told apart so far; the application folds it anew where it differs.
     op.execute("UPDATE users SET email_folded = lower(email)")
     op.alter_column("users", "email_folded", nullable=False)
     op.create_index("users_email_folded_key", "users", ["email_folded"], unique=True)

@@ -1,0 +1,1 @@
+"""The events of the catalogue: committed in the outbox, set aside where they cannot be published, kept in the log."""

@@ -1,0 +1,292 @@
+"""The log of the events that arrived, each exactly once, in an order that everybody sees alike."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row, TextClause, func, select, text
+
+from book_db.errors import PositionSwept
+from book_db.postgres.database import Database, repeat_read, repeat_write, written
+from book_db.postgres.notifier import Bell
+from book_db.postgres.sweeping import kept_swept
+from book_db.tables import EventLogRow, EventLogSweepRow
+
+EVENTS_RECORDED: Final = "event_log"
+"""The channel on which the newest position is told."""
+
+_ONE_RECORDER: Final = 7214508363
+"""The advisory lock of whoever records. The number only has to be ours."""
+
+_END: Final = 2**63 - 1
+
+_WINDOW: Final = 10_000
+"""Positions that one statement looks through for those that are meant: 2 ms of work."""
+
+_FEW_BOOKS: Final = 20
+"""So many are looked up book by book. For more it is less work to look through everything."""
+
+_WINDOW_OF_FEW_BOOKS: Final = 100_000
+"""The positions of one such look-up: bounds the work for books that are changed all the time, whatever the plan."""
+
+_PAGE_BYTES: Final = 256 * 1024
+"""What the texts of one page may come to, so that a thousand readers of long titles fit into memory."""
+
+
+class Entry(NamedTuple):
+    """An event, as it goes into the log."""
+
+    event_id: UUID
+    kind: str
+    actor: str
+    occurred_at: datetime
+    book_id: int
+    version: int
+    title: str
+    author: str
+    publication_date: date
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    """Of the book. None for what was recorded before the log knew of it."""
+
+
+class Recorded(NamedTuple):
+    """An event of the log and its place there."""
+
+    position: int
+    entry: Entry
+
+
+class Stretch(NamedTuple):
+    """A part of the log: what is meant of it, and how far it reaches."""
+
+    recorded: list[Recorded]
+    position: int
+    """All that is meant up to here has been given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Which events are meant: those that meet everything that is said here. What is empty says nothing."""
+
+    book_ids: frozenset[int] = frozenset()
+    author: str = ""
+    """As it is after the change."""
+
+    @property
+    def is_of_few_books(self) -> bool:
+        return 0 < len(self.book_ids) <= _FEW_BOOKS
+
+    def covers(self, entry: Entry) -> bool:
+        return (not self.author or entry.author == self.author) and (
+            not self.book_ids or entry.book_id in self.book_ids
+        )
+
+
+EVERYTHING: Final = Interest()
+
+_COLUMNS: Final = ", ".join(Entry._fields)
+
+_json: Final = msgspec.json.Encoder()
+
+# One statement for any number of entries: one round trip, and PostgreSQL plans it once. They go as JSON, since psycopg
+# takes 23 us to write an entry into eleven arrays, and msgspec takes 1.
+# A number is drawn when the lock is held, and the lock is given back when the row can be seen: whoever sees a position
+# sees every lower one that there will ever be. No row comes out of the join before `turn` has one.
+_RECORD: Final = written(
+    text(
+        f"""
+    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_ONE_RECORDER}))
+    INSERT INTO event_log ({_COLUMNS})
+    SELECT {_COLUMNS}
+    FROM turn CROSS JOIN ROWS FROM (
+        json_to_recordset(CAST(:entries AS json)) AS (
+            event_id uuid, kind text, actor text, occurred_at timestamptz, book_id bigint, version bigint, title text,
+            author text, publication_date date, created_at timestamptz, updated_at timestamptz
+        )
+    ) WITH ORDINALITY AS entry ({_COLUMNS}, place)
+    ORDER BY place
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING event_id, position
+    """  # noqa: S608 - of constants
+    )
+)
+
+_NEWEST: Final = select(func.coalesce(func.max(EventLogRow.position), 0))
+
+_SWEPT_UNTIL: Final = select(func.coalesce(func.max(EventLogSweepRow.position), 0))
+
+_SWEPT_AT_ONCE: Final = 1_000
+
+# The oldest are the first. What is swept and up to where is known by everybody at the same moment.
+_SWEEP: Final = text(
+    f"""
+    WITH oldest AS (
+        SELECT position, recorded_at FROM event_log ORDER BY position LIMIT {_SWEPT_AT_ONCE}
+    ), swept AS (
+        DELETE FROM event_log WHERE position IN (
+            SELECT position FROM oldest WHERE recorded_at < now() - make_interval(days => :days)
+        )
+        RETURNING position
+    ), told AS (
+        INSERT INTO event_log_sweeps SELECT max(position) FROM swept HAVING count(*) > 0
+    ), told_before AS (
+        DELETE FROM event_log_sweeps WHERE position < (SELECT max(position) FROM swept)
+    )
+    SELECT count(*) FROM swept
+    """  # noqa: S608 - of constants
+)
+
+
+def _page(found: str) -> TextClause:
+    """The rows that are found, in order, up to the one that fills the page."""
+    return text(
+        f"""
+        SELECT found, position, {_COLUMNS} FROM (
+            SELECT *, count(*) OVER () AS found, sum(octet_length(title) + octet_length(author)) OVER (
+                ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS bytes_before
+            FROM ({found}) AS found
+        ) AS measured
+        WHERE coalesce(bytes_before, 0) < {_PAGE_BYTES}
+        ORDER BY position
+        """  # noqa: S608 - of constants
+    )
+
+
+_AFTER: Final = _page(
+    """
+    SELECT * FROM event_log WHERE position > :after AND position <= :until ORDER BY position LIMIT :at_most
+    """
+)
+
+# One plan for all filters, along the primary key: the bounds see to it that few rows are looked at.
+_AMONG: Final = _page(
+    """
+    SELECT * FROM event_log WHERE position > :after AND position <= :until
+    AND (:author = '' OR author = :author)
+    AND (CAST(:book_ids AS bigint[]) = '{}' OR book_id = ANY (CAST(:book_ids AS bigint[])))
+    ORDER BY position LIMIT :at_most
+    """
+)
+
+# Book by book, where the index has the positions in their order: however many a book has, few are looked at.
+_OF_FEW_BOOKS: Final = _page(
+    """
+    SELECT event_log.* FROM event_log WHERE position = ANY (ARRAY(
+        SELECT one.position FROM unnest(CAST(:book_ids AS bigint[])) AS meant (book_id) CROSS JOIN LATERAL (
+            SELECT position FROM event_log
+            WHERE book_id = meant.book_id AND position > :after AND position <= :until
+            ORDER BY position LIMIT :at_most
+        ) AS one
+        ORDER BY one.position LIMIT :at_most
+    ))
+    """
+)
+
+
+class EventLog:
+    """Where each event is recorded once, however often it is delivered, and read in the order of positions.
+
+    Positions rise, with gaps, and are seen in their order: what is read after a position is never added to later.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._bell = Bell(database, EVENTS_RECORDED)
+
+    async def close(self) -> None:
+        """Until everybody has been told of what was recorded."""
+        await self._bell.close()
+
+    async def record(self, entries: Sequence[Entry]) -> set[UUID]:
+        """Records the events in their order, all or none; returns the ids of those that were not there before.
+
+        Raises DatabaseUnavailable; recording again what may have been recorded is safe.
+        """
+        positions = await self._record(entries)
+        if positions:
+            newest = str(max(positions.values()))
+            # Who is in this process hears it without the way through PostgreSQL and back.
+            self._database.notices.give(EVENTS_RECORDED, newest)
+            self._bell.ring(newest)
+        return set(positions)
+
+    @repeat_read
+    async def newest(self) -> int:
+        """The position of the newest event, 0 when there is none. Raises DatabaseUnavailable."""
+        async with self._database.statement() as connection:
+            return int(await connection.scalar(_NEWEST) or 0)
+
+    @repeat_read
+    async def newer(self, position: int, *, at_most: int = 500) -> list[Recorded]:
+        """The first events after a position, ``at_most`` or, where there are no more or their texts are long, fewer.
+
+        Raises DatabaseUnavailable.
+        """
+        return [_recorded(row) for row in await self._read(after=position, until=_END, at_most=at_most)]
+
+    @repeat_read
+    async def after(self, position: int, until: int, interest: Interest = EVERYTHING, *, at_most: int = 500) -> Stretch:
+        """What follows a position, up to another one that is not before it and that was seen already.
+
+        Gives ``at_most`` events or fewer, and not more than about 256 KiB of text: go on after the stretch's position
+        until that is ``until``. Raises DatabaseUnavailable, and PositionSwept when some of it is no longer kept.
+        """
+        if interest != EVERYTHING:
+            until = min(until, position + (_WINDOW_OF_FEW_BOOKS if interest.is_of_few_books else _WINDOW))
+        page = await self._read(after=position, until=until, interest=interest, at_most=at_most)
+        # After the page was read: what is swept from now on was read.
+        swept_until = await self._swept_until()
+        if position < swept_until:
+            raise PositionSwept(swept_until)
+        recorded = [_recorded(row) for row in page]
+        is_all = not page or len(page) == page[0][0] < at_most
+        # One of few books may have had another author.
+        meant = [each for each in recorded if interest.covers(each.entry)]
+        return Stretch(meant, until if is_all else recorded[-1].position)
+
+    async def sweep(self, days: int) -> int:
+        """Deletes what was recorded longer ago, some at a time, and tells how many. Several may sweep at once."""
+        swept, just_now = 0, _SWEPT_AT_ONCE
+        while just_now == _SWEPT_AT_ONCE:
+            async with self._database.transaction() as connection:
+                just_now = int(await connection.scalar(_SWEEP, {"days": days}) or 0)
+            swept += just_now
+        return swept
+
+    def kept_swept(self, days: int, *, pause: float = 3_600) -> AbstractAsyncContextManager[None]:
+        """Sweeps for the length of the block."""
+        return kept_swept(lambda: self.sweep(days), "events of the log", pause=pause)
+
+    async def _swept_until(self) -> int:
+        async with self._database.statement() as connection:
+            return int(await connection.scalar(_SWEPT_UNTIL) or 0)
+
+    @repeat_write
+    async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
+        return dict(await self._database.fetch(_RECORD, {"entries": _json_of(entries)}))
+
+    async def _read(
+        self, *, after: int, until: int, interest: Interest = EVERYTHING, at_most: int
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        values: dict[str, object] = {"after": after, "until": until, "at_most": at_most}
+        if interest == EVERYTHING:
+            statement = _AFTER
+        else:
+            statement = _OF_FEW_BOOKS if interest.is_of_few_books else _AMONG
+            values |= {"book_ids": list(interest.book_ids), "author": interest.author}
+        async with self._database.statement() as connection:
+            return (await connection.execute(statement, values)).all()
+
+
+def _json_of(entries: Sequence[Entry]) -> str:
+    return _json.encode([entry._asdict() for entry in entries]).decode()
+
+
+def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:
+    return Recorded(row[1], Entry(*row[2:]))

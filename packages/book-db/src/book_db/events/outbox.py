@@ -1,0 +1,153 @@
+"""The outbox: events that were committed with their change and wait for the broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, cast
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import Row, bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import BigInteger
+
+from book_db.book import Book
+from book_db.errors import ConnectionLost
+from book_db.events.parked import PARK, ParkedEvents
+from book_db.postgres.database import Database, repeat_read
+from book_db.postgres.failures import translated
+from book_db.postgres.notifier import Bell
+from book_db.tables import OutboxRow
+
+_CHANNEL: Final = "outbox"
+_ONE_RELAY: Final = 7214508362
+"""The advisory lock that the active relay holds. The number only has to be ours."""
+
+_SILENCE: Final = 20.0
+"""Seconds. Longer than a batch waits for its confirms, in which time the connection is idle, and as long as it takes to
+find out that a machine has vanished."""
+
+_TAKE_THE_LEAD = select(func.pg_try_advisory_lock(_ONE_RELAY))
+_END_WHEN_SILENT = text("SELECT set_config('idle_session_timeout', :silence, false)")
+_CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
+_FORGET = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
+_WAITING = select(func.count(), func.min(OutboxRow.occurred_at)).select_from(OutboxRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the outbox. ``book`` is the book as it is after the change, or as it was last."""
+
+    position: int
+    id: UUID
+    kind: str
+    actor: UUID
+    occurred_at: datetime
+    traceparent: str | None
+    book: Book
+
+
+class OutboxLead:
+    """What the one active relay does with the outbox, on the one connection that holds its lock.
+
+    When the connection is lost, so is the lead, and every method raises DatabaseUnavailable.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def claim(self, at_most: int) -> list[Event]:
+        """The oldest events, in order. They stay in the outbox until they are forgotten."""
+        with translated(lost=ConnectionLost):
+            rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
+            return [_event(row) for row in rows]
+
+    async def forget(self, events: Sequence[Event]) -> None:
+        """Takes events out of the outbox, once the broker has them."""
+        with translated(lost=ConnectionLost):
+            await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
+
+    async def park(self, event: Event, reason: str) -> None:
+        """Sets an event aside that can never be published as it is."""
+        with translated(lost=ConnectionLost):
+            await self._connection.execute(PARK, {"position": event.position, "reason": reason})
+
+    async def wait(self, seconds: float) -> None:
+        """Until the bell rings, or until so many seconds have passed. All that rang before counts as one."""
+        with translated(lost=ConnectionLost):
+            async for _ in (await self._driver()).notifies(timeout=seconds, stop_after=1):
+                pass
+
+    async def keep(self) -> None:
+        """Breaks the silence after which a lead is over, for one who has nothing to ask; also beside another method."""
+        with translated(lost=ConnectionLost):
+            # The driver lets one statement through at a time, which SQLAlchemy leaves to its callers.
+            await (await self._driver()).execute("SELECT")
+
+    async def _driver(self) -> psycopg.AsyncConnection:
+        raw = await self._connection.get_raw_connection()
+        return cast(psycopg.AsyncConnection, raw.driver_connection)
+
+
+class Outbox:
+    """The events that wait, seen from the process that relays them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.parked: Final = ParkedEvents(database)
+
+    @asynccontextmanager
+    async def lead(self, *, stand_by: float = 1, silence: float = _SILENCE) -> AsyncIterator[OutboxLead]:
+        """Waits until no other relay leads, asking every ``stand_by`` seconds, then leads to the end of the block.
+
+        A lead that asks nothing of the database for ``silence`` seconds is over: what hangs must not keep the others
+        from working. Raises DatabaseUnavailable when the connection that the lead depends on is lost.
+        """
+        async with self._database.statement() as connection:
+            try:
+                await connection.execute(_END_WHEN_SILENT, {"silence": f"{silence * 1000:.0f}"})
+                # Asked again and again: to wait in PostgreSQL would be one statement, and run into its timeout.
+                while not await connection.scalar(_TAKE_THE_LEAD):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(stand_by)
+                await connection.execute(text(f"LISTEN {_CHANNEL}"))
+                yield OutboxLead(connection)
+            finally:
+                # The lock and the LISTEN belong to the connection: it must not go back to the pool with them.
+                await connection.invalidate()
+
+    @repeat_read
+    async def waiting(self) -> tuple[int, datetime | None]:
+        """How many events wait, and since when the oldest does."""
+        async with self._database.statement() as connection:
+            row = (await connection.execute(_WAITING)).one()
+            return row[0], row[1]
+
+
+class OutboxBell(Bell):
+    """Wakes the relay after a commit."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, _CHANNEL)
+
+
+def _event(row: Row[tuple[OutboxRow]]) -> Event:
+    return Event(
+        position=row.id,
+        id=row.event_id,
+        kind=row.kind,
+        actor=row.actor,
+        occurred_at=row.occurred_at,
+        traceparent=row.traceparent,
+        book=Book(
+            id=row.book_id,
+            title=row.title,
+            author=row.author,
+            publication_date=row.publication_date,
+            version=row.version,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        ),
+    )

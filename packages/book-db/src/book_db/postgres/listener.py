@@ -1,0 +1,61 @@
+"""LISTEN and NOTIFY: how one process hears at once what another one did."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import psycopg
+import structlog
+from book_runtime.outage import Outage
+from psycopg import sql
+
+from book_db.errors import DatabaseUnavailable
+from book_db.postgres.connector import Connector
+
+_log = structlog.get_logger(__name__)
+
+_RECONNECT_AFTER: Final = 0.5
+"""Seconds."""
+
+
+class Listener:
+    """Hears notifications on a connection of its own, and tells when it is deaf.
+
+    ``heard`` gives for each channel what to call with a payload. ``hearing`` is called when every notification from
+    now on will be heard, ``deaf`` when some may be missed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        heard: Mapping[str, Callable[[str], None]],
+        *,
+        hearing: Callable[[], None],
+        deaf: Callable[[], None],
+    ) -> None:
+        self._connector = Connector(url, "colophon-listener", statement_timeout=10)
+        self._heard = heard
+        self._hearing = hearing
+        self._deaf = deaf
+        self._outage = Outage(_log, "PostgreSQL's notifications", "what others write is noticed later")
+
+    async def run(self) -> None:
+        """Listens until it is cancelled, and connects again whenever the connection is lost."""
+        while True:
+            try:
+                await self._listen()
+            # Whatever it is, it may pass: a standby refuses LISTEN, for one.
+            except (psycopg.Error, DatabaseUnavailable) as error:
+                self._outage.begin(error.reason if isinstance(error, DatabaseUnavailable) else str(error).strip())
+            finally:
+                self._deaf()
+            await asyncio.sleep(_RECONNECT_AFTER)
+
+    async def _listen(self) -> None:
+        async with await self._connector.connect(psycopg.AsyncConnection, autocommit=True) as connection:
+            for channel in self._heard:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            self._outage.end()
+            self._hearing()
+            async for notification in connection.notifies():
+                self._heard[notification.channel](notification.payload)

@@ -1,0 +1,246 @@
+"""Reads from a replica of PostgreSQL, as fresh as those from the primary.
+
+A replica is always a little behind. So a reader asks the primary how far it has written, one question for all who read
+at that time, and takes what a replica says that has come as far: whoever was told of a write reads it, whoever told it.
+Where the replica does not come in time, or is away, the primary is read. docs/decisions/0025 says why it is done so.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, LiteralString, NamedTuple
+from weakref import WeakKeyDictionary
+
+import psycopg
+import structlog
+from book_runtime.batching import Coalescer
+from book_runtime.outage import Outage
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import DBAPIError
+
+from book_db.errors import DatabaseOverloaded, DatabaseUnavailable, UnfitDatabase
+from book_db.postgres.connector import REPLICA
+from book_db.postgres.database import Database, Rows, rows_of
+
+_log = structlog.get_logger(__name__)
+
+_READS = Counter("colophon_replica_reads", "Statements that read books, by the server that answered", ["answered_by"])
+_BY_REPLICA, _BY_PRIMARY = (_READS.labels(server) for server in ("replica", "primary"))
+# With a label, so that it is not there at all where no replica is configured.
+_AVAILABLE = Gauge("colophon_replica_available", "1 while a replica is read, 0 while the primary is", ["replica"])
+
+_PATIENCE: Final = 0.02
+"""Seconds that a read waits for the replica to come as far as the primary."""
+_ASK_EVERY: Final = 0.001
+_LOOK_EVERY: Final = 1.0
+_LOOK_TIMEOUT: Final = 1.0
+"""Seconds in which the replica must answer a look."""
+
+# What writers were told is committed has been flushed. A history is a cluster and its timeline: positions of two that
+# are not the same mean nothing to each other.
+_WRITTEN: Final = """
+    SELECT (pg_control_system()).system_identifier || '/'
+            || CAST(CAST('x' || substr(pg_walfile_name(position), 1, 8) AS bit(32)) AS integer),
+        CAST(position - '0/0' AS bigint)
+    FROM pg_current_wal_flush_lsn() AS position
+"""
+# No row of what is no replica, or not any more. The timeline is that of its last checkpoint: it changes late.
+_REPLAYED: Final = """
+    SELECT (pg_control_system()).system_identifier || '/' || (pg_control_checkpoint()).timeline_id,
+        CAST(pg_last_wal_replay_lsn() - '0/0' AS bigint)
+    WHERE pg_is_in_recovery()
+"""
+_MAY_BE_READ: Final = "SELECT id FROM books LIMIT 0"
+
+
+class _Position(NamedTuple):
+    """A place in what was ever written to a database."""
+
+    history: str
+    byte: int
+
+    def includes(self, other: "_Position") -> bool:
+        return self.history == other.history and self.byte >= other.byte
+
+
+class ReplicaReads:
+    """A reader that spares the primary, which is asked for no more than its position.
+
+    Whether the replica is read, a look decides that is taken every second: what one read meets with there sends that
+    read to the primary, and nobody else.
+    """
+
+    def __init__(self, primary: Database, replica: Database, lookout: Database) -> None:
+        """``lookout`` is the replica once more: a look must not wait for those who read."""
+        self._primary = primary
+        self._replica = replica
+        self._lookout = lookout
+        self._positions: Coalescer[None, _Position] = Coalescer(self._ask_position, at_once=2)
+        # By connection, which leads to one server as long as it lives.
+        self._replayed: WeakKeyDictionary[psycopg.AsyncConnection, _Position] = WeakKeyDictionary()
+        self._is_there = False
+        self._leaving = asyncio.get_running_loop().create_future()
+        self._reading: set[asyncio.Task[Any]] = set()
+        gauge = _AVAILABLE.labels("postgresql")
+        gauge.set(0)
+        self._outage = Outage(_log, "the replica of PostgreSQL", "the primary is read", gauge=gauge)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, primary: Database, *, pool_size: int = 10, statement_timeout: float = 10, name: str = "colophon"
+    ) -> "AsyncIterator[ReplicaReads]":
+        """From the replica at this address, for the length of the block; the rest is as for ``Database.open``.
+
+        Returns at once: until the replica has answered, the primary is read.
+        """
+        async with AsyncExitStack() as closing:
+            open_one = partial(Database.open, url, statement_timeout=statement_timeout, name=name, target=REPLICA)
+            replica = open_one(pool_size=pool_size)
+            closing.push_async_callback(replica.close)
+            lookout = open_one(pool_size=1)
+            closing.push_async_callback(lookout.close)
+            reads = cls(primary, replica, lookout)
+            watching = asyncio.create_task(reads._watch())
+            try:
+                yield reads
+            finally:
+                watching.cancel()
+                reads._give_up()
+                await asyncio.wait([watching, *reads._reading])
+                # What they asked of the primary was cancelled with them, which takes its time.
+                await reads._positions.close()
+
+    async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
+        """As ``Database.fetch``, with all that was committed before the call.
+
+        Raises DatabaseOverloaded also where the replica is, for the primary would be too if it had to do the same.
+        What else goes wrong with the replica, the caller does not notice.
+        """
+        if self._is_there:
+            position = await self._positions.load(None)
+            rows = await self._ask_replica(position, query, values, prepared=prepared)
+            if rows is not None:
+                _BY_REPLICA.inc()
+                return rows
+        _BY_PRIMARY.inc()
+        return await self._primary.fetch(query, values, prepared=prepared)
+
+    async def _ask_position(self, keys: Collection[None]) -> Mapping[None, _Position]:
+        [written] = await self._primary.fetch(_WRITTEN, {})
+        return dict.fromkeys(keys, _Position(*written))
+
+    async def _ask_replica(
+        self, position: _Position, query: LiteralString, values: Mapping[str, object], *, prepared: bool
+    ) -> Rows | None:
+        """None if it cannot say, or is left meanwhile."""
+        if not self._is_there:
+            return None
+        # A task of its own, for one that hangs cannot be waited for, not even until it has been cancelled.
+        reading = asyncio.create_task(self._read(position, query, values, prepared=prepared))
+        self._reading.add(reading)
+        reading.add_done_callback(self._end)
+        try:
+            await asyncio.wait([reading, self._leaving], return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else None
+        finally:
+            reading.cancel()
+
+    def _end(self, reading: asyncio.Task[Any]) -> None:
+        self._reading.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # seen, should the caller have gone on without it
+
+    async def _read(
+        self, position: _Position, query: LiteralString, values: Mapping[str, object], *, prepared: bool
+    ) -> Rows | None:
+        try:
+            async with self._replica.driver() as connection:
+                await self._come_as_far(connection, position)
+                return await rows_of(connection, query, values, prepared=prepared)
+        except DatabaseOverloaded:
+            raise
+        except (DatabaseUnavailable, psycopg.Error, DBAPIError, _Unfit):
+            # If it is the statement that is wrong, the primary says so.
+            return None
+
+    async def _come_as_far(self, connection: psycopg.AsyncConnection, position: _Position) -> None:
+        known = self._replayed.get(connection)
+        if known is not None and known.includes(position):
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PATIENCE
+        while not (replayed := await _replayed_by(connection, position.history)).includes(position):
+            if loop.time() > until:
+                raise _Unfit("it is behind")
+            await asyncio.sleep(_ASK_EVERY)
+        self._replayed[connection] = replayed
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                # A primary that is away is no fault of the replica, and without it nothing is read.
+                with suppress(DatabaseUnavailable):
+                    await self._look_within(_LOOK_TIMEOUT, await self._positions.load(None))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the primary can be read
+                self._leave(error)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _look_within(self, seconds: float, position: _Position) -> None:
+        looking = asyncio.create_task(self._look(position))
+        try:
+            await asyncio.wait([looking], timeout=seconds)
+            if not looking.done():
+                self._leave(_Unfit("it does not answer"))
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
+
+    async def _look(self, position: _Position) -> None:
+        try:
+            async with self._lookout.driver() as connection:
+                self._replayed.pop(connection, None)  # it must answer, though nothing was written meanwhile
+                await self._come_as_far(connection, position)
+                await rows_of(connection, _MAY_BE_READ, {})
+        except Exception as error:  # noqa: BLE001 - as above
+            self._leave(error)
+        else:
+            self._come()
+
+    def _come(self) -> None:
+        if not self._is_there:
+            if not self._outage.end():
+                _log.info("the replica is read")
+            self._is_there = True
+            self._leaving = asyncio.get_running_loop().create_future()
+
+    def _leave(self, error: Exception) -> None:
+        self._outage.begin(_reason_of(error))
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._is_there = False
+        if not self._leaving.done():
+            self._leaving.set_result(None)
+
+
+async def _replayed_by(connection: psycopg.AsyncConnection, history: str) -> _Position:
+    """What the server at the other end has replayed. Raises _Unfit."""
+    rows = await rows_of(connection, _REPLAYED, {})
+    if not rows:
+        raise _Unfit("it is no replica")
+    replayed = _Position(*rows[0])
+    if replayed.history != history:
+        raise _Unfit("it follows another database, or not yet the one that was promoted")
+    return replayed
+
+
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, UnfitDatabase):
+        return error.reason
+    return str(error) if isinstance(error, _Unfit) else repr(error.__cause__ or error)
+
+
+class _Unfit(Exception):
+    """The replica answers, or should, and is not to be read."""

@@ -1,0 +1,226 @@
+"""The event log: each event once, in the order of arrival."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from book_db.errors import PositionSwept
+from book_db.events.log import _RECORD, Entry, EventLog, Interest, Stretch, _json_of
+from book_db.postgres.database import Database
+from psycopg.errors import IntegrityError
+from support.data_layer import Query
+from support.waiting import until
+
+
+def an_entry(event_id: UUID | None = None, kind: str = "created", version: int = 1, title: str = "Emma") -> Entry:
+    return Entry(
+        event_id=event_id or uuid4(),
+        kind=kind,
+        actor="somebody",
+        occurred_at=datetime(2026, 11, 23, 12, 0, 0, 123456, UTC),
+        book_id=42,
+        version=version,
+        title=title,
+        author="Jane Austen",
+        publication_date=date(1815, 12, 23),
+        created_at=datetime(2026, 11, 22, tzinfo=UTC),
+        updated_at=datetime(2026, 11, 23, 12, 0, 0, 123456, UTC),
+    )
+
+
+@pytest.fixture
+async def event_log(database: Database) -> AsyncIterator[EventLog]:
+    event_log = EventLog(database)
+    yield event_log
+    await event_log.close()
+
+
+POSITIONS = "SELECT event_id FROM event_log ORDER BY position"
+
+
+class TestRecord:
+    async def test_everything_an_event_says_is_kept(self, event_log: EventLog, query: Query) -> None:
+        entry = an_entry()
+        assert await event_log.record([entry]) == {entry.event_id}
+        columns = ", ".join(Entry._fields)
+        assert query(f"SELECT {columns} FROM event_log") == [tuple(entry)]  # noqa: S608 - as written above
+
+    async def test_at_the_bounds_of_what_it_may_say_too(self, event_log: EventLog) -> None:
+        entry = an_entry(version=2**63 - 1, title='null "{},\\" \u2028 \U0001f4da')._replace(
+            book_id=2**63 - 1,
+            occurred_at=datetime(1, 1, 1, tzinfo=UTC),
+            publication_date=date(9999, 12, 31),
+            created_at=None,
+            updated_at=None,
+        )
+        await event_log.record([entry])
+        assert [each.entry for each in await event_log.newer(0)] == [entry]
+
+    async def test_an_event_seen_twice_is_logged_once(self, event_log: EventLog, query: Query) -> None:
+        entry = an_entry()
+        await event_log.record([entry])
+        assert await event_log.record([entry]) == set()
+        assert query(POSITIONS) == [(entry.event_id,)]
+
+    async def test_twice_in_one_batch_too(self, event_log: EventLog, query: Query) -> None:
+        entry, other = an_entry(), an_entry()
+        assert await event_log.record([entry, other, entry]) == {entry.event_id, other.event_id}
+        assert query(POSITIONS) == [(entry.event_id,), (other.event_id,)]
+
+    async def test_of_a_batch_that_was_seen_in_part_the_rest_is_new(self, event_log: EventLog) -> None:
+        seen, new = an_entry(), an_entry()
+        await event_log.record([seen])
+        assert await event_log.record([seen, new]) == {new.event_id}
+
+    async def test_the_positions_are_in_the_order_of_the_batch(self, event_log: EventLog, query: Query) -> None:
+        entries = [an_entry(version=version) for version in range(1, 1_201)]
+        await event_log.record(entries)
+        assert query(POSITIONS) == [(entry.event_id,) for entry in entries]
+
+    async def test_one_that_is_refused_takes_the_batch_with_it(self, event_log: EventLog, query: Query) -> None:
+        with pytest.raises(IntegrityError):
+            await event_log.record([an_entry(), an_entry(kind="burnt")])
+        assert query(POSITIONS) == []
+
+    async def test_an_empty_batch_is_nothing(self, event_log: EventLog) -> None:
+        assert await event_log.record([]) == set()
+
+    async def test_two_consumers_of_the_same_batch_log_each_event_once(self, event_log: EventLog, query: Query) -> None:
+        """In opposite orders, which PostgreSQL may find to be a deadlock."""
+        entries = [an_entry() for _ in range(200)]
+        batches = [entries, entries[::-1]] * 3
+        recorded = await asyncio.gather(*(event_log.record(batch) for batch in batches))
+        assert sum(map(len, recorded)) == len(query(POSITIONS)) == 200
+        assert set().union(*recorded) == {entry.event_id for entry in entries}
+
+
+class TestTheOrder:
+    async def test_a_lower_position_is_never_seen_after_a_higher_one(
+        self, event_log: EventLog, database: Database, query: Query
+    ) -> None:
+        # The slow recorder has drawn its number, and has not committed: the quick one waits for it.
+        async with database.transaction() as slow:
+            await slow.exec_driver_sql(_RECORD, {"entries": _json_of([an_entry()])})
+            quick = asyncio.create_task(event_log.record([an_entry()]))
+            await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "the quick one waits")
+            assert await event_log.newest() == 0
+            assert not quick.done()
+        await quick
+        assert [each.position for each in (await event_log.after(0, await event_log.newest())).recorded] == [1, 2]
+
+
+class TestAfter:
+    async def test_gives_everything_in_stretches(self, event_log: EventLog) -> None:
+        entries = [an_entry(version=version) for version in range(1, 31)]
+        await event_log.record(entries)
+        seen, position, newest = [], 0, await event_log.newest()
+        while position < newest:
+            stretch = await event_log.after(position, newest, at_most=7)
+            assert len(stretch.recorded) <= 7
+            seen += [each.entry for each in stretch.recorded]
+            position = stretch.position
+        assert seen == entries
+
+    async def test_gives_long_texts_a_few_at_a_time(self, event_log: EventLog) -> None:
+        await event_log.record([an_entry(title="ä" * 2_000) for _ in range(100)])
+        stretch = await event_log.after(0, 100)
+        assert 0 < len(stretch.recorded) < 100
+        assert stretch.position == stretch.recorded[-1].position
+
+    async def test_reaches_to_the_end_where_nothing_is_meant(self, event_log: EventLog) -> None:
+        await event_log.record([an_entry() for _ in range(5)])
+        assert await event_log.after(0, 5, Interest(frozenset([7]))) == Stretch([], 5)
+        assert await event_log.after(0, 5, Interest(author="Ann Radcliffe")) == Stretch([], 5)
+
+    @pytest.mark.parametrize(
+        "interest",
+        [
+            pytest.param(Interest(author="Jane Austen"), id="author"),
+            pytest.param(Interest(frozenset([42, 1])), id="books"),
+            pytest.param(Interest(frozenset([42]), "Jane Austen"), id="both"),
+        ],
+    )
+    async def test_gives_what_is_meant_alone(self, event_log: EventLog, interest: Interest) -> None:
+        other = an_entry()._replace(book_id=7, author="Ann Radcliffe")
+        meant = [an_entry(version=version) for version in range(1, 21)]
+        await event_log.record([entry for each in meant for entry in (each, other._replace(event_id=uuid4()))])
+        seen, position = [], 0
+        while position < 40:
+            stretch = await event_log.after(position, 40, interest, at_most=6)
+            seen += [each.entry for each in stretch.recorded]
+            position = stretch.position
+        assert seen == meant
+
+
+AGED = "UPDATE event_log SET recorded_at = recorded_at - interval '8 days' WHERE position <= {}"
+
+
+class TestSweep:
+    async def test_deletes_what_is_older_and_nothing_else(self, event_log: EventLog, query: Query) -> None:
+        entries = [an_entry(version=version) for version in range(1, 6)]
+        await event_log.record(entries)
+        query(AGED.format(3))
+        assert await event_log.sweep(7) == 3
+        assert query(POSITIONS) == [(entry.event_id,) for entry in entries[3:]]
+        assert await event_log.sweep(7) == 0
+
+    async def test_all_of_it_however_much_there_is(self, event_log: EventLog, query: Query) -> None:
+        await event_log.record([an_entry(version=version) for version in range(1, 2_502)])
+        query(AGED.format(2_500))
+        assert await event_log.sweep(7) == 2_500
+        assert query("SELECT position FROM event_log_sweeps") == [(2_500,)]
+
+    async def test_several_at_once_are_in_nobody_s_way(self, event_log: EventLog, query: Query) -> None:
+        await event_log.record([an_entry(version=version) for version in range(1, 1_202)])
+        query(AGED.format(1_200))
+        assert sum(await asyncio.gather(*(event_log.sweep(7) for _ in range(4)))) == 1_200
+        assert query("SELECT position FROM event_log") == [(1_201,)]
+
+    async def test_who_would_miss_something_is_told_from_where_it_is_whole(
+        self, event_log: EventLog, query: Query
+    ) -> None:
+        await event_log.record([an_entry(version=version) for version in range(1, 6)])
+        query(AGED.format(3))
+        await event_log.sweep(7)
+        with pytest.raises(PositionSwept, match="up to position 3 are no longer kept") as refused:
+            await event_log.after(2, 5)
+        assert refused.value.position == 3
+        assert [each.position for each in (await event_log.after(3, 5)).recorded] == [4, 5]
+
+    async def test_one_that_was_swept_to_the_last_goes_on_where_it_was(self, event_log: EventLog, query: Query) -> None:
+        await event_log.record([an_entry()])
+        query(AGED.format(1))
+        await event_log.sweep(7)
+        await event_log.record([an_entry(version=2)])
+        with pytest.raises(PositionSwept):
+            await event_log.after(0, 2, Interest(frozenset((42,))))
+        assert [each.position for each in (await event_log.after(1, 2)).recorded] == [2]
+
+    async def test_a_log_that_nobody_swept_is_whole_from_0_though_its_first_numbers_were_lost(
+        self, event_log: EventLog
+    ) -> None:
+        with pytest.raises(IntegrityError):
+            await event_log.record([an_entry(kind="burnt")])
+        await event_log.record([an_entry()])
+        stretch = await event_log.after(0, await event_log.newest())
+        assert [each.position for each in stretch.recorded] != [1]
+        assert len(stretch.recorded) == 1
+
+    async def test_what_is_swept_while_a_page_is_read_is_no_gap(
+        self, event_log: EventLog, database: Database, query: Query, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The page is read when what follows the position has gone, and before anybody has asked up to where."""
+        await event_log.record([an_entry(version=version) for version in range(1, 6)])
+        query(AGED.format(3))
+        read = event_log._read
+
+        async def swept_meanwhile(**values: Any) -> Any:
+            await EventLog(database).sweep(7)
+            return await read(**values)
+
+        monkeypatch.setattr(event_log, "_read", swept_meanwhile)
+        with pytest.raises(PositionSwept):
+            await event_log.after(0, 5)
