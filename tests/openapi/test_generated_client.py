@@ -81,11 +81,11 @@ class TestAGeneratedClient:
 
     def test_passes_a_session(self, rest: RestApi, part: Part) -> None:
         models = part(".models")
-        with part("").Client(base_url=rest.url, timeout=httpx.Timeout(PATIENCE)) as stranger:
+        with part("").Client(base_url=rest.url, timeout=httpx.Timeout(PATIENCE)) as anonymous:
             new = models.UserCreate(email="ada@example.org", password=PASSWORD)
-            assert part(".api.auth.register").sync(client=stranger, body=new).email == "ada@example.org"
+            assert part(".api.auth.register").sync(client=anonymous, body=new).email == "ada@example.org"
             credentials = models.Credentials(username="ada@example.org", password=PASSWORD)
-            tokens = part(".api.auth.login").sync(client=stranger, body=credentials)
+            tokens = part(".api.auth.login").sync(client=anonymous, body=credentials)
         with part("").AuthenticatedClient(
             base_url=rest.url, token=tokens.access_token, timeout=httpx.Timeout(PATIENCE)
         ) as ada:

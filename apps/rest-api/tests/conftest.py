@@ -54,7 +54,7 @@ def store(app: FastAPI) -> Store:
 
 
 @pytest.fixture
-async def stranger(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Someone who is not signed in."""
     # A failure of the service is for it to answer, not for the test to see.
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -86,7 +86,7 @@ async def token(sign_in: SignIn) -> str:
 
 
 @pytest.fixture
-def client(stranger: httpx.AsyncClient, token: str) -> httpx.AsyncClient:
+def client(anonymous: httpx.AsyncClient, token: str) -> httpx.AsyncClient:
     """Someone who is signed in."""
-    stranger.headers["Authorization"] = f"Bearer {token}"
-    return stranger
+    anonymous.headers["Authorization"] = f"Bearer {token}"
+    return anonymous

@@ -49,9 +49,9 @@ ANSWERS = [
 class TestEveryAnswer:
     @pytest.mark.parametrize(("method", "path", "options", "status"), ANSWERS)
     async def test_says_that_it_is_data_and_not_to_be_framed_or_guessed_at(
-        self, stranger: httpx.AsyncClient, method: str, path: str, options: dict[str, object], status: int
+        self, anonymous: httpx.AsyncClient, method: str, path: str, options: dict[str, object], status: int
     ) -> None:
-        answer = await stranger.request(method, path, **options)  # type: ignore[arg-type]  # of all kinds
+        answer = await anonymous.request(method, path, **options)  # type: ignore[arg-type]  # of all kinds
         assert answer.status_code == status
         assert _security_headers(answer) == {
             "content-security-policy": DATA_ONLY,
@@ -61,12 +61,12 @@ class TestEveryAnswer:
             "cross-origin-resource-policy": "same-origin",
         }
 
-    async def test_of_a_failure_too(self, app: FastAPI, stranger: httpx.AsyncClient) -> None:
+    async def test_of_a_failure_too(self, app: FastAPI, anonymous: httpx.AsyncClient) -> None:
         @app.get("/fails")
         async def fail() -> None:
             raise ZeroDivisionError
 
-        answer = await stranger.get("/fails")
+        answer = await anonymous.get("/fails")
         assert answer.status_code == 500
         assert answer.headers["content-security-policy"] == DATA_ONLY
         assert answer.headers["content-type"] == "application/problem+json"
@@ -78,9 +78,9 @@ class TestEveryAnswer:
         assert answer.status_code == 429
         assert answer.headers["content-security-policy"] == DATA_ONLY
 
-    async def test_says_once_what_it_says(self, stranger: httpx.AsyncClient) -> None:
+    async def test_says_once_what_it_says(self, anonymous: httpx.AsyncClient) -> None:
         for path in ("/docs", "/account/verify", "/healthz/live"):
-            names = [name.lower() for name, _ in (await stranger.get(path)).headers.multi_items()]
+            names = [name.lower() for name, _ in (await anonymous.get(path)).headers.multi_items()]
             assert len(names) == len(set(names)), path
 
     @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ class TestEveryAnswer:
 
 
 class TestThePages:
-    async def test_of_the_api_runs_its_own_scripts_and_no_other(self, stranger: httpx.AsyncClient) -> None:
-        page = await stranger.get("/docs")
+    async def test_of_the_api_runs_its_own_scripts_and_no_other(self, anonymous: httpx.AsyncClient) -> None:
+        page = await anonymous.get("/docs")
         policy = dict(directive.split(" ", 1) for directive in page.headers["content-security-policy"].split("; "))
         scripts = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
         hashes = [f"'sha256-{base64.b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts]
@@ -112,8 +112,8 @@ class TestThePages:
             "frame-ancestors": "'none'",
         }
 
-    async def test_of_the_mails_keep_their_own_policy(self, stranger: httpx.AsyncClient) -> None:
-        policy = (await stranger.get("/account/reset-password")).headers["content-security-policy"]
+    async def test_of_the_mails_keep_their_own_policy(self, anonymous: httpx.AsyncClient) -> None:
+        policy = (await anonymous.get("/account/reset-password")).headers["content-security-policy"]
         assert "script-src 'self';" in policy
         assert "unsafe" not in policy
 
@@ -127,9 +127,9 @@ PREFLIGHT = {
 
 
 class TestPagesOfOtherSites:
-    async def test_may_not_call_unless_they_are_named(self, stranger: httpx.AsyncClient) -> None:
-        asked = await stranger.options("/api/v1/books/1", headers=PREFLIGHT)
-        called = await stranger.get("/healthz/live", headers={"Origin": HERE})
+    async def test_may_not_call_unless_they_are_named(self, anonymous: httpx.AsyncClient) -> None:
+        asked = await anonymous.options("/api/v1/books/1", headers=PREFLIGHT)
+        called = await anonymous.get("/healthz/live", headers={"Origin": HERE})
         for answer in (asked, called):
             assert not [name for name in answer.headers if name.startswith("access-control")]
         assert asked.status_code == 405

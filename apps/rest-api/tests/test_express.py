@@ -82,11 +82,11 @@ class TestAnAnswer:
         assert one.json()["id"] < other.json()["id"]
         assert one.headers["location"] == f"{BOOKS}/{one.json()['id']}"
 
-    async def test_to_who_has_no_token_is_the_same(self, stranger: httpx.AsyncClient, went_short: list[str]) -> None:
-        stranger.headers.pop("authorization", None)
-        one = await stranger.post(BOOKS, content=A_BOOK, headers=JSON)
+    async def test_to_who_has_no_token_is_the_same(self, anonymous: httpx.AsyncClient, went_short: list[str]) -> None:
+        anonymous.headers.pop("authorization", None)
+        one = await anonymous.post(BOOKS, content=A_BOOK, headers=JSON)
         assert (one.status_code, went_short) == (401, ["createBook"])
-        other = await stranger.put(f"{BOOKS}/1", content=A_BOOK, headers=JSON)
+        other = await anonymous.put(f"{BOOKS}/1", content=A_BOOK, headers=JSON)
         assert told(one) == told(other)
 
 
@@ -126,9 +126,9 @@ class TestWhatIsNotPlain:
         assert (answer.status_code, went_short) == (200, [])
 
     async def test_a_stranger_is_told_of_a_body_that_is_too_long_before_of_the_token(
-        self, stranger: httpx.AsyncClient, went_short: list[str]
+        self, anonymous: httpx.AsyncClient, went_short: list[str]
     ) -> None:
-        answer = await stranger.post(BOOKS, content=b" " * 300_000, headers=JSON)
+        answer = await anonymous.post(BOOKS, content=b" " * 300_000, headers=JSON)
         assert (answer.status_code, went_short) == (413, [])
 
     async def test_a_body_of_many_pieces_is_read_once(self, client: httpx.AsyncClient, went_short: list[str]) -> None:

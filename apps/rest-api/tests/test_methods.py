@@ -16,12 +16,12 @@ class TestAMethodThatAnAddressDoesNotTake:
         ],
     )
     async def test_is_told_which_ones_it_takes(
-        self, stranger: httpx.AsyncClient, method: str, path: str, allowed: str
+        self, anonymous: httpx.AsyncClient, method: str, path: str, allowed: str
     ) -> None:
-        answer = await stranger.request(method, path)
+        answer = await anonymous.request(method, path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == allowed
         assert answer.json()["type"] == "urn:colophon:method-not-allowed"
 
-    async def test_is_refused_where_nothing_is_with_404(self, stranger: httpx.AsyncClient) -> None:
-        assert (await stranger.put("/api/v1/nothing")).status_code == 404
+    async def test_is_refused_where_nothing_is_with_404(self, anonymous: httpx.AsyncClient) -> None:
+        assert (await anonymous.put("/api/v1/nothing")).status_code == 404

@@ -10,8 +10,8 @@ from rest_api.links import LINKS
 
 
 @pytest.fixture
-async def document(stranger: httpx.AsyncClient) -> dict[str, Any]:
-    document: dict[str, Any] = (await stranger.get("/api/v1/openapi.json")).json()
+async def document(anonymous: httpx.AsyncClient) -> dict[str, Any]:
+    document: dict[str, Any] = (await anonymous.get("/api/v1/openapi.json")).json()
     return document
 
 
@@ -103,11 +103,11 @@ class TestTheDocument:
 
 
 class TestThePage:
-    async def test_needs_no_file_from_anywhere_else(self, stranger: httpx.AsyncClient) -> None:
-        page = await stranger.get("/docs")
+    async def test_needs_no_file_from_anywhere_else(self, anonymous: httpx.AsyncClient) -> None:
+        page = await anonymous.get("/docs")
         assert page.headers["content-type"].startswith("text/html")
         assert "://" not in page.text
         files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
         assert {file.rpartition(".")[2] for file in files} == {"css", "js", "png"}
         for file in files:
-            assert (await stranger.get(file)).status_code == 200
+            assert (await anonymous.get(file)).status_code == 200

@@ -343,12 +343,12 @@ class TestEveryEndpoint:
         ],
     )
     async def test_asks_who_is_calling_before_anything_else(
-        self, stranger: httpx.AsyncClient, authorization: str | None
+        self, anonymous: httpx.AsyncClient, authorization: str | None
     ) -> None:
         if authorization is not None:
-            stranger.headers.update([(b"authorization", authorization.encode("latin-1"))])
+            anonymous.headers.update([(b"authorization", authorization.encode("latin-1"))])
         for method, path in self.ENDPOINTS:
-            answer = await stranger.request(method, path, content=b"{", headers={"content-type": "application/json"})
+            answer = await anonymous.request(method, path, content=b"{", headers={"content-type": "application/json"})
             assert_problem(answer, 401, "unauthenticated")
             assert answer.headers["www-authenticate"] == "Bearer"
 

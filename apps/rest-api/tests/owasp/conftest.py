@@ -46,19 +46,19 @@ def operations(document: dict[str, Any]) -> list[Operation]:
 
 
 @pytest.fixture
-async def ada(stranger: httpx.AsyncClient) -> Person:
-    return await _signed_in(stranger)
+async def ada(anonymous: httpx.AsyncClient) -> Person:
+    return await _signed_in(anonymous)
 
 
 @pytest.fixture
-async def eve(stranger: httpx.AsyncClient) -> Person:
-    return await _signed_in(stranger)
+async def eve(anonymous: httpx.AsyncClient) -> Person:
+    return await _signed_in(anonymous)
 
 
 @pytest.fixture
-async def superuser(app: FastAPI, stranger: httpx.AsyncClient) -> Person:
+async def superuser(app: FastAPI, anonymous: httpx.AsyncClient) -> Person:
     parts: UserParts = app.state.user_parts
-    person = await _signed_in(stranger)
+    person = await _signed_in(anonymous)
     await parts.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
     return person
 

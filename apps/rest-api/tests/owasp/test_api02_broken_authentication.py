@@ -49,39 +49,39 @@ class TestEveryOperation:
         assert {operation.id for operation in operations if operation.is_open} == OPEN
 
     async def test_that_is_not_open_wants_a_token(
-        self, stranger: httpx.AsyncClient, operations: list[Operation]
+        self, anonymous: httpx.AsyncClient, operations: list[Operation]
     ) -> None:
         guarded = [operation for operation in operations if not operation.is_open]
         for operation in guarded:
-            answer = await stranger.request(operation.method, operation.address())
+            answer = await anonymous.request(operation.method, operation.address())
             assert answer.status_code == 401, operation.id
             assert answer.headers["www-authenticate"].startswith("Bearer")
         print(f"{len(guarded)} of {len(operations)} operations want a token")
 
     @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.split()[1]) for kind in FORGED])
     async def test_that_is_not_open_takes_no_forged_one(
-        self, stranger: httpx.AsyncClient, operations: list[Operation], kind: str
+        self, anonymous: httpx.AsyncClient, operations: list[Operation], kind: str
     ) -> None:
         headers = {"Authorization": f"Bearer {FORGED[kind]()}"}
         for operation in operations:
             if not operation.is_open:
-                answer = await stranger.request(operation.method, operation.address(), headers=headers)
+                answer = await anonymous.request(operation.method, operation.address(), headers=headers)
                 assert answer.status_code == 401, operation.id
 
-    async def test_takes_a_token_in_its_header_alone(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        stranger.cookies.set("access_token", ada.token)
-        answer = await stranger.get("/api/v1/users/me", params={"access_token": ada.token, "token": ada.token})
+    async def test_takes_a_token_in_its_header_alone(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        anonymous.cookies.set("access_token", ada.token)
+        answer = await anonymous.get("/api/v1/users/me", params={"access_token": ada.token, "token": ada.token})
         assert answer.status_code == 401
 
 
 class TestATokenThatWasGood:
     async def test_is_good_no_more_when_it_has_expired(
-        self, ada: Person, stranger: httpx.AsyncClient, store: Store, signer: TokenSigner
+        self, ada: Person, anonymous: httpx.AsyncClient, store: Store, signer: TokenSigner
     ) -> None:
         sign_in = await store.sessions.begin(ada.id, 3_600)
         for lifetime, status in ((60, 200), (-60, 401)):
             token = signer.sign(ada.id, sign_in.session_id, lifetime)
-            answer = await stranger.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+            answer = await anonymous.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"})
             assert answer.status_code == status
 
     async def test_is_good_no_more_after_signing_out(self, ada: Person) -> None:
@@ -94,9 +94,9 @@ class TestATokenThatWasGood:
 
 class TestGuessing:
     async def test_ends_after_ten_wrong_passwords_as_the_service_comes(
-        self, ada: Person, stranger: httpx.AsyncClient
+        self, ada: Person, anonymous: httpx.AsyncClient
     ) -> None:
-        statuses = [(await log_in(stranger, ada.email, f"wrong password {n}")).status_code for n in range(12)]
+        statuses = [(await log_in(anonymous, ada.email, f"wrong password {n}")).status_code for n in range(12)]
         assert statuses == [400] * 10 + [429] * 2
 
     async def test_the_current_password_is_guessing_too(self, ada: Person) -> None:
@@ -106,13 +106,13 @@ class TestGuessing:
         ]
         assert [each.status_code for each in statuses] == [403] * 10 + [429] * 2
 
-    async def test_does_not_tell_who_has_an_account(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        known = await log_in(stranger, ada.email, "wrong password")
-        unknown = await log_in(stranger, "nobody@example.org", "wrong password")
+    async def test_does_not_tell_who_has_an_account(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        known = await log_in(anonymous, ada.email, "wrong password")
+        unknown = await log_in(anonymous, "nobody@example.org", "wrong password")
         assert (known.status_code, known.json()) == (unknown.status_code, unknown.json())
         for endpoint in ("forgot-password", "request-verify-token"):
             answers = [
-                await stranger.post(f"/api/v1/auth/{endpoint}", json={"email": email})
+                await anonymous.post(f"/api/v1/auth/{endpoint}", json={"email": email})
                 for email in (ada.email, "nobody@example.org")
             ]
             assert [(each.status_code, each.content) for each in answers] == [(202, b"")] * 2

@@ -33,12 +33,12 @@ SHOWN_ONCE = {
 
 class TestARight:
     @pytest.mark.parametrize("right", RIGHTS)
-    async def test_is_not_taken_when_registering(self, stranger: httpx.AsyncClient, right: dict[str, Any]) -> None:
+    async def test_is_not_taken_when_registering(self, anonymous: httpx.AsyncClient, right: dict[str, Any]) -> None:
         account = {"email": "eve@example.org", "password": PASSWORD}
-        refused = await stranger.post("/api/v1/auth/register", json=account | right)
+        refused = await anonymous.post("/api/v1/auth/register", json=account | right)
         assert refused.status_code == 422
         assert refused.json()["errors"] == [{"pointer": f"/{next(iter(right))}", "detail": "is not known here"}]
-        made = (await stranger.post("/api/v1/auth/register", json=account)).json()
+        made = (await anonymous.post("/api/v1/auth/register", json=account)).json()
         assert (made["is_superuser"], made["is_verified"]) == (False, False)
 
     @pytest.mark.parametrize("right", RIGHTS)

@@ -155,13 +155,13 @@ class TestEveryBody:
 
 class TestAPassword:
     @pytest.mark.parametrize("length", [257, 60_000])
-    async def test_that_is_too_long_is_not_hashed(self, stranger: httpx.AsyncClient, length: int) -> None:
+    async def test_that_is_too_long_is_not_hashed(self, anonymous: httpx.AsyncClient, length: int) -> None:
         account = {"email": "ada@example.org", "password": "x" * length}
-        assert (await stranger.post("/api/v1/auth/register", json=account)).status_code == 422
+        assert (await anonymous.post("/api/v1/auth/register", json=account)).status_code == 422
 
-    async def test_is_not_hashed_for_who_tries_too_often(self, stranger: httpx.AsyncClient) -> None:
+    async def test_is_not_hashed_for_who_tries_too_often(self, anonymous: httpx.AsyncClient) -> None:
         form = {"username": "nobody@example.org", "password": PASSWORD}
-        statuses = [(await stranger.post("/api/v1/auth/login", data=form)).status_code for _ in range(15)]
+        statuses = [(await anonymous.post("/api/v1/auth/login", data=form)).status_code for _ in range(15)]
         assert statuses[10:] == [429] * 5
 
 

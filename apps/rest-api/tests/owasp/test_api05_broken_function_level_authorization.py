@@ -33,9 +33,9 @@ class TestWhatSuperusersDo:
 
     @pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
     async def test_is_not_smuggled_into_another_method(
-        self, eve: Person, stranger: httpx.AsyncClient, header: str
+        self, eve: Person, anonymous: httpx.AsyncClient, header: str
     ) -> None:
-        stranger.headers[header] = "DELETE"
+        anonymous.headers[header] = "DELETE"
         answer = await eve.call("POST", f"/users/{eve.id}")
         assert answer.status_code == 405
         assert (await eve.call("GET", "/users/me")).status_code == 200

@@ -13,17 +13,19 @@ from support.people import PASSWORD, Person
 
 
 class TestAsTheServiceComes:
-    async def test_one_address_registers_60_accounts_an_hour(self, stranger: httpx.AsyncClient) -> None:
+    async def test_one_address_registers_60_accounts_an_hour(self, anonymous: httpx.AsyncClient) -> None:
         statuses = []
         for n in range(63):
             account = {"email": f"bot{n}@example.org", "password": PASSWORD}
-            statuses.append((await stranger.post("/api/v1/auth/register", json=account)).status_code)
+            statuses.append((await anonymous.post("/api/v1/auth/register", json=account)).status_code)
         assert statuses == [201] * 60 + [429] * 3
 
     @pytest.mark.parametrize("endpoint", ["forgot-password", "request-verify-token"])
-    async def test_a_box_gets_five_mails_an_hour(self, ada: Person, stranger: httpx.AsyncClient, endpoint: str) -> None:
+    async def test_a_box_gets_five_mails_an_hour(
+        self, ada: Person, anonymous: httpx.AsyncClient, endpoint: str
+    ) -> None:
         statuses = [
-            (await stranger.post(f"/api/v1/auth/{endpoint}", json={"email": ada.email})).status_code for _ in range(7)
+            (await anonymous.post(f"/api/v1/auth/{endpoint}", json={"email": ada.email})).status_code for _ in range(7)
         ]
         assert statuses == [202] * 5 + [429] * 2
 

@@ -25,19 +25,21 @@ class TestNoRequest:
         assert {name for name in parameters if _ADDRESS.search(name)} <= OWN
 
     @pytest.mark.parametrize("provider", ["github", "google"])
-    async def test_decides_where_a_provider_sends_people_back(self, stranger: httpx.AsyncClient, provider: str) -> None:
+    async def test_decides_where_a_provider_sends_people_back(
+        self, anonymous: httpx.AsyncClient, provider: str
+    ) -> None:
         theirs = {
             "redirect_uri": "https://evil.example",
             "redirect_url": "https://evil.example",
             "next": "//evil.example",
         }
-        answer = await stranger.get(
+        answer = await anonymous.get(
             f"/api/v1/auth/{provider}/authorize", params=theirs, headers={"Host": "evil.example"}
         )
         assert "evil.example" not in answer.text
         assert "evil.example" not in str(answer.headers)
 
-    async def test_decides_where_links_in_mails_lead(self, stranger: httpx.AsyncClient) -> None:
+    async def test_decides_where_links_in_mails_lead(self, anonymous: httpx.AsyncClient) -> None:
         headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
         account = {"email": "ada@example.org", "password": "correct horse battery"}
-        assert (await stranger.post("/api/v1/auth/register", json=account, headers=headers)).status_code == 201
+        assert (await anonymous.post("/api/v1/auth/register", json=account, headers=headers)).status_code == 201

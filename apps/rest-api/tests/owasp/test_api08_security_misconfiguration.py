@@ -11,19 +11,19 @@ SECRET = "postgresql://user:hunter2@inside"
 
 class TestMethods:
     @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "DEBUG", "TRACK", "x"])
-    async def test_that_nobody_needs_are_refused(self, stranger: httpx.AsyncClient, method: str) -> None:
+    async def test_that_nobody_needs_are_refused(self, anonymous: httpx.AsyncClient, method: str) -> None:
         for path in ("/api/v1/books", "/healthz/live", "/docs", "/account/verify"):
-            answer = await stranger.request(method, path)
+            answer = await anonymous.request(method, path)
             assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json"), path
 
 
 class TestFailures:
-    async def test_tell_a_reference_and_nothing_of_the_inside(self, app: FastAPI, stranger: httpx.AsyncClient) -> None:
+    async def test_tell_a_reference_and_nothing_of_the_inside(self, app: FastAPI, anonymous: httpx.AsyncClient) -> None:
         @app.get("/fails")
         async def fail() -> None:
             raise RuntimeError(SECRET)
 
-        answer = await stranger.get("/fails")
+        answer = await anonymous.get("/fails")
         assert (answer.status_code, answer.json()["type"]) == (500, "urn:colophon:internal")
         for word in ("hunter2", "RuntimeError", "Traceback", ".py", "site-packages"):
             assert word not in answer.text
@@ -49,8 +49,8 @@ class TestWhatIsServed:
             "/.git/config", "/admin", "/debug", "/server-status", "/actuator", "/api", "/api/v1", "/api/v2/books", "/",
         ],
     )  # fmt: skip
-    async def test_is_not_what_need_not_be(self, stranger: httpx.AsyncClient, path: str) -> None:
-        answer = await stranger.get(path)
+    async def test_is_not_what_need_not_be(self, anonymous: httpx.AsyncClient, path: str) -> None:
+        answer = await anonymous.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
     @pytest.mark.parametrize(
@@ -66,21 +66,21 @@ class TestWhatIsServed:
             "/account/files/%2e%2e%2fmanager.py",
         ],
     )
-    async def test_is_no_file_beside_its_own(self, stranger: httpx.AsyncClient, path: str) -> None:
-        answer = await stranger.request("GET", httpx.URL("http://colophon").copy_with(raw_path=path.encode()))
+    async def test_is_no_file_beside_its_own(self, anonymous: httpx.AsyncClient, path: str) -> None:
+        answer = await anonymous.request("GET", httpx.URL("http://colophon").copy_with(raw_path=path.encode()))
         assert answer.status_code in (404, 405)
         assert b"root:" not in answer.content
 
-    async def test_does_not_tell_what_it_is_made_of(self, stranger: httpx.AsyncClient) -> None:
+    async def test_does_not_tell_what_it_is_made_of(self, anonymous: httpx.AsyncClient) -> None:
         for path in ("/healthz/live", "/nowhere", "/docs"):
-            assert {"server", "x-powered-by", "via"}.isdisjoint((await stranger.get(path)).headers)
+            assert {"server", "x-powered-by", "via"}.isdisjoint((await anonymous.get(path)).headers)
 
-    async def test_is_not_kept_on_its_way_where_it_is_a_secret(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_is_not_kept_on_its_way_where_it_is_a_secret(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
         form = {"username": ada.email, "password": ada.password}
         asked = {"name": "export", "scopes": ["books:read"], "expires_in_days": 1, "current_password": PASSWORD}
         for answer in (
-            await stranger.post("/api/v1/auth/login", data=form),
-            await stranger.post("/api/v1/auth/refresh", json={"refresh_token": ada.refresh_token}),
+            await anonymous.post("/api/v1/auth/login", data=form),
+            await anonymous.post("/api/v1/auth/refresh", json={"refresh_token": ada.refresh_token}),
             await ada.call("POST", "/users/me/tokens", json=asked),
         ):
             assert answer.headers["cache-control"] == "no-store"

@@ -23,15 +23,15 @@ class TestTheTraceOfACaller:
         ],
         ids=["good", "zeros", "wrong", "long", "empty", "no-ascii"],
     )
-    async def test_is_taken_or_left(self, ada: Person, stranger: httpx.AsyncClient, traceparent: str) -> None:
-        stranger.headers = httpx.Headers({"traceparent": traceparent}, encoding="latin-1")
+    async def test_is_taken_or_left(self, ada: Person, anonymous: httpx.AsyncClient, traceparent: str) -> None:
+        anonymous.headers = httpx.Headers({"traceparent": traceparent}, encoding="latin-1")
         book = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
         assert (await ada.call("POST", "/books", json=book)).status_code == 201
 
 
 class TestTheWordOfAProxyThatIsNotTrusted:
-    async def test_is_neither_address_nor_scheme_nor_host(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        stranger.headers.update(
+    async def test_is_neither_address_nor_scheme_nor_host(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        anonymous.headers.update(
             {
                 "X-Forwarded-For": "203.0.113.7",
                 "X-Real-IP": "203.0.113.7",

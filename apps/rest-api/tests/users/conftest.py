@@ -47,15 +47,15 @@ def parts(app: FastAPI) -> UserParts:
 
 
 @pytest.fixture
-async def ada(stranger: httpx.AsyncClient) -> Person:
+async def ada(anonymous: httpx.AsyncClient) -> Person:
     """A user who is signed in."""
-    return await _signed_in(stranger)
+    return await _signed_in(anonymous)
 
 
 @pytest.fixture
-async def superuser(stranger: httpx.AsyncClient, parts: UserParts) -> Person:
+async def superuser(anonymous: httpx.AsyncClient, parts: UserParts) -> Person:
     """A superuser who is signed in."""
-    person = await _signed_in(stranger)
+    person = await _signed_in(anonymous)
     await parts.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
     return person
 

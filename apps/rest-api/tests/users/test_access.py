@@ -45,13 +45,13 @@ class TestSuperusers:
         assert ada.refresh_token not in str(found)
 
     async def test_end_all_of_it_at_once_and_leave_the_password(
-        self, ada: Person, superuser: Person, program: str, stranger: httpx.AsyncClient
+        self, ada: Person, superuser: Person, program: str, anonymous: httpx.AsyncClient
     ) -> None:
         assert (await superuser.call("POST", f"/users/{ada.id}/sign-out")).status_code == 204
         assert not any((await access_of(ada, superuser)).values())
         assert (await ada.call("GET", "/users/me")).status_code == 401
         assert (await ada.call("GET", "/books", token=program)).status_code == 401
-        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
+        assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 200
         assert (await superuser.call("GET", "/users/me")).status_code == 200
 
     @pytest.mark.usefixtures("program")
@@ -72,12 +72,12 @@ class TestSuperusers:
         assert (await ada.call("GET", "/users/me")).status_code == 200
 
     async def test_start_a_reset_and_do_not_choose_the_password(
-        self, ada: Person, superuser: Person, mailbox: Mailbox, stranger: httpx.AsyncClient
+        self, ada: Person, superuser: Person, mailbox: Mailbox, anonymous: httpx.AsyncClient
     ) -> None:
         answer = await superuser.call("POST", f"/users/{ada.id}/password-reset")
         assert (answer.status_code, answer.content) == (202, b"")
         proof = {"token": await mailbox.reset_token(ada.email), "password": "staple battery horse"}
-        assert (await stranger.post("/api/v1/auth/reset-password", json=proof)).status_code == 204
+        assert (await anonymous.post("/api/v1/auth/reset-password", json=proof)).status_code == 204
         assert (await ada.call("GET", "/users/me")).status_code == 401
 
     async def test_start_none_for_who_is_deactivated(

@@ -151,10 +151,10 @@ async def delete_user(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, 
     await parts.manager.delete(await parts.manager.get(ada.id))
 
 
-async def reset_password(ada: Person, _: str, stranger: httpx.AsyncClient, mailbox: Mailbox, __: UserParts) -> None:
-    await stranger.post("/api/v1/auth/forgot-password", json={"email": ada.email})
+async def reset_password(ada: Person, _: str, anonymous: httpx.AsyncClient, mailbox: Mailbox, __: UserParts) -> None:
+    await anonymous.post("/api/v1/auth/forgot-password", json={"email": ada.email})
     new = {"token": await mailbox.reset_token(ada.email), "password": ANOTHER}
-    assert (await stranger.post("/api/v1/auth/reset-password", json=new)).status_code == 204
+    assert (await anonymous.post("/api/v1/auth/reset-password", json=new)).status_code == 204
 
 
 class TestItsEnd:
@@ -168,11 +168,11 @@ class TestItsEnd:
         ],
     )
     async def test_is_at_once(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox, parts: UserParts, end: Ending
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox, parts: UserParts, end: Ending
     ) -> None:
         made = (await make(ada)).json()
         assert (await ada.call("GET", "/books", token=made["token"])).status_code == 200
-        await end(ada, made["id"], stranger, mailbox, parts)
+        await end(ada, made["id"], anonymous, mailbox, parts)
         answer = await ada.call("GET", "/books", token=made["token"])
         assert (answer.status_code, answer.json()["type"]) == (401, "urn:colophon:unauthenticated")
 
@@ -189,9 +189,9 @@ class TestItsEnd:
         assert (await ada.call("POST", "/auth/logout")).status_code == 204
         assert (await ada.call("GET", "/books", token=token)).status_code == 200
 
-    async def test_is_not_for_others_to_bring_about(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_is_not_for_others_to_bring_about(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
         made = (await make(ada)).json()
-        bob = await Person.register(stranger)
+        bob = await Person.register(anonymous)
         await bob.sign_in()
         answers = [await bob.call("DELETE", f"/users/me/tokens/{each}") for each in (made["id"], UUID(int=0))]
         assert [(answer.status_code, answer.json()["type"]) for answer in answers] == [

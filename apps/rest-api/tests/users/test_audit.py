@@ -44,10 +44,10 @@ Noted = Callable[..., Awaitable[list[tuple[str, str]]]]
 
 class TestSigningIn:
     async def test_is_noted_right_wrong_and_refused(
-        self, ada: Person, stranger: httpx.AsyncClient, events: AccountEvents
+        self, ada: Person, anonymous: httpx.AsyncClient, events: AccountEvents
     ) -> None:
         for password in [PASSWORD, *[f"wrong {number}" for number in range(11)], PASSWORD]:
-            await log_in(stranger, ada.email, password)
+            await log_in(anonymous, ada.email, password)
         tried = await events.page(100, kind="signed-in")
         assert [each.outcome for each in tried][::-1] == ["done", "done", *["wrong"] * 10, "refused"]
         assert {each.user_id for each in tried if each.outcome != "refused"} == {ada.id}
@@ -58,10 +58,10 @@ class TestSigningIn:
         assert len(right.trace_id) == 32
 
     async def test_with_an_address_that_nobody_has_is_noted_without_it(
-        self, stranger: httpx.AsyncClient, events: AccountEvents
+        self, anonymous: httpx.AsyncClient, events: AccountEvents
     ) -> None:
         """Some type their password where the address belongs."""
-        await log_in(stranger, "my secret password", PASSWORD)
+        await log_in(anonymous, "my secret password", PASSWORD)
         [event] = await events.page(100)
         assert (event.kind, event.outcome, event.user_id) == ("signed-in", "wrong", None)
         assert "secret" not in str(event)
@@ -69,16 +69,16 @@ class TestSigningIn:
     async def test_that_is_refused_again_and_again_is_noted_once_a_minute(
         self,
         ada: Person,
-        stranger: httpx.AsyncClient,
+        anonymous: httpx.AsyncClient,
         events: AccountEvents,
         clock: Any,
     ) -> None:
         """There is no limit to what is refused, and there must be one to what is kept."""
         for number in range(30):
-            await log_in(stranger, ada.email, f"wrong {number}")
+            await log_in(anonymous, ada.email, f"wrong {number}")
         assert len(await events.page(100, outcome="refused")) == 1
         clock.now += 61
-        await log_in(stranger, ada.email, "wrong")
+        await log_in(anonymous, ada.email, "wrong")
         assert len(await events.page(100, outcome="refused")) == 2
 
     @pytest.fixture
@@ -122,12 +122,12 @@ class TestAnAccount:
         ]
 
     async def test_has_its_recovery_and_the_link_that_came_too_late(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox, noted: Noted
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox, noted: Noted
     ) -> None:
-        await stranger.post("/api/v1/auth/forgot-password", json={"email": ada.email})
+        await anonymous.post("/api/v1/auth/forgot-password", json={"email": ada.email})
         proof = {"token": await mailbox.reset_token(ada.email), "password": ANOTHER}
         for _ in range(2):
-            await stranger.post("/api/v1/auth/reset-password", json=proof)
+            await anonymous.post("/api/v1/auth/reset-password", json=proof)
         assert (await noted())[2:] == [
             ("reset-asked-for", "done"),
             ("password-reset", "done"),
@@ -135,11 +135,11 @@ class TestAnAccount:
         ]
 
     async def test_has_a_refresh_token_that_came_again(
-        self, ada: Person, stranger: httpx.AsyncClient, noted: Noted
+        self, ada: Person, anonymous: httpx.AsyncClient, noted: Noted
     ) -> None:
         stolen = ada.refresh_token
         await ada.refresh()
-        await refresh(stranger, stolen)
+        await refresh(anonymous, stolen)
         assert (await noted())[2:] == [("session-refreshed", "wrong")]
 
     async def test_has_what_superusers_did_and_who(
@@ -175,11 +175,11 @@ class TestAnAccount:
 
 
 class TestTheTrail:
-    async def test_holds_no_secret(self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox) -> None:
+    async def test_holds_no_secret(self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox) -> None:
         with capture_logs() as lines:
             body = {"name": "export", "scopes": ["books:read"], "current_password": PASSWORD}
             token = (await ada.call("POST", "/users/me/tokens", json=body)).json()["token"]
-            await log_in(stranger, ada.email, ANOTHER)
+            await log_in(anonymous, ada.email, ANOTHER)
             await ada.sign_in()
         told = [line for line in lines if line["event"] == "account event"]
         assert [line["kind"] for line in told] == ["token-made", "signed-in", "signed-in"]

@@ -102,15 +102,15 @@ class TestPasswords:
 
     @pytest.mark.usefixtures("quick_hashing")
     async def test_that_were_found_in_stolen_data_are_refused_wherever_one_is_chosen(
-        self, stranger: httpx.AsyncClient, api: respx.MockRouter
+        self, anonymous: httpx.AsyncClient, api: respx.MockRouter
     ) -> None:
         api.get(f"/{PREFIX}").respond(text=f"{REST}:3")
         api.route().respond(text=OTHERS)
-        ada = await Person.register(stranger)
+        ada = await Person.register(anonymous)
         await ada.sign_in()
         register = {"email": "eve@example.org", "password": STOLEN}
         answers = [
-            await stranger.post("/api/v1/auth/register", json=register),
+            await anonymous.post("/api/v1/auth/register", json=register),
             await ada.call("PATCH", "/users/me", json={"password": STOLEN, "current_password": PASSWORD}),
         ]
         for answer in answers:
@@ -121,10 +121,10 @@ class TestPasswords:
 
     @pytest.mark.usefixtures("quick_hashing")
     async def test_are_asked_about_when_they_are_chosen_and_not_when_they_are_compared(
-        self, stranger: httpx.AsyncClient, api: respx.MockRouter
+        self, anonymous: httpx.AsyncClient, api: respx.MockRouter
     ) -> None:
         api.route().respond(text=OTHERS)
-        ada = await Person.register(stranger)
+        ada = await Person.register(anonymous)
         assert len(api.calls) == 1
         await ada.sign_in()
         assert len(api.calls) == 1

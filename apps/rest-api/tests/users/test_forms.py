@@ -15,8 +15,8 @@ EMAIL = "käthe@bücher.example"
 
 
 @pytest.fixture
-async def kaethe(stranger: httpx.AsyncClient) -> Person:
-    return await Person.register(stranger, EMAIL, PASSWORD)
+async def kaethe(anonymous: httpx.AsyncClient) -> Person:
+    return await Person.register(anonymous, EMAIL, PASSWORD)
 
 
 async def sent(client: httpx.AsyncClient, body: str | bytes, form: str = FORM) -> httpx.Response:
@@ -40,17 +40,17 @@ class TestTheForm:
             pytest.param(f"&&scope=&username={EMAIL}&password={ENCODED}&", id="more-ampersands"),
         ],
     )
-    async def test_signs_in_however_it_is_written(self, stranger: httpx.AsyncClient, body: str) -> None:
+    async def test_signs_in_however_it_is_written(self, anonymous: httpx.AsyncClient, body: str) -> None:
         for form in (FORM, f"{FORM}; charset=utf-8", FORM.upper()):
-            answer = await sent(stranger, body, form)
+            answer = await sent(anonymous, body, form)
             assert (answer.status_code, answer.text[:16]) == (200, '{"access_token":'), answer.text
 
     @pytest.mark.usefixtures("kaethe")
-    async def test_signs_in_in_parts_as_well(self, stranger: httpx.AsyncClient) -> None:
+    async def test_signs_in_in_parts_as_well(self, anonymous: httpx.AsyncClient) -> None:
         """RFC 7578."""
         parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
                  for name, value in (("username", EMAIL), ("password", PASSWORD))]  # fmt: skip
-        answer = await sent(stranger, "".join([*parts, "--x--\r\n"]), "multipart/form-data; boundary=x")
+        answer = await sent(anonymous, "".join([*parts, "--x--\r\n"]), "multipart/form-data; boundary=x")
         assert answer.status_code == 200, answer.text
 
     @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ class TestTheForm:
         ],
     )
     async def test_that_is_not_utf_8_is_refused_by_name(
-        self, stranger: httpx.AsyncClient, body: bytes, pointers: list[str]
+        self, anonymous: httpx.AsyncClient, body: bytes, pointers: list[str]
     ) -> None:
         """And not as a wrong password."""
-        answer = await sent(stranger, body)
+        answer = await sent(anonymous, body)
         assert answer.status_code == 422
         assert answer.json()["errors"] == [{"pointer": each, "detail": "must be UTF-8"} for each in pointers]
 
@@ -79,12 +79,12 @@ class TestTheForm:
             pytest.param(f"username=a&password={'ä' * 40_000}", 413, id="bytes"),
         ],
     )
-    async def test_with_too_many_is_refused(self, stranger: httpx.AsyncClient, body: str, status: int) -> None:
-        answer = await sent(stranger, body)
+    async def test_with_too_many_is_refused(self, anonymous: httpx.AsyncClient, body: str, status: int) -> None:
+        answer = await sent(anonymous, body)
         assert (answer.status_code, answer.json()["status"]) == (status, status)
 
     @pytest.mark.parametrize("body", ["", "username", "username=&password=", "username=a", "=&="])
-    async def test_without_what_it_needs_is_refused(self, stranger: httpx.AsyncClient, body: str) -> None:
-        answer = await sent(stranger, body)
+    async def test_without_what_it_needs_is_refused(self, anonymous: httpx.AsyncClient, body: str) -> None:
+        answer = await sent(anonymous, body)
         assert answer.status_code == 422
         assert "/password" in [error["pointer"] for error in answer.json()["errors"]]

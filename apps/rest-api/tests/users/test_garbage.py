@@ -35,23 +35,25 @@ class TestGarbage:
         path=st.sampled_from(PATHS),
         body=st.dictionaries(st.sampled_from(["email", "password", "token"]) | TEXTS, ANYTHING, max_size=4),
     )
-    async def test_as_json_is_answered(self, stranger: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
-        answer = await stranger.post(
+    async def test_as_json_is_answered(self, anonymous: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+        answer = await anonymous.post(
             f"/api/v1/auth/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"}
         )
         assert fine(answer), (answer.status_code, answer.text)
 
     @SLOWLY
     @given(path=st.sampled_from(PATHS), body=st.binary(max_size=200))
-    async def test_as_bytes_is_answered(self, stranger: httpx.AsyncClient, path: str, body: bytes) -> None:
-        answer = await stranger.post(f"/api/v1/auth/{path}", content=body, headers={"Content-Type": "application/json"})
+    async def test_as_bytes_is_answered(self, anonymous: httpx.AsyncClient, path: str, body: bytes) -> None:
+        answer = await anonymous.post(
+            f"/api/v1/auth/{path}", content=body, headers={"Content-Type": "application/json"}
+        )
         assert fine(answer), (answer.status_code, answer.text)
 
     @SLOWLY
     @given(email=st.emails() | TEXTS, password=TEXTS)
-    async def test_registers_or_is_refused(self, stranger: httpx.AsyncClient, email: str, password: str) -> None:
+    async def test_registers_or_is_refused(self, anonymous: httpx.AsyncClient, email: str, password: str) -> None:
         body = json.dumps({"email": email, "password": password})
-        answer = await stranger.post(
+        answer = await anonymous.post(
             "/api/v1/auth/register", content=body, headers={"Content-Type": "application/json"}
         )
         assert answer.status_code in (201, 409, 422), answer.text
@@ -63,14 +65,14 @@ class TestGarbage:
             ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data"]
         ),
     )
-    async def test_as_a_form_is_answered(self, stranger: httpx.AsyncClient, body: bytes, kind: str) -> None:
-        answer = await stranger.post("/api/v1/auth/login", content=body, headers={"Content-Type": kind})
+    async def test_as_a_form_is_answered(self, anonymous: httpx.AsyncClient, body: bytes, kind: str) -> None:
+        answer = await anonymous.post("/api/v1/auth/login", content=body, headers={"Content-Type": kind})
         assert answer.status_code in (400, 422), answer.text
         assert fine(answer)
 
     @SLOWLY
     @given(username=st.text(max_size=60), password=st.text(max_size=60))
-    async def test_as_credentials_is_refused(self, stranger: httpx.AsyncClient, username: str, password: str) -> None:
-        answer = await stranger.post("/api/v1/auth/login", data={"username": username, "password": password})
+    async def test_as_credentials_is_refused(self, anonymous: httpx.AsyncClient, username: str, password: str) -> None:
+        answer = await anonymous.post("/api/v1/auth/login", data={"username": username, "password": password})
         assert answer.status_code in (400, 422), answer.text
         assert fine(answer)

@@ -82,14 +82,14 @@ class TestVerify:
     async def test_confirms_no_address_that_the_link_was_not_sent_to(
         self,
         ada: Person,
-        stranger: httpx.AsyncClient,
+        anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
         parts: UserParts,
         meanwhile: Meanwhile,
         change: str,
     ) -> None:
         proof = {"token": await mailbox.verification_token(ada.email), "current_password": PASSWORD}
-        answer = await meanwhile(change, ada.id, stranger.post("/api/v1/auth/verify", json=proof))
+        answer = await meanwhile(change, ada.id, anonymous.post("/api/v1/auth/verify", json=proof))
         assert problem(answer) == (400, "bad-verification-link")
         user = await parts.users.get(ada.id)
         assert user is None or not user.is_verified
@@ -119,15 +119,15 @@ class TestResetPassword:
     async def test_does_not_undo_what_was_done_meanwhile(
         self,
         ada: Person,
-        stranger: httpx.AsyncClient,
+        anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
         parts: UserParts,
         meanwhile: Meanwhile,
         change: str,
     ) -> None:
-        proof = {"token": await reset_token_of(ada, stranger, mailbox), "password": OURS}
+        proof = {"token": await reset_token_of(ada, anonymous, mailbox), "password": OURS}
         before = await parts.manager.get(ada.id)
-        answer = await meanwhile(change, ada.id, stranger.post("/api/v1/auth/reset-password", json=proof))
+        answer = await meanwhile(change, ada.id, anonymous.post("/api/v1/auth/reset-password", json=proof))
         assert problem(answer) == (400, "bad-reset-link")
         user = await parts.users.get(ada.id)
         if user is not None:
@@ -135,19 +135,19 @@ class TestResetPassword:
             assert user.hashed_password == expected
 
     async def test_works_once_of_many_at_a_time(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
-        token = await reset_token_of(ada, stranger, mailbox)
+        token = await reset_token_of(ada, anonymous, mailbox)
         passwords = [f"password number {number}" for number in range(5)]
         answers = await asyncio.gather(
             *(
-                stranger.post("/api/v1/auth/reset-password", json={"token": token, "password": each})
+                anonymous.post("/api/v1/auth/reset-password", json={"token": token, "password": each})
                 for each in passwords
             )
         )
         assert Counter(answer.status_code for answer in answers) == {204: 1, 400: 4}
         [(won, _)] = [pair for pair in zip(passwords, answers, strict=True) if pair[1].status_code == 204]
-        assert [each for each in passwords if (await log_in(stranger, ada.email, each)).status_code == 200] == [won]
+        assert [each for each in passwords if (await log_in(anonymous, ada.email, each)).status_code == 200] == [won]
 
 
 class TestChangeMe:
@@ -172,38 +172,38 @@ class TestChangeMe:
         assert user is None or user.hashed_password in {before.hashed_password, "another hash"}
 
     async def test_is_refused_to_a_session_that_has_ended(
-        self, ada: Person, stranger: httpx.AsyncClient, meanwhile: Meanwhile
+        self, ada: Person, anonymous: httpx.AsyncClient, meanwhile: Meanwhile
     ) -> None:
         answer = await meanwhile(SIGNS_OUT, ada.id, self.change(ada, password=THEIRS))
         assert problem(answer) == (403, "wrong-password")
-        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
+        assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 200
 
     async def test_of_a_thief_does_not_keep_the_owner_from_a_reset(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
         """Whoever is first, one of them is told that nothing was done."""
-        token = await reset_token_of(ada, stranger, mailbox)
+        token = await reset_token_of(ada, anonymous, mailbox)
         thiefs, owners = await asyncio.gather(
             self.change(ada, password=THEIRS),
-            stranger.post("/api/v1/auth/reset-password", json={"token": token, "password": OURS}),
+            anonymous.post("/api/v1/auth/reset-password", json={"token": token, "password": OURS}),
         )
         done = (thiefs.status_code, owners.status_code)
         assert done in ((403, 204), (401, 204), (200, 400))
         good = [
-            each for each in (THEIRS, OURS, PASSWORD) if (await log_in(stranger, ada.email, each)).status_code == 200
+            each for each in (THEIRS, OURS, PASSWORD) if (await log_in(anonymous, ada.email, each)).status_code == 200
         ]
         assert good == [THEIRS if done == (200, 400) else OURS]
 
     async def test_takes_no_password_for_a_new_one_that_is_the_old_one(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
         """It would get another hash, and the owner's link would be good no more."""
-        token = await reset_token_of(ada, stranger, mailbox)
+        token = await reset_token_of(ada, anonymous, mailbox)
         answer = await self.change(ada, password=PASSWORD)
         assert problem(answer) == (422, "invalid")
         assert answer.json()["errors"][0]["pointer"] == "/password"
         proof = {"token": token, "password": OURS}
-        assert (await stranger.post("/api/v1/auth/reset-password", json=proof)).status_code == 204
+        assert (await anonymous.post("/api/v1/auth/reset-password", json=proof)).status_code == 204
 
 
 class TestASuperusersChange:

@@ -25,9 +25,9 @@ def is_refused(answer: httpx.Response) -> bool:
 
 class TestLogin:
     async def test_gives_an_access_token_for_15_minutes_and_a_refresh_token_for_30_days(
-        self, ada: Person, stranger: httpx.AsyncClient
+        self, ada: Person, anonymous: httpx.AsyncClient
     ) -> None:
-        answer = (await log_in(stranger, ada.email, PASSWORD)).json()
+        answer = (await log_in(anonymous, ada.email, PASSWORD)).json()
         claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
         assert claims["exp"] - claims["iat"] == answer["expires_in"] == 15 * 60
         assert answer["refresh_token"].startswith("colophon_refresh_")
@@ -35,9 +35,9 @@ class TestLogin:
 
 
 class TestRefresh:
-    async def test_answers_as_login_does(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        login = await log_in(stranger, ada.email, PASSWORD)
-        answer = await refresh(stranger, login.json()["refresh_token"])
+    async def test_answers_as_login_does(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        login = await log_in(anonymous, ada.email, PASSWORD)
+        answer = await refresh(anonymous, login.json()["refresh_token"])
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"
         assert answer.json().keys() == login.json().keys()
@@ -58,51 +58,51 @@ class TestRefresh:
         assert (await ada.call("GET", "/users/me", token=earlier)).status_code == 200
 
     async def test_with_a_token_that_comes_again_ends_the_session_at_once(
-        self, ada: Person, stranger: httpx.AsyncClient
+        self, ada: Person, anonymous: httpx.AsyncClient
     ) -> None:
         stolen = ada.refresh_token
         await ada.refresh()
         assert (await ada.call("GET", "/books")).status_code == 200
         with capture_logs() as logs:
-            assert is_refused(await refresh(stranger, stolen))
+            assert is_refused(await refresh(anonymous, stolen))
         assert (await ada.call("GET", "/books")).status_code == 401
-        assert is_refused(await refresh(stranger, ada.refresh_token))
+        assert is_refused(await refresh(anonymous, ada.refresh_token))
         assert [line["log_level"] for line in logs] == ["warning", "info"]
         assert (logs[1]["kind"], logs[1]["outcome"]) == ("session-refreshed", "wrong")
         assert "colophon_refresh_" not in str(logs)
 
-    async def test_from_many_at_once_is_won_by_one(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        answers = await asyncio.gather(*(refresh(stranger, ada.refresh_token) for _ in range(AT_ONCE)))
+    async def test_from_many_at_once_is_won_by_one(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        answers = await asyncio.gather(*(refresh(anonymous, ada.refresh_token) for _ in range(AT_ONCE)))
         assert Counter(answer.status_code for answer in answers) == {200: 1, 400: AT_ONCE - 1}
         assert (await ada.call("GET", "/books")).status_code == 401
         print(f"{AT_ONCE} refreshes at once with one token: 1 answered, the session ended")
 
-    async def test_is_over_with_the_session(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_is_over_with_the_session(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
         await ada.call("POST", "/auth/logout")
-        assert is_refused(await refresh(stranger, ada.refresh_token))
+        assert is_refused(await refresh(anonymous, ada.refresh_token))
 
     async def test_is_not_for_who_is_deactivated(
-        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
     ) -> None:
         await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
-        assert is_refused(await refresh(stranger, ada.refresh_token))
+        assert is_refused(await refresh(anonymous, ada.refresh_token))
 
     async def test_is_over_after_a_password_reset(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
-        await stranger.post("/api/v1/auth/forgot-password", json={"email": ada.email})
+        await anonymous.post("/api/v1/auth/forgot-password", json={"email": ada.email})
         new = {"token": await mailbox.reset_token(ada.email), "password": ANOTHER}
-        assert (await stranger.post("/api/v1/auth/reset-password", json=new)).status_code == 204
-        assert is_refused(await refresh(stranger, ada.refresh_token))
+        assert (await anonymous.post("/api/v1/auth/reset-password", json=new)).status_code == 204
+        assert is_refused(await refresh(anonymous, ada.refresh_token))
 
     async def test_is_over_for_the_others_when_the_password_is_changed(
-        self, ada: Person, stranger: httpx.AsyncClient
+        self, ada: Person, anonymous: httpx.AsyncClient
     ) -> None:
         other = ada.refresh_token
         await ada.sign_in()
         change = {"password": ANOTHER, "current_password": PASSWORD}
         assert (await ada.call("PATCH", "/users/me", json=change)).status_code == 200
-        assert is_refused(await refresh(stranger, other))
+        assert is_refused(await refresh(anonymous, other))
         await ada.refresh()
 
     @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ class TestRefresh:
             pytest.param(f"colophon_refresh_{'0' * 72}", id="wrong-checksum"),
         ],
     )
-    async def test_answers_every_bad_token_alike(self, stranger: httpx.AsyncClient, token: str) -> None:
-        answer = await refresh(stranger, token)
+    async def test_answers_every_bad_token_alike(self, anonymous: httpx.AsyncClient, token: str) -> None:
+        answer = await refresh(anonymous, token)
         assert is_refused(answer)
         assert answer.json()["detail"] == "The refresh token is not good any more. Sign in again."
 
-    async def test_takes_no_access_token(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        assert (await refresh(stranger, ada.token)).status_code in (400, 422)
+    async def test_takes_no_access_token(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        assert (await refresh(anonymous, ada.token)).status_code in (400, 422)
 
     async def test_gives_no_access_with_the_refresh_token(self, ada: Person) -> None:
         assert (await ada.call("GET", "/books", token=ada.refresh_token)).status_code == 401
@@ -133,8 +133,8 @@ class TestOwnSessions:
         sessions: list[dict[str, Any]] = answer.json()["sessions"]
         return sessions
 
-    async def test_tell_where_one_is_signed_in(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        stranger.headers["User-Agent"] = "Browser/1.0\t(X11) " + "x" * 500
+    async def test_tell_where_one_is_signed_in(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        anonymous.headers["User-Agent"] = "Browser/1.0\t(X11) " + "x" * 500
         await ada.sign_in()
         current, other = await self.sessions(ada)
         assert (current["current"], other["current"]) == (True, False)
@@ -144,18 +144,18 @@ class TestOwnSessions:
             *("id", "created_at", "last_used_at", "expires_at", "user_agent", "address", "current"),
         }
 
-    async def test_may_have_no_user_agent(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        stranger.headers["User-Agent"] = ""
+    async def test_may_have_no_user_agent(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        anonymous.headers["User-Agent"] = ""
         await ada.sign_in()
         assert (await self.sessions(ada))[0]["user_agent"] is None
 
-    async def test_can_be_ended_one_by_one(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_can_be_ended_one_by_one(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
         first, first_refresh = ada.token, ada.refresh_token
         await ada.sign_in()
         _, other = await self.sessions(ada)
         assert (await ada.call("DELETE", f"/users/me/sessions/{other['id']}")).status_code == 204
         assert (await ada.call("GET", "/books", token=first)).status_code == 401
-        assert is_refused(await refresh(stranger, first_refresh))
+        assert is_refused(await refresh(anonymous, first_refresh))
         assert [each["current"] for each in await self.sessions(ada)] == [True]
 
     async def test_can_be_ended_from_within(self, ada: Person) -> None:
@@ -171,8 +171,8 @@ class TestOwnSessions:
         for token in others:
             assert (await ada.call("GET", "/books", token=token)).status_code == 401
 
-    async def test_of_others_are_as_if_there_were_none(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        bob = await Person.register(stranger)
+    async def test_of_others_are_as_if_there_were_none(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        bob = await Person.register(anonymous)
         await bob.sign_in()
         [his] = await self.sessions(bob)
         answers = [await ada.call("DELETE", f"/users/me/sessions/{each}") for each in (his["id"], UUID(int=0))]

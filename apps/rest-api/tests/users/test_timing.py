@@ -45,9 +45,9 @@ def hashes_made() -> Iterator[list[Parameters]]:
 
 class TestLogin:
     async def test_takes_as_long_for_whoever_is_not_let_in(
-        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts, store: Store
+        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts, store: Store
     ) -> None:
-        idle = await Person.register(stranger)
+        idle = await Person.register(anonymous)
         await parts.users.change(idle.id, {"is_active": False}, decided_on={"id": idle.id})
         tries = {
             "wrong password": (ada.email, "correct horse batterz"),
@@ -57,12 +57,12 @@ class TestLogin:
         }
         for name, (email, password) in tries.items():
             with hashes_made() as hashes, statements_sent_to(store.database) as statements:
-                assert (await log_in(stranger, email, password)).status_code == 400
+                assert (await log_in(anonymous, email, password)).status_code == 400
             # Looked for, and noted.
             assert (hashes, len(statements)) == ([passwords.COST], 2), name
 
     async def test_leaves_the_event_loop_free_for_others(
-        self, ada: Person, stranger: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+        self, ada: Person, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         is_comparing, may_go_on = threading.Event(), threading.Event()
         verify = PasswordHasher.verify
@@ -73,7 +73,7 @@ class TestLogin:
             return verify(hasher, hashed, password)
 
         monkeypatch.setattr(PasswordHasher, "verify", verify_when_told)
-        signing_in = asyncio.create_task(log_in(stranger, ada.email, PASSWORD))
+        signing_in = asyncio.create_task(log_in(anonymous, ada.email, PASSWORD))
         await until(is_comparing.is_set, "the password is compared")
         assert (await ada.call("GET", "/users/me")).status_code == 200
         may_go_on.set()
@@ -82,7 +82,7 @@ class TestLogin:
 
 class TestForgotPassword:
     async def test_takes_as_long_for_an_unknown_address(
-        self, ada: Person, stranger: httpx.AsyncClient, parts: UserParts, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server_is_back = asyncio.Event()
 
@@ -94,6 +94,6 @@ class TestForgotPassword:
         for email in (ada.email, "nobody@example.org"):
             with hashes_made() as hashes, statements_sent_to(store.database) as statements:
                 async with patience("there is an answer before a mail has left"):
-                    answer = await stranger.post("/api/v1/auth/forgot-password", json={"email": email})
+                    answer = await anonymous.post("/api/v1/auth/forgot-password", json={"email": email})
             assert (answer.status_code, hashes, len(statements)) == (202, [], 2), email
         server_is_back.set()

@@ -40,36 +40,38 @@ class TestGetMe:
 
 
 class TestChangeMe:
-    async def test_sets_a_password_and_ends_every_other_session(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_sets_a_password_and_ends_every_other_session(
+        self, ada: Person, anonymous: httpx.AsyncClient
+    ) -> None:
         other = ada.token
         mine = await ada.sign_in()
         assert (await change_me(ada, password=ANOTHER)).status_code == 200
         assert (await ada.call("GET", "/books", token=other)).status_code == 401
         assert (await ada.call("GET", "/books", token=mine)).status_code == 200
-        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
-        assert (await log_in(stranger, ada.email, ANOTHER)).status_code == 200
+        assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 400
+        assert (await log_in(anonymous, ada.email, ANOTHER)).status_code == 200
 
     async def test_changes_the_address_when_it_is_confirmed_and_tells_the_old_one(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
         await ada.confirm(await mailbox.verification_token(ada.email))
         answer = await change_me(ada, email="ada.new@EXAMPLE.org")
         assert address_of(answer) == (ada.email, "ada.new@example.org", True)
-        assert (await log_in(stranger, "ada.new@example.org", PASSWORD)).status_code == 400
+        assert (await log_in(anonymous, "ada.new@example.org", PASSWORD)).status_code == 400
         confirmed = await ada.confirm(await mailbox.verification_token("ada.new@example.org"))
         assert address_of(confirmed) == ("ada.new@example.org", None, True)
-        assert (await log_in(stranger, "ada.new@example.org", PASSWORD)).status_code == 200
-        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
+        assert (await log_in(anonymous, "ada.new@example.org", PASSWORD)).status_code == 200
+        assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 400
         told = await mailbox.newest(ada.email, "Your e-mail address was changed")
         assert "is now ada.new@example.org" in told.get_content()
         # Which would go to whoever has the new address.
         assert "by mail" not in told.get_content()
 
     async def test_changes_no_address_that_somebody_has_by_the_time_it_is_confirmed(
-        self, ada: Person, stranger: httpx.AsyncClient, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox
     ) -> None:
         await change_me(ada, email="ada.new@example.org")
-        await Person.register(stranger, "Ada.New@example.org")
+        await Person.register(anonymous, "Ada.New@example.org")
         answer = await ada.confirm(await mailbox.verification_token("ada.new@example.org"))
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:colophon:email-taken")
         assert address_of(await ada.call("GET", "/users/me")) == (ada.email, "ada.new@example.org", False)
@@ -114,14 +116,14 @@ class TestChangeMe:
             "end_tokens goes with a new password",
         )
 
-    async def test_wants_the_password_as_it_is_now(self, ada: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_wants_the_password_as_it_is_now(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
         for change in ({"password": ANOTHER}, {"email": "ada.new@example.org"}):
             answer = await change_me(ada, current_password=ANOTHER, **change)
             assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:wrong-password")
             answer = await ada.call("PATCH", "/users/me", json=change)
             assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/current_password")
         assert (await ada.call("GET", "/users/me")).json()["email"] == ada.email
-        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 200
+        assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 200
 
     async def test_may_change_the_case_of_the_address_alone(self, ada: Person, mailbox: Mailbox) -> None:
         local, domain = ada.email.split("@")
@@ -130,8 +132,8 @@ class TestChangeMe:
         answer = await ada.confirm(await mailbox.verification_token(f"{local.upper()}@{domain}"))
         assert address_of(answer) == (f"{local.upper()}@{domain}", None, True)
 
-    async def test_takes_no_address_of_another(self, ada: Person, stranger: httpx.AsyncClient) -> None:
-        bob = await Person.register(stranger)
+    async def test_takes_no_address_of_another(self, ada: Person, anonymous: httpx.AsyncClient) -> None:
+        bob = await Person.register(anonymous)
         answer = await change_me(ada, email=bob.email.upper())
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:colophon:email-taken")
 
@@ -177,13 +179,13 @@ class TestSuperusers:
         answer = await superuser.call("GET", "/users/ada")
         assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "user_id")
 
-    async def test_put_a_user_out_at_once(self, ada: Person, superuser: Person, stranger: httpx.AsyncClient) -> None:
+    async def test_put_a_user_out_at_once(self, ada: Person, superuser: Person, anonymous: httpx.AsyncClient) -> None:
         assert (await ada.call("GET", "/books")).status_code == 200
         answer = await superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": False})
         assert (answer.status_code, answer.json()["is_active"]) == (200, False)
         assert (await ada.call("GET", "/books")).status_code == 401
         assert (await ada.call("GET", "/users/me")).status_code == 401
-        assert (await log_in(stranger, ada.email, PASSWORD)).status_code == 400
+        assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 400
 
     async def test_do_not_bring_old_sessions_back_with_a_user(self, ada: Person, superuser: Person) -> None:
         await superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": False})
@@ -317,8 +319,8 @@ class TestListUsers:
 
 
 class TestOpenApi:
-    async def test_names_every_operation(self, stranger: httpx.AsyncClient) -> None:
-        document = (await stranger.get("/api/v1/openapi.json")).json()
+    async def test_names_every_operation(self, anonymous: httpx.AsyncClient) -> None:
+        document = (await anonymous.get("/api/v1/openapi.json")).json()
         operations = {
             operation["operationId"]: operation
             for path, methods in document["paths"].items()

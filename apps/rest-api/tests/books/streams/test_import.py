@@ -141,8 +141,8 @@ class TestImport:
         ]
         assert await exported(client) == []
 
-    async def test_asks_who_is_calling_before_anything_is_read(self, stranger: httpx.AsyncClient) -> None:
-        assert_problem(await send(stranger, volumes(1, 3)), 401, "unauthenticated")
+    async def test_asks_who_is_calling_before_anything_is_read(self, anonymous: httpx.AsyncClient) -> None:
+        assert_problem(await send(anonymous, volumes(1, 3)), 401, "unauthenticated")
 
     async def test_stops_where_hardly_a_line_is_a_book(
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch

@@ -82,14 +82,14 @@ class TestALogin:
     async def test_does_not_outlive_a_recovery(
         self,
         thief: Thief,
-        stranger: httpx.AsyncClient,
+        anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
         parts: UserParts,
         superuser: Person,
         rows: Rows,
         recover: Recovery,
     ) -> None:
-        await recover(stranger, mailbox, parts, thief.user["id"], superuser)
+        await recover(anonymous, mailbox, parts, thief.user["id"], superuser)
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
         assert (await thief.session.call("GET", "/users/me")).status_code == 401
 
@@ -131,7 +131,7 @@ class TestALogin:
         thief: Thief,
         browser: Browser,
         github: GitHub,
-        stranger: httpx.AsyncClient,
+        anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
         parts: UserParts,
     ) -> None:
@@ -142,12 +142,12 @@ class TestALogin:
         await parts.users.change(thief.user["id"], theirs, decided_on={"id": thief.user["id"]})
         github.recognises(1, VICTIMS)
         assert (await browser.sign_in(github)).json()["type"] == "urn:colophon:email-not-confirmed"
-        await choose_password(stranger, mailbox, VICTIMS, NEW)
-        await stranger.post("/api/v1/auth/request-verify-token", json={"email": VICTIMS})
+        await choose_password(anonymous, mailbox, VICTIMS, NEW)
+        await anonymous.post("/api/v1/auth/request-verify-token", json={"email": VICTIMS})
         proof = {"token": await mailbox.verification_token(VICTIMS), "current_password": NEW}
-        assert (await stranger.post("/api/v1/auth/verify", json=proof)).status_code == 200
+        assert (await anonymous.post("/api/v1/auth/verify", json=proof)).status_code == 200
         github.recognises(1, VICTIMS)
         assert (await browser.me(await browser.sign_in(github)))["id"] == thief.user["id"]
         assert not await thief.is_in()
-        assert (await log_in(stranger, VICTIMS, PASSWORD)).status_code == 400
+        assert (await log_in(anonymous, VICTIMS, PASSWORD)).status_code == 400
         assert (await thief.session.call("GET", "/users/me")).status_code == 401
