@@ -52,7 +52,7 @@ test-faults: test-environment ## Kill and cut off everything a hundred times whi
 	@.venv/bin/pytest -m faults -s tests/faults
 
 .PHONY: bench
-bench: test-environment ## Measure the catalogue beside its yardsticks, on servers of its own; BENCH="--only relay" a part
+bench: test-environment ## Measure the catalogue beside its baselines, on servers of its own; BENCH="--only relay" a part
 	@tools/ensure-test-servers wrk h2load redis-benchmark
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks $(BENCH)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures Colophon and its yardsticks in turn, and prints how they compare."""
+"""`python -m benchmarks`: measures Colophon and its baselines in turn, and prints how they compare."""
 
 import argparse
 import sys
@@ -9,19 +9,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks import documents, results
+from benchmarks.bench import Bench
 from benchmarks.catalogue import a_catalogue
-from benchmarks.figures import QUICK, WHOLE, Extent, Row
+from benchmarks.figures import QUICK, WHOLE, Row, RunSize
 from benchmarks.kinds import GROUPS, KINDS
 from benchmarks.measuring import Measurement
-from benchmarks.stage import Stage
 from benchmarks.table import HEADER, line_of
 
 
 class Run:
     """Measures, and keeps the figures of each kind when they are there."""
 
-    def __init__(self, extent: Extent, folder: Path) -> None:
-        self._extent = extent
+    def __init__(self, size: RunSize, folder: Path) -> None:
+        self._size = size
         self._folder = folder
         self._began = time.monotonic()
         self.failed: list[str] = []
@@ -30,10 +30,10 @@ class Run:
         """Prints each row as well."""
         print(HEADER, flush=True)
         self._tell("servers and books")
-        with a_catalogue(self._extent.books) as catalogue, ExitStack() as stack:
-            stage = Stage(catalogue, self._extent, stack)
+        with a_catalogue(self._size.books) as catalogue, ExitStack() as stack:
+            bench = Bench(catalogue, self._size, stack)
             for kind in kinds:
-                self._take_kind(kind, KINDS[kind](stage))
+                self._take_kind(kind, KINDS[kind](bench))
 
     def _take_kind(self, kind: str, measurements: Iterator[Measurement]) -> None:
         taken: list[Row] = []
@@ -41,7 +41,7 @@ class Run:
             for measurement in measurements:
                 self._tell(measurement.what)
                 with self._going_on_after(measurement.what):
-                    rows = measurement.take(self._extent)
+                    rows = measurement.take(self._size)
                     taken += rows
                     print("\n".join(map(line_of, rows)), flush=True)
         if taken:

@@ -7,7 +7,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class RunSize:
     """How much is measured."""
 
     books: int
@@ -30,7 +30,7 @@ class Extent:
     starts: int
 
 
-WHOLE: Final = Extent(
+WHOLE: Final = RunSize(
     books=100_000,
     few_books=10_000,
     many_books=5_000_000,
@@ -43,7 +43,7 @@ WHOLE: Final = Extent(
     warm_up=2,
     starts=7,
 )
-QUICK: Final = Extent(
+QUICK: Final = RunSize(
     books=10_000,
     few_books=2_000,
     many_books=20_000,
@@ -76,7 +76,7 @@ class Wanted:
 
     figure: float
     unit: str = ""
-    """Nothing for a ratio, of the speed to that of the yardstick."""
+    """Nothing for a ratio, of the speed to that of the baseline."""
     is_most: bool = False
 
     def is_met_by(self, figure: float) -> bool:
@@ -89,12 +89,12 @@ class Row:
 
     what: str
     against: str
-    """The yardstick, or nothing."""
+    """The baseline, or nothing."""
     figure: float
     wanted: Wanted | None
     """None for what is there to be compared with, and no aim."""
     target: Speed | None = None
-    yardstick: Speed | None = None
+    baseline: Speed | None = None
 
     @property
     def is_met(self) -> bool:

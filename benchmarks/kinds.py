@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from benchmarks.bench import Bench
 from benchmarks.comparisons.calling import calls
 from benchmarks.comparisons.following import following
 from benchmarks.comparisons.importing import imports
@@ -14,10 +15,9 @@ from benchmarks.comparisons.usual import usual
 from benchmarks.comparisons.workers import workers
 from benchmarks.comparisons.writing import posts
 from benchmarks.measuring import Measurement
-from benchmarks.stage import Stage
 
 # Those that write come after those that read: the catalogue that they share grows by it.
-KINDS: Final[dict[str, Callable[[Stage], Iterator[Measurement]]]] = {
+KINDS: Final[dict[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "get": gets,
     "list": lists,
     "grpc": calls,

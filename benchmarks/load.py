@@ -69,7 +69,7 @@ class Grpc:
     """Calls of h2load, each connection with a question of its own.
 
     h2load has one question for all its connections, and 32 that ask the same at once could be given one answer: so
-    there is a process for each. That costs the yardstick nothing: its process has a whole core either way.
+    there is a process for each. That costs the baseline nothing: its process has a whole core either way.
     """
 
     address: str

@@ -1,4 +1,4 @@
-"""How a figure is taken: in rounds, the target and its yardstick in turn."""
+"""How a figure is taken: in rounds, the target and its baseline in turn."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Protocol
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
 from support.server import Server
 
-from benchmarks.figures import Extent, Row, Speed, Wanted, median_of
+from benchmarks.figures import Row, RunSize, Speed, Wanted, median_of
 
 
 class Load(Protocol):
@@ -23,7 +23,7 @@ class Measurement(Protocol):
     @property
     def what(self) -> str: ...
 
-    def take(self, extent: Extent) -> Sequence[Row]: ...
+    def take(self, size: RunSize) -> Sequence[Row]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,22 @@ class Comparison:
     against: str
     at_least: float | None
     target: Load
-    yardstick: Load
+    baseline: Load
     answering: Server | None = None
     """The process whose memory is of interest."""
     takes_long: bool = False
     """Whether the loads end by themselves, and not after so many seconds."""
 
-    def take(self, extent: Extent) -> Sequence[Row]:
-        if extent.warm_up and not self.takes_long:
-            self.target.run(extent.warm_up)
-            self.yardstick.run(extent.warm_up)
-        rounds = extent.long_rounds if self.takes_long else extent.rounds
-        pairs = [(self._target(extent.seconds), self.yardstick.run(extent.seconds)) for _ in range(rounds)]
-        ratio = statistics.median(target.rate / yardstick.rate for target, yardstick in pairs)
-        targets, yardsticks = zip(*pairs, strict=True)
+    def take(self, size: RunSize) -> Sequence[Row]:
+        if size.warm_up and not self.takes_long:
+            self.target.run(size.warm_up)
+            self.baseline.run(size.warm_up)
+        rounds = size.long_rounds if self.takes_long else size.rounds
+        pairs = [(self._target(size.seconds), self.baseline.run(size.seconds)) for _ in range(rounds)]
+        ratio = statistics.median(target.rate / baseline.rate for target, baseline in pairs)
+        targets, baselines = zip(*pairs, strict=True)
         wanted = None if self.at_least is None else Wanted(self.at_least)
-        return [Row(self.what, self.against, ratio, wanted, median_of(targets), median_of(yardsticks))]
+        return [Row(self.what, self.against, ratio, wanted, median_of(targets), median_of(baselines))]
 
     def _target(self, seconds: float) -> Speed:
         speed = self.target.run(seconds)

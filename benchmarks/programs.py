@@ -1,4 +1,4 @@
-"""The programs beside Colophon's own: yardsticks, each of them a module of `yardsticks`."""
+"""The programs beside Colophon's own: baselines, each of them a module of `baselines`."""
 
 import socket
 import subprocess
@@ -13,16 +13,16 @@ from support.workspace import Workspace
 _ROOT = Path(__file__).parents[1]
 
 
-class Yardstick(Server):
+class Baseline(Server):
     """A module that listens on the port that it is given, and answers with the bytes that it is given."""
 
-    name: ClassVar[str] = "yardstick"
+    name: ClassVar[str] = "baseline"
 
     def __init__(
         self, workspace: Workspace, script: str, answer: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(workspace)
-        self._module = f"benchmarks.yardsticks.{script}"
+        self._module = f"benchmarks.baselines.{script}"
         self._environment = dict(environment or {})
         self._answer = self.folder / "answer"
         self._answer.write_bytes(answer)

@@ -34,5 +34,5 @@ def kept(folder: Path) -> dict[str, list[Row]]:
 
 
 def _row(plain: dict[str, Any]) -> Row:
-    made = {"wanted": Wanted, "target": Speed, "yardstick": Speed}
+    made = {"wanted": Wanted, "target": Speed, "baseline": Speed}
     return Row(**plain | {name: make(**plain[name]) for name, make in made.items() if plain[name] is not None})

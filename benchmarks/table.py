@@ -5,7 +5,7 @@ from typing import Final
 from benchmarks.figures import Row, Speed
 
 HEADER: Final = (
-    "| What | Against | Colophon | p99 | Memory | Yardstick | Figure | Wanted |\n|---|---|--:|--:|--:|--:|--:|---|"
+    "| What | Against | Colophon | p99 | Memory | Baseline | Figure | Wanted |\n|---|---|--:|--:|--:|--:|--:|---|"
 )
 
 
@@ -16,7 +16,7 @@ def line_of(row: Row) -> str:
         _rate(row.target),
         "" if row.target is None or row.target.p99 is None else f"{row.target.p99 * 1_000:.1f} ms",
         "" if row.target is None or row.target.memory is None else f"{row.target.memory:.0f} MB",
-        _rate(row.yardstick),
+        _rate(row.baseline),
         figure_of(row),
         wanted_of(row),
     )

@@ -2,7 +2,7 @@
 
 A test without the marker `slow` may take five seconds on a quiet machine. One that took longer, beside others, is run
 again alone, and fails this check if it takes longer then, too. A machine that is slower than that of the record, or
-busy, is given as much more time as a yardstick takes there.
+busy, is given as much more time as the reference work takes there.
 """
 
 import json
@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from support.durations import CACHED, RECORD, yardstick
+from support.durations import CACHED, RECORD, reference_seconds
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,11 +52,11 @@ def _too_long(tests: list[str]) -> Iterator[tuple[str, float]]:
 def _measured_alone(test: str) -> float:
     """Seconds that it takes, or would on the machine of the record."""
     with tempfile.TemporaryDirectory() as cache:
-        before = yardstick()
+        before = reference_seconds()
         subprocess.run([sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={cache}", test], cwd=ROOT, check=True)
         seconds: float = _durations_in(Path(cache))["quick"][test]
-        then: float = json.loads(RECORD.read_text())["yardstick"]
-        return seconds * then / max(before, yardstick())
+        then: float = json.loads(RECORD.read_text())["reference_seconds"]
+        return seconds * then / max(before, reference_seconds())
 
 
 def _durations_in(cache: Path) -> dict[str, Any]:

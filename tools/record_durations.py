@@ -6,7 +6,7 @@ It is shown beside the total of every later run, and decides which modules come 
 import json
 import sys
 
-from support.durations import CACHED, RECORD, yardstick
+from support.durations import CACHED, RECORD, reference_seconds
 
 LEAST = 0.5
 """Seconds of a module for which its place matters."""
@@ -17,7 +17,7 @@ def main() -> None:
     last = json.loads((RECORD.parents[1] / ".pytest_cache" / "v" / CACHED).read_text())
     modules = {module: round(seconds, 1) for module, seconds in last["modules"].items() if seconds >= LEAST}
     record = {name: last[name] for name in ("tests", "seconds")}
-    record |= {"release": sys.argv[1], "yardstick": round(yardstick(), 3), "modules": modules}
+    record |= {"release": sys.argv[1], "reference_seconds": round(reference_seconds(), 3), "modules": modules}
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 

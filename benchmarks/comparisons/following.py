@@ -12,10 +12,10 @@ from typing import Final
 import psycopg
 from support.services import GrpcApi, OutboxRelay
 
-from benchmarks.figures import Extent, Row, Speed, Wanted, percentile
+from benchmarks.bench import A_BOOK, Bench
+from benchmarks.figures import Row, RunSize, Speed, Wanted, percentile
 from benchmarks.load import LoadFailed
 from benchmarks.measuring import Measurement, megabytes
-from benchmarks.stage import A_BOOK, Stage
 
 _WRITES: Final = 200
 """A second."""
@@ -32,14 +32,14 @@ _MEDIAN: Final = Wanted(10, "ms", is_most=True)
 _P99: Final = Wanted(60, "ms", is_most=True)
 
 
-def following(stage: Stage) -> Iterator[Measurement]:
-    with psycopg.connect(stage.catalogue.database_url, autocommit=True) as database:
+def following(bench: Bench) -> Iterator[Measurement]:
+    with psycopg.connect(bench.catalogue.database_url, autocommit=True) as database:
         database.execute("TRUNCATE outbox")  # nobody has told of what other comparisons have written
     with (
-        GrpcApi(stage.workspace, stage.catalogue.environment) as log,
-        OutboxRelay(stage.workspace, stage.catalogue.environment),
+        GrpcApi(bench.workspace, bench.catalogue.environment) as log,
+        OutboxRelay(bench.workspace, bench.catalogue.environment),
     ):
-        yield _Following(stage, log)
+        yield _Following(bench, log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class _Following:
     console's file every half millisecond. An event that was logged before the answer was here counts as nought.
     """
 
-    stage: Stage
+    bench: Bench
     log: GrpcApi
     what: str = "answered POST until logged"
 
-    def take(self, extent: Extent) -> Sequence[Row]:
-        if extent.warm_up:
-            asyncio.run(_delays(self.stage, self.log.log, extent.warm_up))
-        seconds = extent.seconds * _SECONDS
-        delays = sorted(asyncio.run(_delays(self.stage, self.log.log, seconds)))
+    def take(self, size: RunSize) -> Sequence[Row]:
+        if size.warm_up:
+            asyncio.run(_delays(self.bench, self.log.log, size.warm_up))
+        seconds = size.seconds * _SECONDS
+        delays = sorted(asyncio.run(_delays(self.bench, self.log.log, seconds)))
         speed = Speed(len(delays) / seconds, memory=megabytes(self.log))
         against = f"{_WRITES} writes a second"
         return [
@@ -67,11 +67,11 @@ class _Following:
         ]
 
 
-async def _delays(stage: Stage, console: Path, seconds: float) -> list[float]:
+async def _delays(bench: Bench, console: Path, seconds: float) -> list[float]:
     """Seconds, one for each book."""
     logged: dict[int, float] = {}
     watching = asyncio.create_task(_watch(console, logged))
-    answered = dict(await _post(stage, round(_WRITES * seconds)))
+    answered = dict(await _post(bench, round(_WRITES * seconds)))
     deadline = time.monotonic() + _PATIENCE
     while answered.keys() - logged.keys():
         if time.monotonic() > deadline:
@@ -94,10 +94,10 @@ async def _watch(console: Path, logged: dict[int, float]) -> None:
             await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _post(stage: Stage, books: int) -> list[tuple[int, float]]:
+async def _post(bench: Bench, books: int) -> list[tuple[int, float]]:
     """The ids of the books, and when each was answered."""
     async with AsyncExitStack() as stack:
-        poster = _Poster(stage, stack)
+        poster = _Poster(bench, stack)
         began = time.perf_counter()
         posting = []
         for number in range(books):
@@ -112,7 +112,7 @@ class _Poster:
     late to tell when an answer was here.
     """
 
-    stage: Stage
+    bench: Bench
     stack: AsyncExitStack
     _request: bytes = field(init=False)
     _free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=list, init=False)
@@ -120,8 +120,8 @@ class _Poster:
     def __post_init__(self) -> None:
         head = [
             "POST /api/v1/books HTTP/1.1",
-            f"Host: 127.0.0.1:{self.stage.rest.port}",
-            f"Authorization: {self.stage.bearer['Authorization']}",
+            f"Host: 127.0.0.1:{self.bench.rest.port}",
+            f"Authorization: {self.bench.bearer['Authorization']}",
             "Content-Type: application/json",
             f"Content-Length: {len(A_BOOK)}",
         ]
@@ -148,6 +148,6 @@ class _Poster:
         return await self._connect()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.stage.rest.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.bench.rest.port)
         self.stack.callback(writer.close)
         return reader, writer

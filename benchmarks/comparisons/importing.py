@@ -17,11 +17,11 @@ from book_db.tables import WORDS_VERSION_OF_NEW
 from colophon.importing.books import BookReader, Refused
 from colophon.importing.rows import Row, open_table
 
+from benchmarks.bench import Bench
 from benchmarks.figures import Speed
 from benchmarks.load import LoadFailed
 from benchmarks.measuring import Comparison, Measurement
 from benchmarks.postgres import output_of
-from benchmarks.stage import Stage
 
 _REAL_BOOKS: Final = Path(__file__).parents[2] / "examples" / "british-library-19c-books.csv.gz"
 
@@ -46,17 +46,17 @@ class _Book(NamedTuple):
     publication_date: str
 
 
-def imports(stage: Stage) -> Iterator[Measurement]:
+def imports(bench: Bench) -> Iterator[Measurement]:
     """The British Library's books, without the 124 that have no date and would be refused. The catalogue grows by them
     each time, for both alike.
     """
-    books = _real_books(stage.extent.imported)
-    folder = stage.workspace.make_folder("import")
-    upload = _Upload(stage.rest.port, stage.token, _csv([_Book._fields, *books]).encode(), len(books))
-    copy = _Copy(stage.catalogue.database_url, folder, books)
+    books = _real_books(bench.size.imported)
+    folder = bench.workspace.make_folder("import")
+    upload = _Upload(bench.rest.port, bench.token, _csv([_Book._fields, *books]).encode(), len(books))
+    copy = _Copy(bench.catalogue.database_url, folder, books)
     what = f"import of {len(books):,} real books over HTTP"
     against = r"psql \copy of the same rows, with the outbox"
-    yield Comparison(what, against, 0.25, upload, copy, stage.rest, takes_long=True)
+    yield Comparison(what, against, 0.25, upload, copy, bench.rest, takes_long=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Final, LiteralString, NamedTuple
 import psycopg
 from support.services import GrpcApi, OutboxRelay
 
+from benchmarks.bench import Bench
 from benchmarks.catalogue import Catalogue
-from benchmarks.figures import Extent, Row, Speed, Wanted
+from benchmarks.figures import Row, RunSize, Speed, Wanted
 from benchmarks.measuring import Measurement, megabytes
-from benchmarks.stage import Stage
 
 _BACKLOG: Final = """
     INSERT INTO outbox (
@@ -40,9 +40,9 @@ _EVENTS: Final = Wanted(5_000, "events/s")
 _GROWTH: Final = Wanted(10, "MB", is_most=True)
 
 
-def relay(stage: Stage) -> Iterator[Measurement]:
+def relay(bench: Bench) -> Iterator[Measurement]:
     """On a database of their own, for the log begins empty."""
-    yield _Backlog(stage.catalogue.beside(0))
+    yield _Backlog(bench.catalogue.beside(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,15 @@ class _Backlog:
     catalogue: Catalogue
     what: str = "relay of a backlog"
 
-    def take(self, extent: Extent) -> Sequence[Row]:
-        catalogue, backlog = self.catalogue, extent.backlog
+    def take(self, size: RunSize) -> Sequence[Row]:
+        catalogue, backlog = self.catalogue, size.backlog
         with (
             psycopg.connect(catalogue.database_url, autocommit=True) as database,
             GrpcApi(catalogue.workspace, catalogue.environment) as log,
         ):
-            drained = [_drain(catalogue, database, log, backlog) for _ in range(extent.long_rounds)]
-            if len(log.events) != backlog * extent.long_rounds:
-                raise WrongEvents(len(log.events), backlog * extent.long_rounds)
+            drained = [_drain(catalogue, database, log, backlog) for _ in range(size.long_rounds)]
+            if len(log.events) != backlog * size.long_rounds:
+                raise WrongEvents(len(log.events), backlog * size.long_rounds)
             speed = Speed(statistics.median(backlog / each.seconds for each in drained), memory=megabytes(log))
         against = f"a backlog of {backlog:,}, publisher confirms on"
         return [

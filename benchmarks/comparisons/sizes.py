@@ -10,12 +10,12 @@ from typing import Final
 
 from support.services import RestApi
 
+from benchmarks.bench import Bench
 from benchmarks.catalogue import Catalogue, sign_in
-from benchmarks.figures import Extent, Row, Speed, Wanted
+from benchmarks.figures import Row, RunSize, Speed, Wanted
 from benchmarks.load import Http, LoadFailed
 from benchmarks.measuring import Comparison, Measurement, megabytes
 from benchmarks.postgres import program_path
-from benchmarks.stage import Stage
 
 _BLOCK: Final = 2**20
 _GROWTH: Final = Wanted(10, "MB", is_most=True)
@@ -23,50 +23,50 @@ _GROWTH: Final = Wanted(10, "MB", is_most=True)
 _COPY: Final = "COPY (SELECT id, title, author, publication_date, version, created_at, updated_at FROM books) TO STDOUT"
 
 
-def sizes(stage: Stage) -> Iterator[Measurement]:
+def sizes(bench: Bench) -> Iterator[Measurement]:
     """Books and pages are asked for from all parts of either catalogue. There is no cache, which would answer for
     PostgreSQL whatever the size.
     """
-    large, small = _filled(stage, stage.extent.many_books), _filled(stage, stage.extent.few_books)
+    large, small = _filled(bench, bench.size.many_books), _filled(bench, bench.size.few_books)
     with (
-        RestApi(stage.workspace, large.without_cache()) as of_large,
-        RestApi(stage.workspace, small.without_cache()) as of_small,
+        RestApi(bench.workspace, large.without_cache()) as of_large,
+        RestApi(bench.workspace, small.without_cache()) as of_small,
     ):
         at, against = f"at {large.books:,} books", f"the same at {small.books:,}, both without a cache"
         tokens = sign_in(of_large.url), sign_in(of_small.url)
         both = list(zip((large, small), (of_large, of_small), tokens, strict=True))
-        gets = [_asked(stage, rest, token, _books(catalogue, stage.extent)) for catalogue, rest, token in both]
+        gets = [_asked(bench, rest, token, _books(catalogue, bench.size)) for catalogue, rest, token in both]
         yield Comparison(f"GET a book {at}", against, 0.90, gets[0], gets[1], of_large)
-        lists = [_asked(stage, rest, token, _pages(catalogue, stage.extent)) for catalogue, rest, token in both]
+        lists = [_asked(bench, rest, token, _pages(catalogue, bench.size)) for catalogue, rest, token in both]
         yield Comparison(f"list of 100 {at}", against, 0.90, lists[0], lists[1], of_large)
-    with RestApi(stage.workspace, large.without_cache()) as rest:
+    with RestApi(bench.workspace, large.without_cache()) as rest:
         yield _Exporting(large, rest, sign_in(rest.url))
 
 
-def _filled(stage: Stage, books: int) -> Catalogue:
+def _filled(bench: Bench, books: int) -> Catalogue:
     began = time.perf_counter()
-    catalogue = stage.catalogue.beside(books)
+    catalogue = bench.catalogue.beside(books)
     print(f"{books:,} books were put into a catalogue in {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return catalogue
 
 
-def _asked(stage: Stage, rest: RestApi, token: str, paths: Sequence[str]) -> Http:
-    return stage.http(rest.url, paths, {"Authorization": f"Bearer {token}"})
+def _asked(bench: Bench, rest: RestApi, token: str, paths: Sequence[str]) -> Http:
+    return bench.http(rest.url, paths, {"Authorization": f"Bearer {token}"})
 
 
-def _books(catalogue: Catalogue, extent: Extent) -> list[str]:
-    return [f"/api/v1/books/{book_id}" for book_id in catalogue.some(extent.few_books)]
+def _books(catalogue: Catalogue, size: RunSize) -> list[str]:
+    return [f"/api/v1/books/{book_id}" for book_id in catalogue.some(size.few_books)]
 
 
-def _pages(catalogue: Catalogue, extent: Extent) -> list[str]:
-    return [f"/api/v1/books?{page}" for page in catalogue.pages(extent.pages)]
+def _pages(catalogue: Catalogue, size: RunSize) -> list[str]:
+    return [f"/api/v1/books?{page}" for page in catalogue.pages(size.pages)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Exporting:
     """An export of all books, and what the service grows by meanwhile.
 
-    The yardstick is `COPY TO` of the columns that an export has: those of the words, which nobody is given, would make
+    The baseline is `COPY TO` of the columns that an export has: those of the words, which nobody is given, would make
     it slower.
     """
 
@@ -75,12 +75,12 @@ class _Exporting:
     token: str
     what: str = "export of all books"
 
-    def take(self, extent: Extent) -> Sequence[Row]:
+    def take(self, size: RunSize) -> Sequence[Row]:
         what = f"export of {self.catalogue.books:,} books"
         export = _Export(self.catalogue, self.rest, self.token)
         copy = _Copy(self.catalogue)
         comparison = Comparison(what, "psql, COPY TO STDOUT", 0.25, export, copy, self.rest, takes_long=True)
-        rows = comparison.take(extent)
+        rows = comparison.take(size)
         return [*rows, Row("growth of rest-api's memory", what, export.growths[0], _GROWTH)]
 
 

@@ -6,18 +6,18 @@ from typing import Final
 
 from support.services import GrpcApi, RestApi, Service
 
+from benchmarks.bench import Bench
 from benchmarks.catalogue import Catalogue
-from benchmarks.figures import Extent, Row, Wanted
+from benchmarks.figures import Row, RunSize, Wanted
 from benchmarks.measuring import Measurement
-from benchmarks.stage import Stage
 from benchmarks.startup import start_and_idle, start_once
 
 _READY: Final = Wanted(1.5, "s", is_most=True)
 
 
-def starts(stage: Stage) -> Iterator[Measurement]:
-    yield _Starting(stage.catalogue, RestApi, Wanted(110, "MB", is_most=True))
-    yield _Starting(stage.catalogue, GrpcApi, Wanted(90, "MB", is_most=True))
+def starts(bench: Bench) -> Iterator[Measurement]:
+    yield _Starting(bench.catalogue, RestApi, Wanted(110, "MB", is_most=True))
+    yield _Starting(bench.catalogue, GrpcApi, Wanted(90, "MB", is_most=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class _Starting:
     def what(self) -> str:
         return f"start of {self.service.name}"
 
-    def take(self, extent: Extent) -> Sequence[Row]:
-        if extent.warm_up:
-            measured = start_and_idle(self.service, self.catalogue, extent.starts)
+    def take(self, size: RunSize) -> Sequence[Row]:
+        if size.warm_up:
+            measured = start_and_idle(self.service, self.catalogue, size.starts)
         else:
             measured = start_once(self.service, self.catalogue)
         return [

@@ -14,9 +14,9 @@ from book_contracts.events import EXCHANGE
 from grpc_api.consumer import BOOK_LOG
 from support.services import OutboxRelay
 
+from benchmarks.bench import A_BOOK, Bench
 from benchmarks.measuring import Comparison, Measurement
-from benchmarks.programs import Yardstick
-from benchmarks.stage import A_BOOK, Stage
+from benchmarks.programs import Baseline
 
 _TABLES: Final = """
     CREATE TABLE usual_users (id uuid PRIMARY KEY, email text NOT NULL, is_active boolean NOT NULL);
@@ -34,25 +34,25 @@ _EXCHANGES: Final = (EXCHANGE, "usual.books")
 _KEPT: Final = 1_000
 
 
-def usual(stage: Stage) -> Iterator[Measurement]:
+def usual(bench: Bench) -> Iterator[Measurement]:
     """The usual way publishes before it answers, so Colophon's relay publishes beside it, on the same two cores: to
     leave the publishing for later would be no merit. Both publish to a queue on disk.
     """
     user, secret = uuid4(), token_hex(32)
-    with psycopg.connect(stage.catalogue.database_url) as connection:
+    with psycopg.connect(bench.catalogue.database_url) as connection:
         connection.execute(_TABLES)
         connection.execute("INSERT INTO usual_users VALUES (%s, 'reader@example.org', true)", [user])
-    environment = {name: stage.catalogue.environment[name] for name in ("DATABASE_URL", "AMQP_URL")}
-    with Yardstick(stage.workspace, "usual", environment=environment | {"JWT_SECRET": secret}) as way:
+    environment = {name: bench.catalogue.environment[name] for name in ("DATABASE_URL", "AMQP_URL")}
+    with Baseline(bench.workspace, "usual", environment=environment | {"JWT_SECRET": secret}) as way:
         headers = {"Authorization": f"Bearer {jwt.encode({'sub': str(user)}, secret, algorithm='HS256')}"}
-        books = stage.http(way.url, [f"/books/{book_id}" for book_id in stage.books_read], headers)
-        yield Comparison("GET a book", "the usual way", 8, stage.reading(stage.rest), books, stage.rest)
-        page = stage.http(way.url, ["/books?limit=100"], headers)
-        yield Comparison("list of 100", "the usual way", 6, stage.listing(stage.rest), page, stage.rest)
+        books = bench.http(way.url, [f"/books/{book_id}" for book_id in bench.books_read], headers)
+        yield Comparison("GET a book", "the usual way", 8, bench.reading(bench.rest), books, bench.rest)
+        page = bench.http(way.url, ["/books?limit=100"], headers)
+        yield Comparison("list of 100", "the usual way", 6, bench.listing(bench.rest), page, bench.rest)
         headers["Content-Type"] = "application/json"
-        posts = stage.http(way.url, ["/books"], headers, "POST", A_BOOK, status=201)
-        with _both_are_heard(stage.catalogue.rabbitmq.url), OutboxRelay(stage.workspace, stage.catalogue.environment):
-            yield Comparison("POST", "the usual way", 3, stage.adding(stage.rest), posts, stage.rest)
+        posts = bench.http(way.url, ["/books"], headers, "POST", A_BOOK, status=201)
+        with _both_are_heard(bench.catalogue.rabbitmq.url), OutboxRelay(bench.workspace, bench.catalogue.environment):
+            yield Comparison("POST", "the usual way", 3, bench.adding(bench.rest), posts, bench.rest)
 
 
 @contextmanager

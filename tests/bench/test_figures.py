@@ -37,15 +37,15 @@ class Rounds:
 class TestAComparison:
     def test_has_the_median_of_the_ratios_of_its_rounds(self) -> None:
         # Something else has slowed down the whole second round, and the target alone in the third.
-        target, yardstick = Rounds([80, 40, 10]), Rounds([100, 50, 100])
-        [row] = Comparison("a", "b", 0.7, target, yardstick).take(replace(QUICK, rounds=3))
+        target, baseline = Rounds([80, 40, 10]), Rounds([100, 50, 100])
+        [row] = Comparison("a", "b", 0.7, target, baseline).take(replace(QUICK, rounds=3))
         assert (row.figure, row.is_met) == (0.8, True)
         assert row.target is not None
         assert (row.target.rate, row.target.p99) == (40, 0.04)
 
     def test_does_not_count_the_warm_up(self) -> None:
-        target, yardstick = Rounds([1, 80]), Rounds([100, 100])
-        [row] = Comparison("a", "b", 0.7, target, yardstick).take(replace(QUICK, warm_up=2))
+        target, baseline = Rounds([1, 80]), Rounds([100, 100])
+        [row] = Comparison("a", "b", 0.7, target, baseline).take(replace(QUICK, warm_up=2))
         assert row.figure == 0.8
         assert target.ran == [2, 1]
 

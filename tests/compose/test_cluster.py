@@ -21,7 +21,7 @@ from compose.clusters import (
     reading,
 )
 from faults.aftermath import LOG, NEWEST, ROWS, WAITING, books_of, entries_of, errors_in, shown_to_readers
-from faults.judge import Evidence, offences
+from faults.judge import Evidence, violations
 from faults.load import Load, writing
 from faults.report import counted
 from faults.watcher import Watcher, watching
@@ -111,7 +111,7 @@ class TestLosingANode:
                 losses = await lose_one_of_each(cluster, Users(load, readers, watcher))
             evidence = await evidence_of(cluster, load, readers, watcher)
         print(report_of(losses, evidence, readers))
-        assert offences(evidence) == []
+        assert violations(evidence) == []
         assert [what for _, what in readers.failures if not what.startswith(_TO_BE_REPEATED)] == []
         assert len(readers.failures) < len(readers.answered) / 100
         assert [str(loss) for loss in losses if loss.longest > _LONGEST] == []

@@ -81,7 +81,7 @@ def _could_make(write: Write, before: Entry | None, entry: Entry) -> bool:
     return meets_condition and write.book_id == entry.book.id and before.book.with_fields(write.fields) == entry.book
 
 
-def offences(evidence: Evidence) -> list[str]:
+def violations(evidence: Evidence) -> list[str]:
     """Each thing that should not be, in a sentence."""
     case = _Case(evidence)
     checks = (
@@ -89,7 +89,7 @@ def offences(evidence: Evidence) -> list[str]:
         *(_successes, _failures, _order, _refusals),
         *(_reads, _watching, _cache),
     )
-    return [offence for check in checks for offence in check(case)]
+    return [violation for check in checks for violation in check(case)]
 
 
 def _answers(case: _Case) -> Iterator[str]:

@@ -4,18 +4,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from faults.deliveries import Deliveries
-from faults.havoc import Havoc, Trouble
+from faults.injector import Disruption, FaultInjector
 from faults.judge import Evidence
 from faults.schedule import Cut, Kill
 
 
-def report_of(seed: str, havoc: Havoc, evidence: Evidence, deliveries: Deliveries) -> str:
+def report_of(seed: str, injector: FaultInjector, evidence: Evidence, deliveries: Deliveries) -> str:
     """The figures of a run."""
     attempts = [attempt for write in evidence.writes for attempt in write.attempts]
     changes = Counter[str](entry.kind for _, entry in evidence.log)
-    kills = [(trouble, trouble.fault) for trouble in havoc.troubles if isinstance(trouble.fault, Kill)]
-    cuts = Counter[str](trouble.fault.way for trouble in havoc.troubles if isinstance(trouble.fault, Cut))
-    alone = [(trouble, kill) for trouble, kill in kills if not any(map(trouble.meets, havoc.troubles))]
+    disruptions = injector.disruptions
+    kills = [(disruption, disruption.fault) for disruption in disruptions if isinstance(disruption.fault, Kill)]
+    cuts = Counter[str](disruption.fault.way for disruption in disruptions if isinstance(disruption.fault, Cut))
+    alone = [(disruption, kill) for disruption, kill in kills if not any(map(disruption.meets, disruptions))]
     return "\n".join(
         (
             f"seed {seed}",
@@ -26,7 +27,7 @@ def report_of(seed: str, havoc: Havoc, evidence: Evidence, deliveries: Deliverie
             f"{len(evidence.log):,} changes in the log: {counted(changes)}",
             f"{deliveries.by_outcome['repeated']:,} events were delivered again and dropped",
             f"slowest recovery from a kill: {_slowest(kills)}",
-            f"the same for the {len(alone)} that no other trouble met: {_slowest(alone)}",
+            f"the same for the {len(alone)} that no other disruption met: {_slowest(alone)}",
         )
     )
 
@@ -35,9 +36,9 @@ def counted(counter: Counter[str]) -> str:
     return ", ".join(f"{what} {count:,}" for what, count in counter.most_common())
 
 
-def _slowest(kills: Iterable[tuple[Trouble, Kill]]) -> str:
+def _slowest(kills: Iterable[tuple[Disruption, Kill]]) -> str:
     by_victim: defaultdict[str, float] = defaultdict(float)
-    for trouble, kill in kills:
-        by_victim[kill.victim] = max(by_victim[kill.victim], trouble.recovery)
+    for disruption, kill in kills:
+        by_victim[kill.victim] = max(by_victim[kill.victim], disruption.recovery)
     slowest = sorted(by_victim.items(), key=lambda each: -each[1])
     return ", ".join(f"{seconds:.1f} s {victim}" for victim, seconds in slowest)

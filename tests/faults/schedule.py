@@ -63,7 +63,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Cut:
-    """Trouble on a link for so many seconds. When it is delayed, each piece is by ``lag`` seconds."""
+    """Disruption on a link for so many seconds. When it is delayed, each piece is by ``lag`` seconds."""
 
     link: Link
     way: Way
@@ -87,7 +87,7 @@ class Step:
     pause: float
     fault: Kill | Cut
     wait: bool
-    """Whether the next step waits until changes go all the way again. Otherwise one trouble meets the next."""
+    """Whether the next step waits until changes go all the way again. Otherwise faults overlap."""
 
 
 def schedule_of(seed: str, *, kills: int, spared: Collection[str] = (), haste: float = 1) -> list[Step]:

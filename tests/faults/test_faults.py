@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from faults.aftermath import evidence_of
 from faults.deliveries import counting_deliveries
-from faults.havoc import Havoc
-from faults.judge import offences
+from faults.injector import FaultInjector
+from faults.judge import violations
 from faults.load import writing
 from faults.report import report_of
 from faults.schedule import Step, schedule_of
@@ -34,17 +34,17 @@ class TestUnderFire:
 
 async def burn(system: System, seed: str, tmp_path: Path, schedule: list[Step]) -> None:
     print(f"FAULT_SEED={seed} repeats this schedule.")
-    havoc = Havoc(system)
+    injector = FaultInjector(system)
     try:
         async with (
             counting_deliveries(system) as deliveries,
             watching(system.rest_url, system.grpc_address) as watcher,
         ):
             async with writing(system.rest_url, seed) as load:
-                await havoc.carry_out(schedule)
+                await injector.carry_out(schedule)
             evidence = await evidence_of(system, load, watcher)
-        print(report_of(seed, havoc, evidence, deliveries))
-        assert offences(evidence) == []
+        print(report_of(seed, injector, evidence, deliveries))
+        assert violations(evidence) == []
     except BaseException:
         keep_the_logs(system, tmp_path)
         raise

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from faults.judge import Evidence, offences
+from faults.judge import Evidence, violations
 from faults.writes import Attempt, Book, Entry, Kind, Outcome, Write
 
 ANN, BOB = "ann", "bob"
@@ -93,10 +93,10 @@ def writes(changed: Mapping[int, Write | None]) -> Evidence:
 
 class TestTheJudge:
     def test_lets_an_innocent_system_go(self) -> None:
-        assert offences(INNOCENT) == []
+        assert violations(INNOCENT) == []
 
     @pytest.mark.parametrize(
-        ("evidence", "offence"),
+        ("evidence", "violation"),
         [
             pytest.param(log(*LOG[:2], *LOG[3:]), "has the versions [1, 2, 4] in the log", id="an-update"),
             pytest.param(log(*LOG[:4]), "of book 1 the database has None", id="a-deletion"),
@@ -104,11 +104,11 @@ class TestTheJudge:
             pytest.param(log(LOG[3]), "is not in the log", id="a-book-with-all-its-changes"),
         ],
     )
-    def test_convicts_who_has_lost(self, evidence: Evidence, offence: str) -> None:
-        assert offence in "\n".join(offences(evidence))
+    def test_convicts_who_has_lost(self, evidence: Evidence, violation: str) -> None:
+        assert violation in "\n".join(violations(evidence))
 
     @pytest.mark.parametrize(
-        ("evidence", "offence"),
+        ("evidence", "violation"),
         [
             pytest.param(log(*LOG[:2], *LOG[1:]), "has the versions [1, 2, 2, 3, 4]", id="an-event-twice"),
             pytest.param(log(LOG[0], LOG[2], LOG[1], *LOG[3:]), "has the versions [1, 3, 2, 4]", id="out-of-order"),
@@ -120,11 +120,11 @@ class TestTheJudge:
             pytest.param(log(*LOG, entry("updated", GONE._replace(version=5))), "deleted, updated", id="after-the-end"),
         ],
     )
-    def test_convicts_who_has_made_something_up(self, evidence: Evidence, offence: str) -> None:
-        assert offence in "\n".join(offences(evidence))
+    def test_convicts_who_has_made_something_up(self, evidence: Evidence, violation: str) -> None:
+        assert violation in "\n".join(violations(evidence))
 
     @pytest.mark.parametrize(
-        ("evidence", "offence"),
+        ("evidence", "violation"),
         [
             pytest.param(
                 writes({1: change({"title": SECOND.title}, done(2, "200", SECOND._replace(version=7)))}),
@@ -170,11 +170,11 @@ class TestTheJudge:
             ),
         ],
     )
-    def test_convicts_who_has_told_a_writer(self, evidence: Evidence, offence: str) -> None:
-        assert offence in "\n".join(offences(evidence))
+    def test_convicts_who_has_told_a_writer(self, evidence: Evidence, violation: str) -> None:
+        assert violation in "\n".join(violations(evidence))
 
     @pytest.mark.parametrize(
-        ("evidence", "offence"),
+        ("evidence", "violation"),
         [
             pytest.param(replace(INNOCENT, rows={}), "the database has None, and the log Book(id=2", id="no-row"),
             pytest.param(
@@ -196,5 +196,5 @@ class TestTheJudge:
             pytest.param(replace(INNOCENT, left={"outbox": 3}), "3 left in the outbox", id="something-left"),
         ],
     )
-    def test_convicts_who_keeps(self, evidence: Evidence, offence: str) -> None:
-        assert offence in "\n".join(offences(evidence))
+    def test_convicts_who_keeps(self, evidence: Evidence, violation: str) -> None:
+        assert violation in "\n".join(violations(evidence))

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 RECORD: Final = Path(__file__).parents[1] / "durations.json"
-"""Of the last release: its number and tests, the seconds of all, of each module, and of the yardstick."""
+"""Of the last release: its number and tests, the seconds of all, of each module, and of the reference work."""
 
 CACHED: Final = "colophon/durations"
 """Of the last run: the same, but for the number, and the seconds of each test that is not slow."""
@@ -90,7 +90,7 @@ class Durations:
         )
 
 
-def yardstick() -> float:
+def reference_seconds() -> float:
     """Seconds for some work that is always the same: what times on two machines, or at two times, are compared by."""
     began = time.perf_counter()
     sum(number * number for number in range(5_000_000))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Response
 
-from benchmarks.yardsticks.serving import serve_http
+from benchmarks.baselines.serving import serve_http
 
 app = FastAPI()
 _BYTES = Path(sys.argv[2]).read_bytes()

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from benchmarks.yardsticks.serving import serve_grpc
+from benchmarks.baselines.serving import serve_grpc
 
 _BYTES = Path(sys.argv[2]).read_bytes()
 """What Colophon answers to the same question."""

@@ -1,6 +1,6 @@
-"""How yardsticks listen: on the loop and the parser that Colophon's services run on, and with the same options.
+"""How baselines listen: on the loop and the parser that Colophon's services run on, and with the same options.
 
-Nothing is left on that they leave off: uvicorn's own handling of proxies, say, would make the yardstick slower by a
+Nothing is left on that they leave off: uvicorn's own handling of proxies, say, would make the baseline slower by a
 wrapper around each request. And as theirs, what start-up has made is left out of garbage collection.
 """
 

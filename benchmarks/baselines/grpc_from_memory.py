@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from books.v1.book_service_pb2 import ListBooksRequest, ListBooksResponse
 
-from benchmarks.yardsticks.serving import serve_grpc
+from benchmarks.baselines.serving import serve_grpc
 
 _BOOKS = list(ListBooksResponse.FromString(Path(sys.argv[2]).read_bytes()).books)
 

@@ -9,9 +9,9 @@ import httpx
 from support.services import RestApi
 
 from benchmarks.catalogue import Catalogue, page_after, sign_in
-from benchmarks.figures import Extent
+from benchmarks.figures import RunSize
 from benchmarks.load import Http
-from benchmarks.programs import Yardstick
+from benchmarks.programs import Baseline
 
 A_BOOK: Final = '{"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}'
 
@@ -19,12 +19,12 @@ _READ: Final = 1_000
 """So many books are read in turn."""
 
 
-class Stage:
+class Bench:
     """For the length of a run. Its REST service starts when the first comparison asks for it."""
 
-    def __init__(self, catalogue: Catalogue, extent: Extent, stack: ExitStack) -> None:
+    def __init__(self, catalogue: Catalogue, size: RunSize, stack: ExitStack) -> None:
         self.catalogue: Final = catalogue
-        self.extent: Final = extent
+        self.size: Final = size
         self.workspace: Final = catalogue.workspace
         self._stack = stack
 
@@ -64,8 +64,8 @@ class Stage:
     @contextmanager
     def constant(self, answer: bytes) -> Iterator[Http]:
         """The constant endpoint, asked with the same headers and answering with these bytes."""
-        with Yardstick(self.workspace, "constant", answer) as yardstick:
-            yield self.http(yardstick.url, ["/"], self.bearer)
+        with Baseline(self.workspace, "constant", answer) as baseline:
+            yield self.http(baseline.url, ["/"], self.bearer)
 
     def answer(self, path: str) -> httpx.Response:
         """What the REST service answers. Raises HTTPStatusError."""

@@ -1,4 +1,4 @@
-"""Does what the schedule says, and watches how long the system takes to get over it."""
+"""Injects the faults of a schedule, and measures how long the system takes to recover."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from faults.system import System
 from support.waiting import until
 
 
-class Trouble(NamedTuple):
-    """A fault, from its beginning until the system has got over it."""
+class Disruption(NamedTuple):
+    """A fault, from its beginning until the system has recovered."""
 
     fault: Kill | Cut
     began: float
@@ -27,15 +27,15 @@ class Trouble(NamedTuple):
         """In seconds."""
         return self.ended - self.mended
 
-    def meets(self, other: "Trouble") -> bool:
+    def meets(self, other: "Disruption") -> bool:
         return self is not other and self.began < other.ended and other.began < self.ended
 
 
-class Havoc:
+class FaultInjector:
     """Carries out a schedule."""
 
     def __init__(self, system: System) -> None:
-        self.troubles: list[Trouble] = []
+        self.disruptions: list[Disruption] = []
         self._system = system
         self._turns: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -51,7 +51,7 @@ class Havoc:
                     await fault
 
     async def _carry_out(self, fault: Kill | Cut) -> None:
-        # One trouble with a process or a link at a time.
+        # One disruption with a process or a link at a time.
         async with self._turns[fault.victim if isinstance(fault, Kill) else fault.link]:
             began = time.time()
             if isinstance(fault, Kill):
@@ -60,7 +60,7 @@ class Havoc:
             else:
                 await self._cut(fault)
                 mended = ended = time.time()
-            self.troubles.append(Trouble(fault, began, mended, ended))
+            self.disruptions.append(Disruption(fault, began, mended, ended))
 
     async def _kill(self, kill: Kill) -> float:
         """Returns when the process was started again."""

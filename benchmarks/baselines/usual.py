@@ -23,7 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from benchmarks.yardsticks.serving import serve_http
+from benchmarks.baselines.serving import serve_http
 
 _SECRET = os.environ["JWT_SECRET"]
 _EXCHANGE = "usual.books"
