@@ -52,10 +52,10 @@ class GrpcApiOfGoodMemory(GrpcApi):
         sys.executable,
         "-c",
         """
-from book_db.accounts import authentication as callers
+from book_db.accounts import authentication
 from grpc_api.cli import main
 from grpc_api.watching import tail
-callers._REMEMBERED_FOR = tail._LOOK_EVERY = 3_600.0
+authentication._REMEMBERED_FOR = tail._LOOK_EVERY = 3_600.0
 main()
 """,
         "serve",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from book_contracts.client import BookCatalogue, Session
 from book_contracts.errors import BookNotFound, LimitReached, NotSignedIn, Unavailable
-from book_db.accounts import authentication as callers
+from book_db.accounts import authentication
 from book_db.settings import StoreSettings
 from book_db.store import open_store
 from book_runtime.broker.local import LocalBroker
@@ -63,7 +63,7 @@ def verifier(keys: dict[str, str]) -> TokenVerifier:
 @pytest.fixture
 async def address(database_url: str, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     # A caller is forgotten because PostgreSQL says so, and not after a while.
-    monkeypatch.setattr(callers, "_REMEMBERED_FOR", 3_600)
+    monkeypatch.setattr(authentication, "_REMEMBERED_FOR", 3_600)
     settings = load(StoreSettings, database_url=database_url, redis_url=None)
     async with (
         open_store(settings, verifier, name="tests") as store,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from book_db.accounts.authentication import Callers
+from book_db.accounts.authentication import Authenticator
 from book_db.errors import DatabaseUnavailable
 from book_db.store import Store
 from book_runtime.tasks import beside
@@ -63,13 +63,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(callers: Callers | None) -> AsyncIterator[Running]:
+async def running(authenticator: Authenticator | None) -> AsyncIterator[Running]:
     service, streams = Counting(), Streams()
     server = grpc.aio.server()
     watch = grpc.unary_stream_rpc_method_handler(
         service.watch, WatchBooksRequest.FromString, WatchBooksResponse.SerializeToString
     )
-    Guard(callers, streams).around(server).add_registered_method_handlers(BOOK_SERVICE, {"WatchBooks": watch})
+    Guard(authenticator, streams).around(server).add_registered_method_handlers(BOOK_SERVICE, {"WatchBooks": watch})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with beside(streams.review(every=0.1)), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -87,7 +87,7 @@ async def counting() -> AsyncIterator[Running]:
 @pytest.fixture
 async def guarded(store: Store) -> AsyncIterator[Running]:
     """Of which callers must be known."""
-    async with running(store.callers) as it:
+    async with running(store.authenticator) as it:
         yield it
 
 
@@ -189,14 +189,14 @@ class TestWhoseItIs:
     async def test_that_the_database_cannot_be_asked_ends_no_stream_that_has_begun(self) -> None:
         streams, asked = Streams(), 0
 
-        async def identify() -> None:
+        async def authenticate() -> None:
             nonlocal asked
             asked += 1
             if asked > 1:
                 raise DatabaseUnavailable
 
-        async with streams.open(identify), beside(streams.review(every=0.01)):
-            await until(lambda: asked > 2, "the caller was identified again and again")
+        async with streams.open(authenticate), beside(streams.review(every=0.01)):
+            await until(lambda: asked > 2, "the caller was authenticated again and again")
 
 
 class TestTheEnd:

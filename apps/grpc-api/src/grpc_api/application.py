@@ -62,7 +62,7 @@ async def serving(
     health, streams = Health([BOOK_SERVICE]), Streams()
     tail = Tail(store.event_log, store.database.notices)
     watches = Watches(store.event_log, tail, max_watchers)
-    guard = Guard(store.callers if authenticate else None, streams, limits.calls)
+    guard = Guard(store.authenticator if authenticate else None, streams, limits.calls)
     server = make_server(BookService(store.catalogue, watches), health, guard, limits, share_port=share_port)
     port = listen(server, host, port, tls)
     book_log = BookLog(store.event_log, console, store.cache)

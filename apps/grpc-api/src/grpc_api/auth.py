@@ -1,19 +1,19 @@
 """Who is calling: the token in a call's metadata."""
 
-from book_db.accounts.authentication import Caller, Callers
+from book_db.accounts.authentication import Authenticator, Caller
 from book_db.roles import READ_BOOKS
 
 from grpc_api.errors import MissingToken
 from grpc_api.metadata import Metadata, first
 
 
-async def identify(metadata: Metadata, callers: Callers) -> Caller:
+async def authenticate(metadata: Metadata, authenticator: Authenticator) -> Caller:
     """The caller, who may read books.
 
     Raises MissingToken, InvalidToken when it is not a good one, and InsufficientScope.
     """
-    caller = await callers.identify(_bearer_token(metadata))
-    caller.demand(READ_BOOKS)
+    caller = await authenticator.authenticate(_bearer_token(metadata))
+    caller.require_scope(READ_BOOKS)
     return caller
 
 

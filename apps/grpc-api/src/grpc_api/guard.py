@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
-from book_db.accounts.authentication import Caller, Callers
+from book_db.accounts.authentication import Authenticator, Caller
 from grpc_status import rpc_status
 from prometheus_client import Counter, Gauge, Histogram
 
-from grpc_api.auth import identify
+from grpc_api.auth import authenticate
 from grpc_api.errors import status_of
 from grpc_api.limits import TooManyCalls
 from grpc_api.metadata import first
@@ -44,9 +44,9 @@ class Guard:
     with a stream is an async generator of those. It is closed when the stream ends, whatever the reason.
     """
 
-    def __init__(self, callers: Callers | None, streams: Streams, most_calls: int = sys.maxsize) -> None:
-        """Without ``callers``, everybody may call. ``most_calls`` is how many may be in hand; streams do not count."""
-        self._callers = callers
+    def __init__(self, authenticator: Authenticator | None, streams: Streams, most_calls: int = sys.maxsize) -> None:
+        """Without ``authenticator``, everybody may call. ``most_calls`` may be in hand; streams do not count."""
+        self._authenticator = authenticator
         self._streams = streams
         self._most_calls = most_calls
         self._calls = 0
@@ -69,8 +69,8 @@ class Guard:
             try:
                 if self._calls > self._most_calls:
                     raise TooManyCalls(self._most_calls)
-                if self._callers is not None:
-                    await identify(context.invocation_metadata(), self._callers)
+                if self._authenticator is not None:
+                    await authenticate(context.invocation_metadata(), self._authenticator)
                 # Here and not before this function, where grpcio would do it: a stranger cannot make us parse, and what
                 # cannot be parsed is an error like the others.
                 response = await handle(decode(request), context)
@@ -96,15 +96,15 @@ class Guard:
         assert handle is not None, "the contract has no streams of requests"
 
         async def guarded(request: bytes, context: Any) -> None:
-            async def identify_caller() -> Caller | None:
-                if self._callers is None:
+            async def authenticate_caller() -> Caller | None:
+                if self._authenticator is None:
                     return None
-                return await identify(context.invocation_metadata(), self._callers)
+                return await authenticate(context.invocation_metadata(), self._authenticator)
 
             code = "UNKNOWN"
             _STREAMS.labels(method).inc()
             try:
-                async with self._streams.open(identify_caller):
+                async with self._streams.open(authenticate_caller):
                     await write_all(handle(decode(request), context), context)
             except asyncio.CancelledError:
                 code = _reason_to_give_up(context)

@@ -1,4 +1,4 @@
-"""The streams that are open: their callers are identified again and again, and they end when the service stops."""
+"""The streams that are open: their callers are authenticated again and again, and they end when the service stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +14,7 @@ _REVIEW_EVERY: Final = 2.0
 
 _CURRENT: Final[ContextVar["_Stream"]] = ContextVar("stream")
 
-_Identify: TypeAlias = Callable[[], Awaitable[Caller | None]]
+_Authenticate: TypeAlias = Callable[[], Awaitable[Caller | None]]
 
 
 class ServiceStopping(Exception):
@@ -32,25 +32,25 @@ class Streams:
         self._stopping = False
 
     @asynccontextmanager
-    async def open(self, identify: _Identify) -> AsyncIterator[None]:
-        """A block that ends early when ``identify``, which is asked first and then again and again, raises its error.
+    async def open(self, authenticate: _Authenticate) -> AsyncIterator[None]:
+        """A block that ends early when ``authenticate``, which is asked first and repeatedly, raises its error.
 
         Raises that error, then or later, and ServiceStopping. That the database is away ends no stream that has begun.
         """
         if self._stopping:
             raise ServiceStopping
-        stream = _Stream(identify)
+        stream = _Stream(authenticate)
         self._open.add(stream)
         _CURRENT.set(stream)
         try:
             async with stream.endable():
-                stream.caller = await identify()
+                stream.caller = await authenticate()
                 yield
         finally:
             self._open.remove(stream)
 
     async def review(self, *, every: float = _REVIEW_EVERY) -> None:
-        """Identifies all callers every so many seconds, and ends the streams of those who may call no longer."""
+        """Authenticates all callers every so many seconds, and ends the streams of those who may call no longer."""
         while True:
             await asyncio.sleep(every)
             await asyncio.gather(*(stream.review() for stream in self._open))
@@ -68,14 +68,14 @@ def end_of_this_stream() -> Callable[[Exception], None]:
 
 
 def caller_of_this_stream() -> Caller | None:
-    """Who has opened the stream that is open in this task, as last identified; None where everybody may call."""
+    """Who has opened the stream that is open in this task, as last authenticated; None where everybody may call."""
     return _CURRENT.get().caller
 
 
 class _Stream:
-    def __init__(self, identify: _Identify) -> None:
+    def __init__(self, authenticate: _Authenticate) -> None:
         self.caller: Caller | None = None
-        self._identify = identify
+        self._authenticate = authenticate
         self._task: asyncio.Task[Any] | None = None
         self._why: Exception | None = None
 
@@ -96,7 +96,7 @@ class _Stream:
 
     async def review(self) -> None:
         try:
-            self.caller = await self._identify()
+            self.caller = await self._authenticate()
         except DatabaseUnavailable:
             pass  # who was good a moment ago is good until it is known otherwise
         except Exception as error:  # noqa: BLE001  # it is handed on to the caller

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rest_api.body_limit import declared_length
-from rest_api.guard import identify
+from rest_api.guard import authenticate
 from rest_api.problems import answer_to
 
 
@@ -66,8 +66,8 @@ class Express:
 
 async def _answer(request: Request, lane: Lane) -> Response | None:
     try:
-        request.state.caller = caller = await identify(request)
-        caller.demand(lane.demands)
+        request.state.caller = caller = await authenticate(request)
+        caller.require_scope(lane.demands)
         return await lane.answer(request)
     except Exception as error:  # noqa: BLE001  # as FastAPI: whatever it is, it has an answer
         return await answer_to(request, error)

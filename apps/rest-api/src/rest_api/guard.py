@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
-from book_db.accounts.authentication import Caller, Callers
+from book_db.accounts.authentication import Authenticator, Caller
 from book_db.roles import READ_BOOKS, WRITE_BOOKS
 from book_runtime.tokens import InvalidToken
 from fastapi import Request, Response
@@ -96,11 +96,11 @@ class GuardedRoute(JsonRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        admit = self._doorkeeper()
+        authorize = self._authorizer()
 
         async def guarded(request: Request) -> Response:
-            request.state.caller = caller = await identify(request)
-            admit(caller)
+            request.state.caller = caller = await authenticate(request)
+            authorize(caller)
             return await handle(request)
 
         return guarded
@@ -109,10 +109,10 @@ class GuardedRoute(JsonRoute):
         """The tokens that open this route, for OpenAPI."""
         return [_PASSWORD, {"ApiToken": [_scope_of(methods)]}]
 
-    def _doorkeeper(self) -> Callable[[Caller], object]:
+    def _authorizer(self) -> Callable[[Caller], object]:
         """Is called with the caller, and raises what keeps them out."""
         scope = _scope_of(self.methods or ())
-        return lambda caller: caller.demand(scope)
+        return lambda caller: caller.require_scope(scope)
 
 
 class SessionRoute(GuardedRoute):
@@ -134,7 +134,7 @@ class SessionRoute(GuardedRoute):
     def _security(self, methods: Collection[str]) -> list[dict[str, list[str]]]:
         return [_PASSWORD]
 
-    def _doorkeeper(self) -> Callable[[Caller], object]:
+    def _authorizer(self) -> Callable[[Caller], object]:
         return Caller.session
 
 
@@ -148,13 +148,13 @@ def _scope_of(methods: Collection[str]) -> str:
     return READ_BOOKS if SAFE.issuperset(methods) else WRITE_BOOKS
 
 
-async def identify(request: Request) -> Caller:
+async def authenticate(request: Request) -> Caller:
     """Who calls, by the token of the request. Raises InvalidToken."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise InvalidToken("there is none in the Authorization header")
-    callers: Callers = request.app.state.store.callers
-    return await callers.identify(token.strip())
+    authenticator: Authenticator = request.app.state.store.authenticator
+    return await authenticator.authenticate(token.strip())
 
 
 def require_json(request: Request) -> None:

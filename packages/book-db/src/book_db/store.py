@@ -9,7 +9,7 @@ from book_runtime.tasks import beside
 from book_runtime.tokens import TokenVerifier
 
 from book_db.accounts.api_tokens import ApiTokens
-from book_db.accounts.authentication import Callers
+from book_db.accounts.authentication import Authenticator
 from book_db.accounts.sessions import Sessions
 from book_db.accounts.users import Users
 from book_db.books.cache import Cache, open_cache
@@ -32,7 +32,7 @@ class Store:
     users: Users
     sessions: Sessions
     api_tokens: ApiTokens
-    callers: Callers
+    authenticator: Authenticator
 
 
 @asynccontextmanager
@@ -57,10 +57,10 @@ async def open_store(
         event_log = EventLog(database)
         closing.push_async_callback(event_log.close)
         sessions, api_tokens = Sessions(database), ApiTokens(database)
-        callers = Callers(verifier, sessions, api_tokens)
+        authenticator = Authenticator(verifier, sessions, api_tokens)
         heard = {channel: partial(database.notices.give, channel) for channel in hears}
-        await closing.enter_async_context(beside(callers.listener(settings.database_url, heard).run()))
-        yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, callers)
+        await closing.enter_async_context(beside(authenticator.listener(settings.database_url, heard).run()))
+        yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, authenticator)
 
 
 @asynccontextmanager

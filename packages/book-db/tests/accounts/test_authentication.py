@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from book_db.accounts import authentication as callers_module
+from book_db.accounts import authentication as authentication_module
 from book_db.accounts import sessions as sessions_module
 from book_db.accounts.api_tokens import ApiTokens
-from book_db.accounts.authentication import Caller, Callers
+from book_db.accounts.authentication import Authenticator, Caller
 from book_db.accounts.invalidation import CALLERS_CHANGED
 from book_db.accounts.secret_tokens import API_TOKEN, REFRESH_TOKEN, digest, new_token
 from book_db.accounts.sessions import LiveSession, Sessions
@@ -60,17 +60,17 @@ async def running(listener: Listener) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def hearing(callers: Callers, url: str) -> AsyncIterator[None]:
+async def hearing(authenticator: Authenticator, url: str) -> AsyncIterator[None]:
     """With its listener connected, as in a process that is up."""
-    async with running(callers.listener(url)):
-        await until(lambda: callers._hearing, "notifications are heard")
+    async with running(authenticator.listener(url)):
+        await until(lambda: authenticator._hearing, "notifications are heard")
         yield
 
 
 @pytest.fixture
 def clock(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What callers are remembered by."""
-    monkeypatch.setattr(callers_module, "time", clock)
+    monkeypatch.setattr(authentication_module, "time", clock)
     return clock
 
 
@@ -105,20 +105,20 @@ def token(user: User, session_id: UUID) -> str:
 
 
 @pytest.fixture
-async def callers(
+async def authenticator(
     verifier: PlainTokens, sessions: Sessions, database: Database, database_url: str
-) -> AsyncIterator[Callers]:
-    callers = Callers(verifier, sessions, ApiTokens(database))
-    async with hearing(callers, database_url):
-        yield callers
+) -> AsyncIterator[Authenticator]:
+    authenticator = Authenticator(verifier, sessions, ApiTokens(database))
+    async with hearing(authenticator, database_url):
+        yield authenticator
 
 
 @pytest.fixture
-async def other_process(verifier: PlainTokens, database_url: str) -> AsyncIterator[Callers]:
+async def other_process(verifier: PlainTokens, database_url: str) -> AsyncIterator[Authenticator]:
     database = Database.open(database_url)
-    callers = Callers(verifier, Sessions(database), ApiTokens(database))
-    async with hearing(callers, database_url):
-        yield callers
+    authenticator = Authenticator(verifier, Sessions(database), ApiTokens(database))
+    async with hearing(authenticator, database_url):
+        yield authenticator
     await database.close()
 
 
@@ -150,80 +150,80 @@ ENDINGS = [
 
 class TestIdentify:
     async def test_tells_the_user_and_the_session(
-        self, callers: Callers, token: str, user: User, session_id: UUID
+        self, authenticator: Authenticator, token: str, user: User, session_id: UUID
     ) -> None:
-        assert await callers.identify(token) == Caller(user.id, session_id, ALL_SCOPES, Role.EDITOR)
+        assert await authenticator.authenticate(token) == Caller(user.id, session_id, ALL_SCOPES, Role.EDITOR)
 
     async def test_remembers_the_answer(
-        self, callers: Callers, token: str, database: Database, statements_of: StatementsOf
+        self, authenticator: Authenticator, token: str, database: Database, statements_of: StatementsOf
     ) -> None:
-        await callers.identify(token)
+        await authenticator.authenticate(token)
         with statements_of(database) as statements:
-            await callers.identify(token)
+            await authenticator.authenticate(token)
         assert statements == []
 
     async def test_asks_once_for_many_who_come_at_once(
-        self, callers: Callers, token: str, database: Database, statements_of: StatementsOf
+        self, authenticator: Authenticator, token: str, database: Database, statements_of: StatementsOf
     ) -> None:
         with statements_of(database) as statements:
-            await asyncio.gather(*(callers.identify(token) for _ in range(20)))
+            await asyncio.gather(*(authenticator.authenticate(token) for _ in range(20)))
         assert len(statements) == 1
 
-    async def test_refuses_a_bad_token(self, callers: Callers) -> None:
+    async def test_refuses_a_bad_token(self, authenticator: Authenticator) -> None:
         with pytest.raises(InvalidToken, match="malformed"):
-            await callers.identify("bogus")
+            await authenticator.authenticate("bogus")
 
-    async def test_refuses_a_session_that_never_was(self, callers: Callers, user: User) -> None:
+    async def test_refuses_a_session_that_never_was(self, authenticator: Authenticator, user: User) -> None:
         with pytest.raises(InvalidToken, match="its session has ended"):
-            await callers.identify(f"{user.id} {uuid4()}")
+            await authenticator.authenticate(f"{user.id} {uuid4()}")
 
-    async def test_refuses_another_users_session(self, callers: Callers, session_id: UUID) -> None:
+    async def test_refuses_another_users_session(self, authenticator: Authenticator, session_id: UUID) -> None:
         with pytest.raises(InvalidToken):
-            await callers.identify(f"{uuid4()} {session_id}")
+            await authenticator.authenticate(f"{uuid4()} {session_id}")
 
     async def test_refuses_again_what_it_refused(
-        self, callers: Callers, user: User, database: Database, statements_of: StatementsOf
+        self, authenticator: Authenticator, user: User, database: Database, statements_of: StatementsOf
     ) -> None:
         """Only good tokens are remembered: a stranger cannot fill the memory."""
         for _ in range(2):
             with pytest.raises(InvalidToken):
-                await callers.identify(f"{user.id} {uuid4()}")
-        assert callers._remembered == {}
+                await authenticator.authenticate(f"{user.id} {uuid4()}")
+        assert authenticator._remembered == {}
 
     async def test_does_not_remember_longer_than_the_token_is_good(
-        self, callers: Callers, token: str, verifier: PlainTokens, clock: SimpleNamespace
+        self, authenticator: Authenticator, token: str, verifier: PlainTokens, clock: SimpleNamespace
     ) -> None:
         verifier.expires_in = 3
-        await callers.identify(token)
+        await authenticator.authenticate(token)
         verifier.expires_in = 0
-        await callers.identify(token)
+        await authenticator.authenticate(token)
         clock.now = 3.1
         with pytest.raises(InvalidToken, match="expired"):
-            await callers.identify(token)
+            await authenticator.authenticate(token)
 
     async def test_remembers_for_some_seconds_only(
         self,
-        callers: Callers,
+        authenticator: Authenticator,
         token: str,
         database: Database,
         statements_of: StatementsOf,
         clock: SimpleNamespace,
     ) -> None:
         """Which bounds what a lost notification can do."""
-        await callers.identify(token)
+        await authenticator.authenticate(token)
         with statements_of(database) as statements:
             for clock.now, looked_up in ((4.9, 0), (5.0, 1)):
-                await callers.identify(token)
+                await authenticator.authenticate(token)
                 assert len(statements) == looked_up
 
     async def test_remembers_a_bounded_number(
-        self, callers: Callers, sessions: Sessions, user: User, monkeypatch: pytest.MonkeyPatch
+        self, authenticator: Authenticator, sessions: Sessions, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(callers_module, "_MOST_REMEMBERED", 10)
+        monkeypatch.setattr(authentication_module, "_MOST_REMEMBERED", 10)
         for _ in range(25):
-            await callers.identify(f"{user.id} {(await sessions.begin(user.id, 60)).session_id}")
-        assert 0 < len(callers._remembered) <= 10
-        assert sum(map(len, callers._tokens.values())) <= 10
+            await authenticator.authenticate(f"{user.id} {(await sessions.begin(user.id, 60)).session_id}")
+        assert 0 < len(authenticator._remembered) <= 10
+        assert sum(map(len, authenticator._tokens.values())) <= 10
 
 
 class TestACallerWhoIsOut:
@@ -239,18 +239,18 @@ class TestACallerWhoIsOut:
         end: Ending,
     ) -> None:
         """When the change is answered, before PostgreSQL has told of it: here it never does."""
-        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
-        callers._begin_to_hear()
-        await callers.identify(token)
-        assert list(callers._remembered) == [token]
+        authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
+        authenticator._begin_to_hear()
+        await authenticator.authenticate(token)
+        assert list(authenticator._remembered) == [token]
         await end(users, sessions, user, session_id)
         with pytest.raises(InvalidToken):
-            await callers.identify(token)
+            await authenticator.authenticate(token)
 
     @pytest.mark.parametrize("end", ENDINGS)
     async def test_is_out_as_soon_as_it_hears_of_it_in_another(
         self,
-        other_process: Callers,
+        other_process: Authenticator,
         users: Users,
         sessions: Sessions,
         token: str,
@@ -259,13 +259,13 @@ class TestACallerWhoIsOut:
         end: Ending,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(callers_module, "_REMEMBERED_FOR", AN_HOUR)
-        await other_process.identify(token)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        await other_process.authenticate(token)
         assert list(other_process._remembered) == [token]
         await end(users, sessions, user, session_id)
         await until(lambda: not other_process._remembered, "the caller is forgotten")
         with pytest.raises(InvalidToken):
-            await other_process.identify(token)
+            await other_process.authenticate(token)
 
     async def test_a_new_user_is_told_of_to_nobody(
         self, users: Users, sessions: Sessions, user: User, database_url: str
@@ -282,17 +282,22 @@ class TestACallerWhoIsOut:
         assert told == [str(user.id)]
 
     async def test_takes_nobody_else_out_of_the_memory(
-        self, callers: Callers, users: Users, sessions: Sessions, token: str
+        self, authenticator: Authenticator, users: Users, sessions: Sessions, token: str
     ) -> None:
         other = await users.add({"email": "grace@example.org", "hashed_password": "x"})
         others_token = f"{other.id} {(await sessions.begin(other.id, 60)).session_id}"
-        await callers.identify(token)
-        await callers.identify(others_token)
+        await authenticator.authenticate(token)
+        await authenticator.authenticate(others_token)
         await sessions.end_all(other.id)
-        assert list(callers._remembered) == [token]
+        assert list(authenticator._remembered) == [token]
 
     async def test_is_not_remembered_by_a_look_up_that_was_under_way(
-        self, callers: Callers, sessions: Sessions, token: str, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+        self,
+        authenticator: Authenticator,
+        sessions: Sessions,
+        token: str,
+        session_id: UUID,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         looked_up, let_go = asyncio.Event(), asyncio.Event()
         live = sessions.live
@@ -304,24 +309,24 @@ class TestACallerWhoIsOut:
             return answer
 
         monkeypatch.setattr(sessions, "live", hold)
-        identifying = asyncio.create_task(callers.identify(token))
+        authenticating = asyncio.create_task(authenticator.authenticate(token))
         await looked_up.wait()
         await sessions.end(session_id)
         let_go.set()
-        await identifying  # it began before the session ended
-        assert callers._remembered == {}
+        await authenticating  # it began before the session ended
+        assert authenticator._remembered == {}
 
 
 class TestOneSessionMoreThanThereMayBe:
     async def test_ends_the_one_that_was_used_longest_ago(
-        self, sessions: Sessions, other_process: Callers, user: User, monkeypatch: pytest.MonkeyPatch
+        self, sessions: Sessions, other_process: Authenticator, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Everywhere, as if it were ended by hand."""
         monkeypatch.setattr(sessions_module, "MOST", 3)
         begun = [await sessions.begin(user.id, 3_600) for _ in range(3)]
         await sessions.refresh(begun[0].refresh_token, 3_600)
         oldest = f"{user.id} {begun[1].session_id}"
-        await other_process.identify(oldest)
+        await other_process.authenticate(oldest)
         assert list(other_process._remembered) == [oldest]
         newest = await sessions.begin(user.id, 3_600)
         await until(lambda: not other_process._remembered, "the caller is forgotten")
@@ -363,27 +368,27 @@ PROGRAM_ENDINGS = [
 class TestARole:
     @pytest.mark.parametrize("role", Role)
     async def test_holds_for_sessions_and_for_programs(
-        self, callers: Callers, users: Users, database: Database, user: User, token: str, role: Role
+        self, authenticator: Authenticator, users: Users, database: Database, user: User, token: str, role: Role
     ) -> None:
         _, program = await ApiTokens(database).add(user.id, "backup", [READ_BOOKS, WRITE_BOOKS], days=30)
         await users.change(user.id, role.columns, decided_on={"id": user.id})
         for each in (token, program):
-            caller = await callers.identify(each)
+            caller = await authenticator.authenticate(each)
             assert caller.role == role
-            caller.demand(READ_BOOKS)
+            caller.require_scope(READ_BOOKS)
             if role is Role.READER:
                 with pytest.raises(InsufficientRole, match="reader"):
-                    caller.demand(WRITE_BOOKS)
+                    caller.require_scope(WRITE_BOOKS)
             else:
-                caller.demand(WRITE_BOOKS)
+                caller.require_scope(WRITE_BOOKS)
 
     async def test_is_another_at_once(
-        self, callers: Callers, users: Users, user: User, token: str, monkeypatch: pytest.MonkeyPatch
+        self, authenticator: Authenticator, users: Users, user: User, token: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(callers_module, "_REMEMBERED_FOR", AN_HOUR)
-        assert (await callers.identify(token)).role is Role.EDITOR
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        assert (await authenticator.authenticate(token)).role is Role.EDITOR
         await users.change(user.id, Role.READER.columns, decided_on={"id": user.id})
-        assert (await callers.identify(token)).role is Role.READER
+        assert (await authenticator.authenticate(token)).role is Role.READER
 
 
 class TestAProgram:
@@ -398,47 +403,52 @@ class TestAProgram:
         return token.id, secret
 
     async def test_calls_for_its_user_within_its_scopes_and_in_no_session(
-        self, callers: Callers, user: User, made: tuple[UUID, str]
+        self, authenticator: Authenticator, user: User, made: tuple[UUID, str]
     ) -> None:
-        caller = await callers.identify(made[1])
+        caller = await authenticator.authenticate(made[1])
         assert caller == Caller(user.id, None, frozenset((READ_BOOKS,)), Role.EDITOR)
-        caller.demand(READ_BOOKS)
+        caller.require_scope(READ_BOOKS)
         with pytest.raises(InsufficientScope, match="books:write"):
-            caller.demand(WRITE_BOOKS)
+            caller.require_scope(WRITE_BOOKS)
         with pytest.raises(SessionRequired):
             caller.session()
 
     async def test_is_remembered(
-        self, callers: Callers, made: tuple[UUID, str], database: Database, statements_of: StatementsOf
+        self, authenticator: Authenticator, made: tuple[UUID, str], database: Database, statements_of: StatementsOf
     ) -> None:
         with statements_of(database) as statements:
             for _ in range(3):
-                await callers.identify(made[1])
+                await authenticator.authenticate(made[1])
         assert len(statements) == 1
 
     async def test_is_looked_up_together_with_others(
-        self, callers: Callers, api_tokens: ApiTokens, user: User, database: Database, statements_of: StatementsOf
+        self,
+        authenticator: Authenticator,
+        api_tokens: ApiTokens,
+        user: User,
+        database: Database,
+        statements_of: StatementsOf,
     ) -> None:
         secrets = [(await api_tokens.add(user.id, "backup", [READ_BOOKS], days=30))[1] for _ in range(10)]
         with statements_of(database) as statements:
-            await asyncio.gather(*(callers.identify(secret) for secret in secrets * 2))
+            await asyncio.gather(*(authenticator.authenticate(secret) for secret in secrets * 2))
         assert len(statements) == 1
 
     async def test_is_refused_without_a_question_when_its_token_is_not_whole(
-        self, callers: Callers, made: tuple[UUID, str], database: Database, statements_of: StatementsOf
+        self, authenticator: Authenticator, made: tuple[UUID, str], database: Database, statements_of: StatementsOf
     ) -> None:
         with statements_of(database) as statements, pytest.raises(InvalidToken, match="malformed"):
-            await callers.identify(made[1][:-1])
+            await authenticator.authenticate(made[1][:-1])
         assert statements == []
 
-    async def test_is_refused_with_a_token_that_nobody_was_given(self, callers: Callers) -> None:
+    async def test_is_refused_with_a_token_that_nobody_was_given(self, authenticator: Authenticator) -> None:
         with pytest.raises(InvalidToken, match="removed or has expired"):
-            await callers.identify(new_token(API_TOKEN))
-        assert callers._remembered == {}
+            await authenticator.authenticate(new_token(API_TOKEN))
+        assert authenticator._remembered == {}
 
     async def test_is_refused_from_the_second_at_which_its_token_expires(
         self,
-        callers: Callers,
+        authenticator: Authenticator,
         api_tokens: ApiTokens,
         user: User,
         query: Query,
@@ -446,14 +456,14 @@ class TestAProgram:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Though others are remembered for longer."""
-        monkeypatch.setattr(callers_module, "_REMEMBERED_FOR", AN_HOUR)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
         _, secret = await api_tokens.add(user.id, "short", [READ_BOOKS], days=600 / 86_400)
-        await callers.identify(secret)
-        assert list(callers._remembered) == [secret]
+        await authenticator.authenticate(secret)
+        assert list(authenticator._remembered) == [secret]
         query("UPDATE api_tokens SET expires_at = now()")
         clock.now = 600
         with pytest.raises(InvalidToken):
-            await callers.identify(secret)
+            await authenticator.authenticate(secret)
 
     @pytest.mark.parametrize("end", PROGRAM_ENDINGS)
     async def test_is_out_at_once_in_this_process(
@@ -466,18 +476,18 @@ class TestAProgram:
         made: tuple[UUID, str],
         end: ProgramEnding,
     ) -> None:
-        callers = Callers(verifier, sessions, api_tokens)
-        callers._begin_to_hear()
-        await callers.identify(made[1])
-        assert list(callers._remembered) == [made[1]]
+        authenticator = Authenticator(verifier, sessions, api_tokens)
+        authenticator._begin_to_hear()
+        await authenticator.authenticate(made[1])
+        assert list(authenticator._remembered) == [made[1]]
         await end(users, api_tokens, user, made[0])
         with pytest.raises(InvalidToken):
-            await callers.identify(made[1])
+            await authenticator.authenticate(made[1])
 
     @pytest.mark.parametrize("end", PROGRAM_ENDINGS)
     async def test_is_out_soon_in_another(
         self,
-        other_process: Callers,
+        other_process: Authenticator,
         users: Users,
         api_tokens: ApiTokens,
         user: User,
@@ -485,20 +495,20 @@ class TestAProgram:
         end: ProgramEnding,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(callers_module, "_REMEMBERED_FOR", AN_HOUR)
-        await other_process.identify(made[1])
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        await other_process.authenticate(made[1])
         assert list(other_process._remembered) == [made[1]]
         await end(users, api_tokens, user, made[0])
         await until(lambda: not other_process._remembered, "the caller is forgotten")
         with pytest.raises(InvalidToken):
-            await other_process.identify(made[1])
+            await other_process.authenticate(made[1])
 
 
 class TestWhileItCannotHear:
     async def test_nothing_is_remembered(self, verifier: PlainTokens, sessions: Sessions, token: str) -> None:
-        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
-        await callers.identify(token)
-        assert callers._remembered == {}
+        authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
+        await authenticator.authenticate(token)
+        assert authenticator._remembered == {}
 
     async def test_what_was_remembered_is_forgotten(
         self,
@@ -510,23 +520,23 @@ class TestWhileItCannotHear:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("book_db.postgres.listener._RECONNECT_AFTER", 0.01)
-        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
+        authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
         async with Proxy(postgresql.port) as network:
             url = database_url.replace(f":{postgresql.port}/", f":{network.port}/")
-            async with hearing(callers, url):
-                await callers.identify(token)
-                assert list(callers._remembered) == [token]
+            async with hearing(authenticator, url):
+                await authenticator.authenticate(token)
+                assert list(authenticator._remembered) == [token]
                 with capture_logs() as logs:
                     network.refuse()
                     network.drop()
-                    await until(lambda: not callers._hearing, "notifications are not heard")
-                    assert callers._remembered == {}
-                    await callers.identify(token)
-                    assert callers._remembered == {}
+                    await until(lambda: not authenticator._hearing, "notifications are not heard")
+                    assert authenticator._remembered == {}
+                    await authenticator.authenticate(token)
+                    assert authenticator._remembered == {}
                     await network.heal()
-                    await until(lambda: callers._hearing, "notifications are heard again")
-                await callers.identify(token)
-                assert list(callers._remembered) == [token]
+                    await until(lambda: authenticator._hearing, "notifications are heard again")
+                await authenticator.authenticate(token)
+                assert list(authenticator._remembered) == [token]
         assert [entry["event"] for entry in logs] == [
             "outage of PostgreSQL's notifications: what others write is noticed later",
             "outage of PostgreSQL's notifications is over",
@@ -536,10 +546,10 @@ class TestWhileItCannotHear:
         self, verifier: PlainTokens, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("book_db.postgres.listener._RECONNECT_AFTER", 0.01)
-        callers = Callers(verifier, sessions, ApiTokens(sessions._database))
+        authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
         attempts: list[None] = []
-        monkeypatch.setattr(callers, "_go_deaf", lambda: attempts.append(None))
-        listening = asyncio.create_task(callers.listener("postgresql://postgres@127.0.0.1:1/books").run())
+        monkeypatch.setattr(authenticator, "_go_deaf", lambda: attempts.append(None))
+        listening = asyncio.create_task(authenticator.listener("postgresql://postgres@127.0.0.1:1/books").run())
         with capture_logs() as logs:
             await until(lambda: len(attempts) > 5, "it has tried five times and more")
         listening.cancel()

@@ -32,7 +32,7 @@ async def create_token(new: ApiTokenCreate, request: Request, prove: Proof, part
     The token is shown this once.
     """
     for scope in new.scopes:
-        caller_of(request).demand(scope)
+        caller_of(request).require_scope(scope)
     user = await prove(new.current_password)
     try:
         made, token = await parts.api_tokens.add(

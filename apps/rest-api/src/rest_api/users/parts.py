@@ -53,7 +53,9 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
     lifetimes = Lifetimes(access=min(settings.access_token_seconds, refresh), refresh=refresh)
     registration = settings.who_registers()
     signer = TokenSigner(private_key_pem)
-    strategy = SessionStrategy(store.sessions, store.callers, signer, lifetimes, confirmed=registration == "confirmed")
+    strategy = SessionStrategy(
+        store.sessions, store.authenticator, signer, lifetimes, confirmed=registration == "confirmed"
+    )
     secrets = TokenSecrets(
         reset=derived_secrets(private_key_pem, "password reset"),
         verification=derived_secrets(private_key_pem, "e-mail verification"),

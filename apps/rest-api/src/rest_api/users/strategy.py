@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from book_db.accounts.authentication import Callers
+from book_db.accounts.authentication import Authenticator
 from book_db.accounts.sessions import Client, Sessions, SignIn
 from book_db.errors import UserNotFound
 from book_runtime.tokens import InvalidToken
@@ -36,7 +36,7 @@ class SessionStrategy(Strategy[Account, UUID]):
     """Signs tokens for sessions. A token is good as long as its session is, and no longer than its lifetime."""
 
     sessions: Sessions
-    callers: Callers
+    authenticator: Authenticator
     signer: TokenSigner
     lifetimes: Lifetimes
     confirmed: bool = False
@@ -81,13 +81,13 @@ class SessionStrategy(Strategy[Account, UUID]):
 
     async def read_token(self, token: str | None, user_manager: BaseUserManager[Account, UUID]) -> Account | None:
         try:
-            caller = await self.callers.identify(token or "")
+            caller = await self.authenticator.authenticate(token or "")
         except InvalidToken:
             return None
         return await user_manager.user_db.get(caller.user_id)
 
     async def destroy_token(self, token: str, user: Account) -> None:
-        caller = await self.callers.identify(token)
+        caller = await self.authenticator.authenticate(token)
         await self.sessions.end(caller.session())
 
     def _tokens(self, sign_in: SignIn) -> Tokens:

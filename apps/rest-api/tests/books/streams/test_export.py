@@ -156,7 +156,7 @@ class TestAnExport:
         sign_in: Callable[[], Awaitable[str]],
     ) -> None:
         """Whoever takes theirs slowly keeps others from none."""
-        caller = await store.callers.identify(token)
+        caller = await store.authenticator.authenticate(token)
         another = await sign_in()
         places = app.state.exports._places
         with places.taken_by(caller.user_id), places.taken_by(caller.user_id):

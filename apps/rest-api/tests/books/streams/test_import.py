@@ -250,7 +250,7 @@ class TestManyAtATime:
         sign_in: Callable[[], Awaitable[str]],
     ) -> None:
         """However slowly they come in."""
-        caller = await store.callers.identify(token)
+        caller = await store.authenticator.authenticate(token)
         another = await sign_in()
         with ExitStack() as taken:
             for _ in range(4):

@@ -34,7 +34,7 @@ class Caller(NamedTuple):
     role: Role
     """Of the user."""
 
-    def demand(self, scope: str) -> None:
+    def require_scope(self, scope: str) -> None:
         """Raises InsufficientScope and InsufficientRole."""
         if scope not in self.scopes:
             raise InsufficientScope(scope)
@@ -53,8 +53,8 @@ class _Memory(NamedTuple):
     until: float
 
 
-class Callers:
-    """Tells who is calling.
+class Authenticator:
+    """Tells who is calling, by a token.
 
     What was found of a token is remembered for a few seconds, and forgotten at once when PostgreSQL tells that the
     user's sessions or rights have changed. While it cannot tell, nothing is remembered.
@@ -72,7 +72,7 @@ class Callers:
         self._hearing = False
         sessions.on_change(self.forget)
 
-    async def identify(self, token: str) -> Caller:
+    async def authenticate(self, token: str) -> Caller:
         """The caller that the token stands for.
 
         Raises InvalidToken when it is not a good token, or when its session or its user's account has ended.
