@@ -108,6 +108,57 @@ class TestADocument:
             compile(code, _named(document), "exec")
 
 
+DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
+
+_HEAD_OF_A_DECISION = re.compile(
+    r"# (?P<number>\d+)\. (?P<title>[^\n]+)\n\n"
+    r"Status: (?P<status>accepted|(?:amended|superseded) by .+?)\.\s"
+    r"Date:\s(?P<date>[\d-]{10})\.\sArea:\s(?P<area>\w+)\.\n"
+    r"(?:\nAmends: (?P<amends>.+?)\.\n\n)?",
+    re.DOTALL,
+)
+
+
+def _head(page: Path) -> Mapping[str, str]:
+    """What stands at the head of the page of a decision, each on one line."""
+    found = _HEAD_OF_A_DECISION.match(page.read_text())
+    assert found, page
+    return {name: " ".join((value or "").split()) for name, value in found.groupdict().items()}
+
+
+def _linked(text: str) -> set[str]:
+    """The decisions that a text links to by their numbers."""
+    return set(re.findall(r"\[(\d+)\]\(", text))
+
+
+class TestTheDecisions:
+    def test_are_numbered_without_gaps(self) -> None:
+        assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+    def test_are_all_in_the_index_as_they_say_of_themselves(self) -> None:
+        heads = [(_head(page), page.name) for page in DECISIONS]
+        assert _rows("docs/decisions/README.md", "No.") == [
+            [head["number"], f"[{head['title']}]({name})", head["area"], head["date"], head["status"]]
+            for head, name in heads
+        ]
+
+    @pytest.mark.parametrize("page", DECISIONS, ids=_named)
+    def test_say_on_both_pages_which_amends_which(self, page: Path) -> None:
+        number = str(int(page.name[:4]))
+        amending = {head["number"] for head in map(_head, DECISIONS) if number in _linked(head["amends"])}
+        assert _linked(_head(page)["status"]) == amending
+
+    @pytest.mark.parametrize("page", DECISIONS, ids=_named)
+    def test_say_what_each_later_one_has_replaced(self, page: Path) -> None:
+        replaced = re.findall(r"^- \[(\d+)\]\(", page.read_text(), re.MULTILINE)
+        assert set(replaced) == _linked(_head(page)["status"])
+
+    def test_that_the_code_names_are_there(self) -> None:
+        code = [file for source in SOURCES for file in source.rglob("*.py")]
+        named = {name for file in code for name in re.findall(r"docs/decisions/([\w.-]*\w)", file.read_text())}
+        assert [name for name in named if not any(page.name.startswith(name) for page in DECISIONS)] == []
+
+
 READERS: Mapping[str, Sequence[type[Settings]]] = {
     "setup": [SetupSettings],
     "rest": [RestSettings],
