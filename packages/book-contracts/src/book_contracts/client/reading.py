@@ -1,7 +1,8 @@
 """Answers as the messages that callers see.
 
 protobuf decodes them and betterproto2's dataclasses are filled from that: fifteen times as fast as betterproto2 itself,
-which holds the event loop for 90 ms over a page of a thousand books. docs/decisions/0021-client-on-grpcio.md has the numbers.
+which holds the event loop for 90 ms over a page of a thousand books. docs/decisions/0021 has the
+numbers.
 """
 
 from datetime import UTC, datetime, timedelta
