@@ -9,7 +9,7 @@ from book_db.book import Page
 from book_db.books import pages
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, Catalogue
 from book_db.books.selection import Order, Selection
-from book_runtime.batching import BUSY, Queue
+from book_runtime.batching import IDLE_TURNS, SingleFlight
 from books.v1 import book_service_pb2_grpc
 from books.v1.book_service_pb2 import (
     BatchGetBooksRequest,
@@ -43,7 +43,7 @@ class BookService(book_service_pb2_grpc.BookServiceServicer):
     def __init__(self, catalogue: Catalogue, watches: Watches) -> None:
         self._catalogue = catalogue
         self._watches = watches
-        self._lists = Queue(self._list, turns=BUSY)
+        self._lists = SingleFlight(self._list, idle_turns=IDLE_TURNS)
 
     async def GetBook(self, request: GetBookRequest, context: Any) -> GetBookResponse:
         with Checks() as check:

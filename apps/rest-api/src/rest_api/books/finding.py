@@ -16,7 +16,7 @@ from book_db.books.selection import Order, Selection
 from book_db.books.words import words_asked_for
 from book_db.roles import READ_BOOKS
 from book_db.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
-from book_runtime.batching import BUSY, Queue
+from book_runtime.batching import IDLE_TURNS, SingleFlight
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -258,7 +258,7 @@ class Lists:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._made = Queue(self._make, turns=BUSY)
+        self._made = SingleFlight(self._make, idle_turns=IDLE_TURNS)
 
     async def find(self, path: str, query: str) -> "_Found | None":
         """The list that a query asks for; None where something is wrong with the query."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from book_runtime.batching import Coalescer
+from book_runtime.batching import BatchLoader
 from book_runtime.tokens import InvalidToken, TokenVerifier
 
 from book_db.accounts.api_tokens import ApiTokens, GoodToken
@@ -64,8 +64,8 @@ class Authenticator:
         self._verifier = verifier
         self._sessions = sessions
         self._api_tokens = api_tokens
-        self._live = Coalescer(self._look_up_sessions)
-        self._good = Coalescer(self._look_up_api_tokens)
+        self._live = BatchLoader(self._look_up_sessions)
+        self._good = BatchLoader(self._look_up_api_tokens)
         self._remembered: dict[str, _Memory] = {}
         self._tokens: defaultdict[str, set[str]] = defaultdict(set)
         self._changes = 0

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from book_runtime.batching import BUSY, Coalescer
+from book_runtime.batching import IDLE_TURNS, BatchLoader, WriteBatcher
 from book_runtime.telemetry import current_traceparent
 from psycopg.errors import UniqueViolation
 
@@ -61,17 +61,16 @@ class Catalogue:
         self._reads = reads or database
         self._cache = cache
         self._bell = bell
-        self._cached = Coalescer(cache.get, at_most=_TOGETHER, at_once=1, turns=BUSY)
-        self._stored = Coalescer(self._fetch, at_most=_TOGETHER, at_once=_LOOK_UPS, turns=BUSY)
+        self._cached = BatchLoader(cache.get, max_batch=_TOGETHER, max_concurrent=1, idle_turns=IDLE_TURNS)
+        self._stored = BatchLoader(self._fetch, max_batch=_TOGETHER, max_concurrent=_LOOK_UPS, idle_turns=IDLE_TURNS)
         # Two, so that one writes while the other waits for the disk.
-        self._additions = Coalescer(
+        self._additions = WriteBatcher(
             self._add_together,
-            at_most=_TOGETHER,
-            at_once=2,
-            turns=BUSY,
+            max_batch=_TOGETHER,
+            max_concurrent=2,
+            idle_turns=IDLE_TURNS,
             weigh=_share_of_statement,
-            faults=(psycopg.Error,),
-            to_the_end=True,
+            isolate_errors=(psycopg.Error,),
         )
         self._keys = IdempotencyKeys(database)
         self._writes: set[asyncio.Task[Any]] = set()
@@ -93,7 +92,7 @@ class Catalogue:
         else:
             # A cache that was asked and knew nothing shows that no newer version had been answered to a writer,
             # so a look-up that is under way is fresh enough. Without a cache only a new one is.
-            json = await self._stored.load(book_id, join=answer.asked)
+            json = await self._stored.load(book_id, share_in_flight=answer.asked)
         if json is None:
             raise BookNotFound(book_id)
         return json
@@ -113,7 +112,7 @@ class Catalogue:
         missed = {book_id: answer for book_id, answer in answers.items() if isinstance(answer, Missed)}
         # As for a single one. They are asked for together, so the strictest of the answers holds for all.
         asked = all(answer.asked for answer in missed.values())
-        return known | await self._stored.load_many(missed, join=asked)
+        return known | await self._stored.load_many(missed, share_in_flight=asked)
 
     @repeat_read
     async def page(
@@ -145,7 +144,7 @@ class Catalogue:
 
     async def add_many(self, drafts: Sequence[Draft], actor: UUID) -> list[Book]:
         """Puts new books into the catalogue, all or none, and returns them in the same order. Raises BatchTooLarge."""
-        return await self._to_the_end(self._add(drafts, actor))
+        return await self._shielded(self._add(drafts, actor))
 
     async def add_once(self, drafts: Sequence[Draft], actor: UUID, key: IdempotencyKey) -> Added:
         """As ``add_many``, but only once for each key of the actor: the second time, what was added the first time.
@@ -154,7 +153,7 @@ class Catalogue:
         DatabaseUnavailable it raises, SafeToRepeat included, it may be called again with the same key.
         """
         try:
-            return await self._to_the_end(self._add_once(drafts, actor, key))
+            return await self._shielded(self._add_once(drafts, actor, key))
         except ConnectionLost as error:
             raise SafeToRepeat from error
 
@@ -164,13 +163,13 @@ class Catalogue:
 
     async def change(self, book_id: int, change: Change, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
         """Writes some fields of a book. Raises BookNotFound and VersionMismatch."""
-        return await self._to_the_end(self._change(book_id, change, actor, condition))
+        return await self._shielded(self._change(book_id, change, actor, condition))
 
     async def remove(self, book_id: int, actor: UUID, condition: Precondition = ANY_VERSION) -> None:
         """Takes a book out of the catalogue. Raises BookNotFound and VersionMismatch."""
-        await self._to_the_end(self._remove(book_id, actor, condition))
+        await self._shielded(self._remove(book_id, actor, condition))
 
-    async def _to_the_end(self, write: Coroutine[Any, Any, R]) -> R:
+    async def _shielded(self, write: Coroutine[Any, Any, R]) -> R:
         # A caller that gives up between the commit and the cache must not leave the older version in the cache.
         task = asyncio.create_task(write)
         self._writes.add(task)
@@ -198,7 +197,7 @@ class Catalogue:
     async def _added(self, rows: _Rows) -> list[Book]:
         books = sorted((_book(row) for row in rows), key=lambda book: book.id)
         for book in books:
-            self._stored.part(book.id)
+            self._stored.detach(book.id)
         # No cache holds an older version of a new book, so nothing is owed to one that cannot be told now.
         await self._cache.fill(books, read_at=time.monotonic())
         return books
@@ -232,12 +231,12 @@ class Catalogue:
             rows = await self._write(statement, **values)
         except ConnectionLost:
             # It may have been committed all the same.
-            self._stored.part(book_id)
+            self._stored.detach(book_id)
             await self._cache.forget(book_id)
             raise
         if not rows:
             raise await self._why_not_written(book_id)
-        self._stored.part(book_id)
+        self._stored.detach(book_id)
         return _book(rows[0])
 
     @repeat_read

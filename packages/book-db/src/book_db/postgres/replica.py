@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
-from book_runtime.batching import Coalescer
+from book_runtime.batching import BatchLoader
 from book_runtime.outage import Outage
 from prometheus_client import Counter, Gauge
 from sqlalchemy.exc import DBAPIError
@@ -76,7 +76,7 @@ class ReplicaReads:
         self._primary = primary
         self._replica = replica
         self._lookout = lookout
-        self._positions: Coalescer[None, _Position] = Coalescer(self._ask_position, at_once=2)
+        self._positions: BatchLoader[None, _Position] = BatchLoader(self._ask_position, max_concurrent=2)
         # By connection, which leads to one server as long as it lives.
         self._replayed: WeakKeyDictionary[psycopg.AsyncConnection, _Position] = WeakKeyDictionary()
         self._is_there = False
