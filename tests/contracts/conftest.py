@@ -7,7 +7,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from book_contracts import events
-from book_db.book import Change, Draft
+from book_db.book import BookPatch, Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.events.outbox import Outbox, OutboxBell
@@ -49,6 +49,6 @@ async def _create_change_and_delete_a_book(database: Database) -> None:
     catalogue = Catalogue(database, NoCache(), bell)
     with use_span(A_REQUEST):
         book = await catalogue.add(Draft("Middlemarch", "George Eliot", date(1871, 12, 1)), ACTOR)
-    await catalogue.change(book.id, Change(title="Middlemarch. A study of provincial life"), ACTOR)
+    await catalogue.change(book.id, BookPatch(title="Middlemarch. A study of provincial life"), ACTOR)
     await catalogue.remove(book.id, ACTOR)
     await bell.close()

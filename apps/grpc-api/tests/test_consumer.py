@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from book_contracts import events
 from book_db.book import Book as StoredBook
-from book_db.books.cache import Missed, RedisCache
+from book_db.books.cache import Miss, RedisCache
 from book_db.events.log import EventLog
 from book_db.postgres.database import Database
 from book_db.store import Store
@@ -255,7 +255,7 @@ class TestACacheThatWasNotTold:
         self, store: Store, console: io.StringIO, cache: RedisCache, versions: list[int]
     ) -> None:
         await BookLog(store.event_log, console, cache)([a_message(an_event(version)) for version in versions])
-        assert await cache.get([42]) == {42: Missed(asked=True)}
+        assert await cache.get([42]) == {42: Miss(cache_available=True)}
 
     async def test_hears_of_it_when_the_event_comes_again(
         self, store: Store, book_log: BookLog, console: io.StringIO, cache: RedisCache
@@ -263,7 +263,7 @@ class TestACacheThatWasNotTold:
         message = a_message(an_event(2))
         await book_log([message])  # and was killed in its turn
         await BookLog(store.event_log, console, cache)([message])
-        assert await cache.get([42]) == {42: Missed(asked=True)}
+        assert await cache.get([42]) == {42: Miss(cache_available=True)}
 
 
 class TestADatabaseThatIsAway:

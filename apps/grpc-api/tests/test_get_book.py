@@ -6,7 +6,7 @@ from uuid import UUID
 
 import grpc
 import pytest
-from book_db.book import Book, Change, Draft
+from book_db.book import Book, BookPatch, Draft
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -59,7 +59,7 @@ class TestGetBook:
     async def test_a_change_is_seen_at_once(
         self, stub: "BookServiceAsyncStub", caller: SignedIn, book: Book, store: Store
     ) -> None:
-        changed = await store.catalogue.change(book.id, Change(publication_date=date(1, 1, 1)), ACTOR)
+        changed = await store.catalogue.change(book.id, BookPatch(publication_date=date(1, 1, 1)), ACTOR)
         answer = (await stub.GetBook(GetBookRequest(id=book.id), metadata=caller.metadata)).book
         assert answer.version == 2
         assert answer.publication_date == Date(year=1, month=1, day=1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import uvloop
-from book_db.books.cache import Missed, RedisCache
+from book_db.books.cache import Miss, RedisCache
 from book_runtime.redis import open_redis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -46,9 +46,9 @@ class TestAConnectionThatWasResetWhileNobodyUsedIt:
         async def use_it() -> None:
             async with Proxy(empty_redis.port) as proxy:
                 cache = RedisCache.open(f"redis://127.0.0.1:{proxy.port}", timeout=PATIENCE)
-                assert await cache.get([1]) == {1: Missed(asked=True)}
+                assert await cache.get([1]) == {1: Miss(cache_available=True)}
                 await reset_by(proxy, cache._redis)
-                assert await cache.get([1]) == {1: Missed(asked=False)}
+                assert await cache.get([1]) == {1: Miss(cache_available=False)}
                 await cache.close()
 
         runner.run(use_it())

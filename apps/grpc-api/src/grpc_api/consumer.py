@@ -77,7 +77,7 @@ class BookLog:
         began = telemetry.began()
         arrivals = [arrival for message in messages if (arrival := _read(message))]
         new = await self._record(arrivals)
-        await self.cache.forget_older(_newest_versions(arrivals))
+        await self.cache.invalidate_older(_newest_versions(arrivals))
         _EVENTS.labels("recorded").inc(len(new))
         _EVENTS.labels("repeated").inc(len(arrivals) - len(new))
         print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.outage, self.console)

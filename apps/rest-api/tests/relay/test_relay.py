@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from book_contracts import BookEvent
 from book_contracts.events import ALL_EVENTS, EXCHANGE
-from book_db.book import Change, Draft
+from book_db.book import BookPatch, Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.events.outbox import Outbox, OutboxBell
@@ -337,7 +337,7 @@ class TestAnEventThatCannotBePublished:
         self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         book = await catalogue.add(A_DRAFT, ACTOR)
-        await catalogue.change(book.id, Change(title="Emma"), ACTOR)
+        await catalogue.change(book.id, BookPatch(title="Emma"), ACTOR)
         await catalogue.remove(book.id, ACTOR)
         heard = Heard()
         with monkeypatch.context() as patch:
@@ -375,7 +375,7 @@ class TestParkedEvents:
     async def parked(self, catalogue: Catalogue, outbox: Outbox) -> list[UUID]:
         """The ids of three events that are parked, the first and the second of one book."""
         book, _ = await catalogue.add_many([A_DRAFT] * 2, ACTOR)
-        await catalogue.change(book.id, Change(title="Emma"), ACTOR)
+        await catalogue.change(book.id, BookPatch(title="Emma"), ACTOR)
         async with outbox.lead() as lead:
             events = await lead.claim(3)
             for event in reversed(events):

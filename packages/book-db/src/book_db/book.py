@@ -40,7 +40,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BookPatch:
     """The fields of a book that are to be written; None leaves a field as it is."""
 
     title: str | None = None
@@ -52,9 +52,9 @@ class Change:
 class Precondition:
     """What must hold of a book's version at the moment it is written. Without either, any version will do."""
 
-    among: frozenset[int] | None = None
+    versions: frozenset[int] | None = None
     """The version is one of these; of none at all, nothing is ever written."""
-    not_among: frozenset[int] = frozenset()
+    excluded_versions: frozenset[int] = frozenset()
     """The version is none of these."""
 
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
-from book_db.book import Book, Change
+from book_db.book import Book, BookPatch
 from book_db.books import cache as cache_module
-from book_db.books.cache import Cache, Found, Missed, NoCache, RedisCache, open_cache
+from book_db.books.cache import Cache, Hit, Miss, NoCache, RedisCache, open_cache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost
 from book_db.events.outbox import OutboxBell
@@ -125,8 +125,8 @@ class HeldReader:
 class TestWhatIsHeardOfAWrite:
     async def test_forgets_what_is_older(self, cache: RedisCache) -> None:
         await cache.put(a_book(1, version=2))
-        await cache.forget_older({1: 3})
-        assert await cache.get([1]) == {1: Missed(asked=True)}
+        await cache.invalidate_older({1: 3})
+        assert await cache.get([1]) == {1: Miss(cache_available=True)}
 
     async def test_forgets_a_book_that_is_gone(
         self, cached_catalogue: Catalogue, catalogue: Catalogue, cache: RedisCache, actor: UUID, read: Read
@@ -134,19 +134,19 @@ class TestWhatIsHeardOfAWrite:
         book = await cached_catalogue.add(a_draft(), actor)
         await catalogue.remove(book.id, actor)  # by one who died before the cache was told
         assert await read(cached_catalogue, book.id) == book
-        await cache.forget_older({book.id: 2})
+        await cache.invalidate_older({book.id: 2})
         with pytest.raises(BookNotFound):
             await read(cached_catalogue, book.id)
 
     @pytest.mark.parametrize("version", [1, 2])
     async def test_changes_nothing_that_is_as_new(self, cache: RedisCache, version: int) -> None:
         await cache.put(book := a_book(1, version=2))
-        await cache.bury(a_book(2, version=2))
-        await cache.forget_older({1: version, 2: version, 3: version})
-        assert await cache.get([1, 2, 3]) == {1: Found(book.to_json()), 2: Found(None), 3: Missed(asked=True)}
+        await cache.put_tombstone(a_book(2, version=2))
+        await cache.invalidate_older({1: version, 2: version, 3: version})
+        assert await cache.get([1, 2, 3]) == {1: Hit(book.to_json()), 2: Hit(None), 3: Miss(cache_available=True)}
 
     async def test_may_be_nothing(self, cache: RedisCache) -> None:
-        await cache.forget_older({})
+        await cache.invalidate_older({})
 
 
 class TestASlowReader:
@@ -172,7 +172,7 @@ class TestASlowReader:
         book = await catalogue.add(a_draft(title="old"), actor)
         reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
-        await cached_catalogue.change(book.id, Change(title="new"), actor)
+        await cached_catalogue.change(book.id, BookPatch(title="new"), actor)
         reader.let_go.set()
         assert (await reading).title == "old"  # it began before the write was answered
         assert (await read(cached_catalogue, book.id)).title == "new"
@@ -204,8 +204,8 @@ class TestASlowReader:
         book = await catalogue.add(a_draft(title="old"), actor)
         reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
-        await readers_catalogue.change(book.id, Change(title="new"), actor)
-        await reader.forget(book.id)  # type: ignore[operator]  # forwarded
+        await readers_catalogue.change(book.id, BookPatch(title="new"), actor)
+        await reader.invalidate(book.id)  # type: ignore[operator]  # forwarded
         reading_later = await under_way(read(readers_catalogue, book.id))
         reader.let_go.set()
         assert (await reading_later).title == "new"
@@ -248,7 +248,7 @@ class TestReadThrough:
         self, cached_catalogue: Catalogue, database: Database, actor: UUID, statements_of: StatementsOf
     ) -> None:
         book = await cached_catalogue.add(a_draft(), actor)
-        changed = await cached_catalogue.change(book.id, Change(title="Emma"), actor)
+        changed = await cached_catalogue.change(book.id, BookPatch(title="Emma"), actor)
         with statements_of(database) as statements:
             assert await cached_catalogue.get(book.id) == changed
         assert not list(filter(_is_select, statements))
@@ -329,7 +329,7 @@ class TestReadThrough:
     ) -> None:
         read, changed, removed = await catalogue.add_many([a_draft()] * 3, actor)
         await cached_catalogue.get(read.id)
-        await cached_catalogue.change(changed.id, Change(title="Emma"), actor)
+        await cached_catalogue.change(changed.id, BookPatch(title="Emma"), actor)
         await cached_catalogue.remove(removed.id, actor)
         keys = await redis_client.keys()
         assert len(keys) == 3
@@ -342,7 +342,7 @@ class TestReadThrough:
         other = Catalogue(database, other_cache, bell)
         book = await cached_catalogue.add(a_draft(), actor)
         for title in ("one", "two", "three"):
-            await cached_catalogue.change(book.id, Change(title=title), actor)
+            await cached_catalogue.change(book.id, BookPatch(title=title), actor)
             assert (await other.get(book.id)).title == title
         await other.remove(book.id, actor)
         with pytest.raises(BookNotFound):
@@ -367,7 +367,7 @@ class TestReadThrough:
         async def write(catalogue: Catalogue) -> None:
             nonlocal answered
             for _ in range(25):
-                written = await catalogue.change(book.id, Change(title="Emma"), actor)
+                written = await catalogue.change(book.id, BookPatch(title="Emma"), actor)
                 answered = max(answered, written.version)
 
         async def read_on(catalogue: Catalogue) -> None:
@@ -407,7 +407,7 @@ class TestAWriteOfUnknownOutcome:
 
         monkeypatch.setattr(cached_catalogue, "_write", write_and_lose_the_connection)
         with pytest.raises(ConnectionLost):
-            await cached_catalogue.change(book.id, Change(title="new"), actor)
+            await cached_catalogue.change(book.id, BookPatch(title="new"), actor)
         assert (await cached_catalogue.get(book.id)).title == "new"
 
 
@@ -432,7 +432,7 @@ class TestACallerWhoGivesUp:
             await put(book)
 
         monkeypatch.setattr(cache, "put", hold)
-        change = asyncio.create_task(cached_catalogue.change(book.id, Change(title="new"), actor))
+        change = asyncio.create_task(cached_catalogue.change(book.id, BookPatch(title="new"), actor))
         await arrived.wait()
         change.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -448,7 +448,7 @@ class TestWithoutRedis:
 
     async def test_no_cache_knows_nothing_and_needs_nothing(self) -> None:
         cache = NoCache()
-        assert await cache.get([1, 2]) == {1: Missed(asked=False), 2: Missed(asked=False)}
+        assert await cache.get([1, 2]) == {1: Miss(cache_available=False), 2: Miss(cache_available=False)}
         assert await cache.ready()
 
 
@@ -459,7 +459,7 @@ class OnOwnRedis:
 
     @pytest.fixture(autouse=True)
     def _quickly(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cache_module, "_PAUSE", 0.05)
+        monkeypatch.setattr(cache_module, "_REDIS_RETRY_SECONDS", 0.05)
 
     @pytest.fixture
     async def own_cache(self, own_redis: RedisServer) -> AsyncIterator[RedisCache]:
@@ -479,9 +479,9 @@ class TestRedisKilled(OnOwnRedis):
         book = await own.add(a_draft(), actor)
         own_redis.kill()
         assert await own.get(book.id) == book
-        changed = await own.change(book.id, Change(title="Emma"), actor)
+        changed = await own.change(book.id, BookPatch(title="Emma"), actor)
         assert await own.get(book.id) == changed
-        await own_cache.forget_older({book.id: 3})
+        await own_cache.invalidate_older({book.id: 3})
         added = await own.add(a_draft(), actor)
         await own.remove(book.id, actor)
         with pytest.raises(BookNotFound):
@@ -496,7 +496,7 @@ class TestRedisKilled(OnOwnRedis):
             own_redis.kill()
             for _ in range(20):
                 await own.get(book.id)
-                await own.change(book.id, Change(title="Emma"), actor)
+                await own.change(book.id, BookPatch(title="Emma"), actor)
             assert (_available(), await own_cache.ready()) == (0, False)
             own_redis.start()
             await until(lambda: _available() == 1, "Redis is read again")
@@ -518,7 +518,7 @@ class TestRedisKilled(OnOwnRedis):
         await until(lambda: _available() == 1, "Redis is read again")
         assert (await entry_of(own_redis, 1)).startswith(b"%019d" % 3)
 
-    async def test_more_than_can_be_owed_keeps_this_process_from_reading_until_old_entries_have_expired(
+    async def test_more_than_can_be_pending_keeps_this_process_from_reading_until_old_entries_have_expired(
         self, own_cache: RedisCache, own_redis: RedisServer, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cache_module, "_OWED_MAX", 5)
@@ -532,15 +532,15 @@ class TestRedisKilled(OnOwnRedis):
                 attempts = await calls_of("mget", client)
 
                 async def was_tried(attempts: int = attempts) -> bool:
-                    assert await own_cache.get([1]) == {1: Missed(asked=False)}
+                    assert await own_cache.get([1]) == {1: Miss(cache_available=False)}
                     return await calls_of("mget", client) > attempts + 1
 
                 await until(was_tried, "it was tried whether Redis can be read")
         clock.now = 300
         await until(lambda: _available() == 1, "Redis is read again")
-        assert await own_cache.get([1]) == {1: Missed(asked=True)}
+        assert await own_cache.get([1]) == {1: Miss(cache_available=True)}
 
-    async def test_what_is_owed_at_the_end_is_told_at_the_end(self, own_redis: RedisServer) -> None:
+    async def test_what_is_pending_at_the_end_is_told_at_the_end(self, own_redis: RedisServer) -> None:
         cache = RedisCache.open(own_redis.url, timeout=PATIENCE)
         own_redis.kill()
         await cache.put(a_book(version=2))
@@ -602,7 +602,7 @@ class TestRedisFrozen(OnOwnRedis):
         await own.get(frozen.id)
         async with patience("Redis was tried three times"):
             while attempts < 3:
-                assert at_once(own_cache.get([frozen.id])) == {frozen.id: Missed(asked=False)}
+                assert at_once(own_cache.get([frozen.id])) == {frozen.id: Miss(cache_available=False)}
                 assert await own.get(frozen.id) == frozen
                 await asyncio.sleep(0.01)
 
@@ -612,7 +612,7 @@ class TestRedisFrozen(OnOwnRedis):
         async def write(cache: Cache) -> None:
             catalogue = Catalogue(database, cache, bell)
             for _ in range(3):
-                await catalogue.change(frozen.id, Change(title="Emma"), actor)
+                await catalogue.change(frozen.id, BookPatch(title="Emma"), actor)
 
         await self.takes_no_longer(4 * TIMEOUT, write, own_redis)
 
@@ -631,8 +631,8 @@ class TestRedisFrozen(OnOwnRedis):
         """Redis is only cut off from this process, and keeps its old entries meanwhile."""
         kept, changed, removed = await own.add_many([a_draft(title="old")] * 3, actor)
         own_redis.freeze()
-        await own.change(changed.id, Change(title="new"), actor)
-        await own.change(changed.id, Change(title="newest"), actor)
+        await own.change(changed.id, BookPatch(title="new"), actor)
+        await own.change(changed.id, BookPatch(title="newest"), actor)
         await own.remove(removed.id, actor)
         own_redis.thaw()
 

@@ -6,7 +6,7 @@ from typing import get_args
 from uuid import UUID, uuid4
 
 import pytest
-from book_db.book import Book, Change
+from book_db.book import Book, BookPatch
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
@@ -62,7 +62,7 @@ async def fill(catalogue: Catalogue) -> None:
     drafts = [a_draft(title, texts[-place], DAYS[place % len(DAYS)]) for place, title in enumerate(texts)]
     books = await catalogue.add_many(drafts, actor)
     for book in books[::3]:
-        await catalogue.change(book.id, Change(title=book.title), actor)
+        await catalogue.change(book.id, BookPatch(title=book.title), actor)
 
 
 async def all_of(catalogue: Catalogue, selection: Selection, order: Order, size: int = 1_000) -> list[Book]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from book_db import migrations
-from book_db.book import Change
+from book_db.book import BookPatch
 from book_db.books import indexing
 from book_db.books.catalogue import Catalogue
 from book_db.books.selection import Selection
@@ -49,7 +49,7 @@ class TestABookOfTheReleaseBefore:
         self, catalogue: Catalogue, database_url: str, query: Query
     ) -> None:
         [[book_id]] = query(ADD, ("Emma", "Jane Austen"))
-        await catalogue.change(book_id, Change(title="Persuasion"), NOBODY)
+        await catalogue.change(book_id, BookPatch(title="Persuasion"), NOBODY)
         migrations.upgrade(database_url)
         assert await found(catalogue, "persuasion austen") == ["Persuasion"]
         assert query(WORDS) == [(["persuasion"], ["austen", "jane"], True)]
@@ -93,7 +93,7 @@ class TestABookOfAReleaseThatFoldsOtherwise:
         self, catalogue: Catalogue, database_url: str, query: Query
     ) -> None:
         [[book_id]] = query(self.ADD)
-        await catalogue.change(book_id, Change(title="Winter"), NOBODY)
+        await catalogue.change(book_id, BookPatch(title="Winter"), NOBODY)
         migrations.upgrade(database_url)
         assert query(WORDS) == [(["winter"], ["soeren", "soren"], True)]
 
@@ -108,9 +108,11 @@ class TestABookOfAReleaseThatFoldsOtherwise:
 
 
 class TestABookOfThisRelease:
-    @pytest.mark.parametrize("change", [Change(title="Persuasion"), Change(publication_date=date(1816, 1, 1))], ids=str)
+    @pytest.mark.parametrize(
+        "change", [BookPatch(title="Persuasion"), BookPatch(publication_date=date(1816, 1, 1))], ids=str
+    )
     async def test_keeps_its_words_when_another_starts(
-        self, catalogue: Catalogue, database_url: str, query: Query, change: Change
+        self, catalogue: Catalogue, database_url: str, query: Query, change: BookPatch
     ) -> None:
         book = await catalogue.add(a_draft("Emma"), actor=NOBODY)
         await catalogue.change(book.id, change, NOBODY)

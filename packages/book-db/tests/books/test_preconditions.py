@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
-from book_db.book import Book, Change, Precondition
+from book_db.book import Book, BookPatch, Precondition
 from book_db.books.catalogue import Catalogue
 from book_db.errors import BookNotFound, VersionMismatch
 from book_db.postgres.database import Database
@@ -13,28 +13,28 @@ from support.data_layer import Query, StatementsOf, a_draft
 from support.waiting import until
 
 WRITERS = 100
-FIRST = Precondition(among=frozenset([1]))
+FIRST = Precondition(versions=frozenset([1]))
 """What a writer says who has seen the book at version 1."""
 
 Write = Callable[[Catalogue, int, UUID, Precondition], Awaitable[Book | None]]
 
 WRITES = [
     pytest.param(lambda to, book_id, actor, on: to.replace(book_id, a_draft(), actor, on), id="replace"),
-    pytest.param(lambda to, book_id, actor, on: to.change(book_id, Change(title="Emma"), actor, on), id="change"),
+    pytest.param(lambda to, book_id, actor, on: to.change(book_id, BookPatch(title="Emma"), actor, on), id="change"),
     pytest.param(lambda to, book_id, actor, on: to.remove(book_id, actor, on), id="remove"),
 ]
 
 MISMATCHES = [
-    pytest.param(Precondition(among=frozenset([2, 3])), id="another-version-is-wanted"),
-    pytest.param(Precondition(among=frozenset()), id="no-version-is-good-enough"),
-    pytest.param(Precondition(not_among=frozenset([7, 1])), id="this-version-is-not-wanted"),
-    pytest.param(Precondition(among=frozenset([1]), not_among=frozenset([1])), id="both-must-hold"),
+    pytest.param(Precondition(versions=frozenset([2, 3])), id="another-version-is-wanted"),
+    pytest.param(Precondition(versions=frozenset()), id="no-version-is-good-enough"),
+    pytest.param(Precondition(excluded_versions=frozenset([7, 1])), id="this-version-is-not-wanted"),
+    pytest.param(Precondition(versions=frozenset([1]), excluded_versions=frozenset([1])), id="both-must-hold"),
 ]
 
 MATCHES = [
     pytest.param(Precondition(), id="none"),
-    pytest.param(Precondition(among=frozenset([3, 1, 2**63 - 1])), id="one-of-several"),
-    pytest.param(Precondition(not_among=frozenset([2])), id="another-one-is-not-wanted"),
+    pytest.param(Precondition(versions=frozenset([3, 1, 2**63 - 1])), id="one-of-several"),
+    pytest.param(Precondition(excluded_versions=frozenset([2])), id="another-one-is-not-wanted"),
 ]
 
 
@@ -57,7 +57,7 @@ class TestManyWritersAtOnce:
         book = await catalogue.add(a_draft(), actor)
         query("BEGIN")
         query("UPDATE books SET version = 2")
-        change = asyncio.create_task(catalogue.change(book.id, Change(title="Emma"), actor, FIRST))
+        change = asyncio.create_task(catalogue.change(book.id, BookPatch(title="Emma"), actor, FIRST))
         await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for its lock")
         query("COMMIT")
         with pytest.raises(VersionMismatch) as refused:
@@ -91,7 +91,7 @@ class TestACondition:
     async def test_on_a_book_that_is_not_there_makes_no_difference(
         self, catalogue: Catalogue, actor: UUID, write: Write
     ) -> None:
-        for condition in (FIRST, Precondition(among=frozenset())):
+        for condition in (FIRST, Precondition(versions=frozenset())):
             with pytest.raises(BookNotFound):
                 await write(catalogue, 1, actor, condition)
 
@@ -100,7 +100,7 @@ class TestACondition:
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
         with statements_of(database) as statements:
-            await catalogue.change(book.id, Change(title="Emma"), actor, FIRST)
+            await catalogue.change(book.id, BookPatch(title="Emma"), actor, FIRST)
         assert len([statement for statement in statements if "books" in statement]) == 1
 
     async def test_is_not_judged_by_the_cache(self, cached_catalogue: Catalogue, actor: UUID, query: Query) -> None:
@@ -108,5 +108,5 @@ class TestACondition:
         query("UPDATE books SET version = 5")
         assert (await cached_catalogue.get(book.id)).version == 1
         with pytest.raises(VersionMismatch) as refused:
-            await cached_catalogue.change(book.id, Change(title="Emma"), actor, FIRST)
+            await cached_catalogue.change(book.id, BookPatch(title="Emma"), actor, FIRST)
         assert refused.value.version == 5

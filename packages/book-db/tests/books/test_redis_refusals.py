@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
 import pytest
-from book_db.book import Change
+from book_db.book import BookPatch
 from book_db.books import cache as cache_module
-from book_db.books.cache import Found, Missed, RedisCache
+from book_db.books.cache import Hit, Miss, RedisCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import BookNotFound
 from book_db.events.outbox import OutboxBell
@@ -34,7 +34,7 @@ def is_available() -> bool:
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "_PAUSE", 0.02)
+    monkeypatch.setattr(cache_module, "_REDIS_RETRY_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ class TestARedisThatRefuses:
         with capture_logs() as logs, refusal.at(own_redis) as mend:
             assert not await own_cache.ready()
             for _ in range(5):
-                book = await own.change(book.id, Change(title="Emma"), actor)
+                book = await own.change(book.id, BookPatch(title="Emma"), actor)
                 assert await own.get(book.id) == book
             await is_tried(own_cache, 3, monkeypatch)
             assert (is_available(), await own_cache.ready()) == (False, False)
@@ -103,7 +103,7 @@ class TestARedisThatRefuses:
         assert own_cache.trouble is None
         assert logs[-1]["event"] == OVER
         assert refusal.is_told_in(logs[:-1], BEGUN)
-        assert (await own_cache.get([book.id]))[book.id] == Found(book.to_json())
+        assert (await own_cache.get([book.id]))[book.id] == Hit(book.to_json())
 
     async def test_gives_nothing_old_when_it_is_back(
         self, refusal: Refusal, own: Catalogue, own_redis: RedisServer, other: Catalogue, actor: UUID
@@ -112,7 +112,7 @@ class TestARedisThatRefuses:
         changed, removed = await own.add_many([a_draft(title="old")] * 2, actor)
         await other.get_many([changed.id, removed.id])
         with refusal.at(own_redis) as mend:
-            await own.change(changed.id, Change(title="new"), actor)
+            await own.change(changed.id, BookPatch(title="new"), actor)
             await own.remove(removed.id, actor)
             mend()
             await until(is_available, "Redis is read again")
@@ -127,11 +127,11 @@ class TestARedisThatRefuses:
         book = await catalogue.add(a_draft(), actor)
         await own_cache.put(book)
         with refusal.at(own_redis) as mend:
-            await own_cache.forget(book.id)
+            await own_cache.invalidate(book.id)
             await own_cache.ready()
             mend()
             await until(is_available, "Redis is read again")
-        assert await own_cache.get([book.id]) == {book.id: Missed(asked=True)}
+        assert await own_cache.get([book.id]) == {book.id: Miss(cache_available=True)}
 
 
 class TestARedisThatIsFull:
@@ -143,9 +143,9 @@ class TestARedisThatIsFull:
         async with Redis.from_url(own_redis.url) as operator:
             await own.get(book.id)
             await operator.config_set("maxmemory", 1)
-            assert await other_cache.get([book.id]) == {book.id: Found(book.to_json())}
-            await own.change(book.id, Change(title="Emma"), actor)
-            assert await other_cache.get([book.id]) == {book.id: Missed(asked=True)}
+            assert await other_cache.get([book.id]) == {book.id: Hit(book.to_json())}
+            await own.change(book.id, BookPatch(title="Emma"), actor)
+            assert await other_cache.get([book.id]) == {book.id: Miss(cache_available=True)}
             await operator.config_set("maxmemory", 0)
 
 
@@ -156,10 +156,10 @@ class TestWhatWasCommittedBeforeAWriteOfUnknownOutcome:
         async with Redis.from_url(own_redis.url) as operator:
             await operator.config_set("maxmemory", 1)
             await own_cache.put(book)
-            await own_cache.forget(book.id)
+            await own_cache.invalidate(book.id)
             await operator.config_set("maxmemory", 0)
         await until(is_available, "Redis is read again")
-        assert await own_cache.get([book.id]) == {book.id: Missed(asked=True)}
+        assert await own_cache.get([book.id]) == {book.id: Miss(cache_available=True)}
 
 
 class TestANodeOfACluster:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from book_db.book import Change
+from book_db.book import BookPatch
 from book_db.books.catalogue import Catalogue
 from book_db.errors import DatabaseUnavailable
 from book_db.events.outbox import Outbox, OutboxBell, OutboxLead
@@ -37,7 +37,7 @@ class TestEvents:
     async def test_come_in_the_order_of_the_changes(self, catalogue: Catalogue, actor: UUID, lead: OutboxLead) -> None:
         began = datetime.now(UTC)
         book = await catalogue.add(a_draft(title="Emma"), actor)
-        changed = await catalogue.change(book.id, Change(title="Persuasion"), actor)
+        changed = await catalogue.change(book.id, BookPatch(title="Persuasion"), actor)
         await catalogue.remove(book.id, actor)
         created, updated, deleted = await lead.claim(10)
         assert [event.kind for event in (created, updated, deleted)] == ["created", "updated", "deleted"]
@@ -74,7 +74,7 @@ class TestEvents:
     ) -> None:
         assert await outbox.waiting() == (0, None)
         oldest, *_ = await catalogue.add_many([a_draft()] * 3, actor)
-        await catalogue.change(oldest.id, Change(title="Emma"), actor)
+        await catalogue.change(oldest.id, BookPatch(title="Emma"), actor)
         assert await outbox.waiting() == (4, oldest.created_at)
 
 

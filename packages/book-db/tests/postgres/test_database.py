@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from book_db import migrations
-from book_db.book import Change
+from book_db.book import BookPatch
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
@@ -208,7 +208,7 @@ class TestAConnectionThatIsLost:
             await connection.execute(text("BEGIN"))
             await connection.execute(text("SELECT * FROM books FOR UPDATE"))
             with statements_of(database) as statements:
-                change = asyncio.create_task(catalogue.change(book.id, Change(title="Emma"), actor))
+                change = asyncio.create_task(catalogue.change(book.id, BookPatch(title="Emma"), actor))
                 waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
                 await until(lambda: connection.scalar(waiting), "the change waits for its lock")
                 own_postgresql.kill()

@@ -127,7 +127,7 @@ async def replace_book(book_id: BookId, draft: BookDraft, request: Request) -> R
 async def change_book(book_id: BookId, change: BookChange, request: Request) -> Response:
     """Write some fields of a book and leave the others."""
     actor, condition = caller_of(request).user_id, condition_of(request)
-    book = await _catalogue(request).change(book_id, change.to_change(), actor, condition)
+    book = await _catalogue(request).change(book_id, change.to_patch(), actor, condition)
     return _json(book.to_json(), {"ETag": etag_of(book.version)})
 
 

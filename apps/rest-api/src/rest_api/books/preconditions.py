@@ -26,7 +26,7 @@ _LIST: Final = re.compile(_TAGS.replace("*", "*+").replace(")?", ")?+"))
 _EACH: Final = re.compile(_TAG)
 _VERSION: Final = re.compile(r'"([1-9][0-9]{0,18})"')
 
-_ONLY_IF_ABSENT: Final = Precondition(among=frozenset())
+_ONLY_IF_ABSENT: Final = Precondition(versions=frozenset())
 """No write makes a book at an address of the client's choice, so this one is never done."""
 
 _FORM: Final = 'must be * or entity tags with commas between them, for example "7"'
@@ -44,10 +44,10 @@ def condition_of(request: Request) -> Precondition:
         raise PreconditionRequired
     if if_match is None and if_none_match is None:
         return ANY_VERSION
-    among = None if if_match in (None, "*") else frozenset(_versions("If-Match", if_match, weak=False))
+    versions = None if if_match in (None, "*") else frozenset(_versions("If-Match", if_match, weak=False))
     if if_none_match == "*":
         return _ONLY_IF_ABSENT
-    return Precondition(among, not_among=frozenset(_versions("If-None-Match", if_none_match, weak=True)))
+    return Precondition(versions, excluded_versions=frozenset(_versions("If-None-Match", if_none_match, weak=True)))
 
 
 def is_known(request: Request, book_id: int, version: int) -> bool:

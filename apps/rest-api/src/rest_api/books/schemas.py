@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-from book_db.book import Change, Draft
+from book_db.book import BookPatch, Draft
 from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -106,8 +106,8 @@ class BookChange(_Input):
             raise ValueError("must name at least one field")
         return self
 
-    def to_change(self) -> Change:
-        return Change(self.title, self.author, self.publication_date)
+    def to_patch(self) -> BookPatch:
+        return BookPatch(self.title, self.author, self.publication_date)
 
 
 class BookDrafts(_Input):

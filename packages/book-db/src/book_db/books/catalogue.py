@@ -17,9 +17,9 @@ from book_runtime.batching import IDLE_TURNS, BatchLoader, WriteBatcher
 from book_runtime.telemetry import current_traceparent
 from psycopg.errors import UniqueViolation
 
-from book_db.book import ANY_VERSION, Added, Book, Change, Draft, Page, Precondition
+from book_db.book import ANY_VERSION, Added, Book, BookPatch, Draft, Page, Precondition
 from book_db.books import finding, statements
-from book_db.books.cache import Cache, Found, Missed
+from book_db.books.cache import Cache, Hit, Miss
 from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys, is_taken
 from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
 from book_db.books.words import words_of
@@ -87,12 +87,12 @@ class Catalogue:
         """The JSON of the book with this id, as it stands in the cache. Raises BookNotFound."""
         _refuse_impossible(book_id)
         answer = await self._cached.load(book_id)
-        if isinstance(answer, Found):
+        if isinstance(answer, Hit):
             json = answer.json
         else:
             # A cache that was asked and knew nothing shows that no newer version had been answered to a writer,
             # so a look-up that is under way is fresh enough. Without a cache only a new one is.
-            json = await self._stored.load(book_id, share_in_flight=answer.asked)
+            json = await self._stored.load(book_id, share_in_flight=answer.cache_available)
         if json is None:
             raise BookNotFound(book_id)
         return json
@@ -108,10 +108,10 @@ class Catalogue:
 
     async def _jsons(self, book_ids: Collection[int]) -> dict[int, bytes | None]:
         answers = await self._cached.load_many(book_ids)
-        known = {book_id: answer.json for book_id, answer in answers.items() if isinstance(answer, Found)}
-        missed = {book_id: answer for book_id, answer in answers.items() if isinstance(answer, Missed)}
+        known = {book_id: answer.json for book_id, answer in answers.items() if isinstance(answer, Hit)}
+        missed = {book_id: answer for book_id, answer in answers.items() if isinstance(answer, Miss)}
         # As for a single one. They are asked for together, so the strictest of the answers holds for all.
-        asked = all(answer.asked for answer in missed.values())
+        asked = all(answer.cache_available for answer in missed.values())
         return known | await self._stored.load_many(missed, share_in_flight=asked)
 
     @repeat_read
@@ -159,11 +159,13 @@ class Catalogue:
 
     async def replace(self, book_id: int, draft: Draft, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
         """Writes every field of a book anew. Raises BookNotFound and VersionMismatch."""
-        return await self.change(book_id, Change(draft.title, draft.author, draft.publication_date), actor, condition)
+        return await self.change(
+            book_id, BookPatch(draft.title, draft.author, draft.publication_date), actor, condition
+        )
 
-    async def change(self, book_id: int, change: Change, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
+    async def change(self, book_id: int, patch: BookPatch, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
         """Writes some fields of a book. Raises BookNotFound and VersionMismatch."""
-        return await self._shielded(self._change(book_id, change, actor, condition))
+        return await self._shielded(self._change(book_id, patch, actor, condition))
 
     async def remove(self, book_id: int, actor: UUID, condition: Precondition = ANY_VERSION) -> None:
         """Takes a book out of the catalogue. Raises BookNotFound and VersionMismatch."""
@@ -202,37 +204,37 @@ class Catalogue:
         await self._cache.fill(books, read_at=time.monotonic())
         return books
 
-    async def _change(self, book_id: int, change: Change, actor: UUID, condition: Precondition) -> Book:
+    async def _change(self, book_id: int, patch: BookPatch, actor: UUID, condition: Precondition) -> Book:
         book = await self._write_one(
             statements.CHANGE,
             book_id,
             actor,
             condition,
-            title=change.title,
-            author=change.author,
-            publication_date=change.publication_date,
-            title_words=change.title and words_of(change.title),
-            author_words=change.author and words_of(change.author),
+            title=patch.title,
+            author=patch.author,
+            publication_date=patch.publication_date,
+            title_words=patch.title and words_of(patch.title),
+            author_words=patch.author and words_of(patch.author),
         )
         await self._cache.put(book)
         return book
 
     async def _remove(self, book_id: int, actor: UUID, condition: Precondition) -> None:
-        await self._cache.bury(await self._write_one(statements.REMOVE, book_id, actor, condition))
+        await self._cache.put_tombstone(await self._write_one(statements.REMOVE, book_id, actor, condition))
 
     async def _write_one(
         self, statement: LiteralString, book_id: int, actor: UUID, condition: Precondition, **values: object
     ) -> Book:
         _refuse_impossible(book_id)
-        among = None if condition.among is None else list(condition.among)
-        values |= {"book_id": book_id, "among": among, "not_among": list(condition.not_among)}
+        versions = None if condition.versions is None else list(condition.versions)
+        values |= {"book_id": book_id, "versions": versions, "excluded_versions": list(condition.excluded_versions)}
         values |= {"actor": actor, "traceparent": current_traceparent()}
         try:
             rows = await self._write(statement, **values)
         except ConnectionLost:
             # It may have been committed all the same.
             self._stored.detach(book_id)
-            await self._cache.forget(book_id)
+            await self._cache.invalidate(book_id)
             raise
         if not rows:
             raise await self._why_not_written(book_id)

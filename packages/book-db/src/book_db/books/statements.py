@@ -103,8 +103,8 @@ ADD_ONCE: Final = _add(
 
 # A writer that waited for another one is judged by what the other one left: PostgreSQL looks at the row again.
 _CONDITION: Final = """
-    (CAST(:among AS bigint[]) IS NULL OR version = ANY(CAST(:among AS bigint[])))
-    AND version <> ALL(CAST(:not_among AS bigint[]))
+    (CAST(:versions AS bigint[]) IS NULL OR version = ANY(CAST(:versions AS bigint[])))
+    AND version <> ALL(CAST(:excluded_versions AS bigint[]))
 """
 
 # clock_timestamp(), since now() is when the statement began, which may be before it waited for another writer;
