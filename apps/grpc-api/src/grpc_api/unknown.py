@@ -2,6 +2,8 @@
 
 protobuf keeps it and passes it over. A filter of a newer contract would so be answered with the books of everybody, and
 an author that comes as a number too.
+
+docs/decisions/0044 gives the reasons.
 """
 
 from collections.abc import Iterator

@@ -3,6 +3,8 @@
 On its way to an endpoint a request goes through twelve layers of Starlette, FastAPI and ours, which take twice as
 long as the read of a book does. One of plain form needs none of them and is answered here, by the function
 that is the endpoint elsewhere. Whatever else is asked goes on to FastAPI, which answers alike, or says what is wrong.
+
+docs/decisions/0023 gives the reasons.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

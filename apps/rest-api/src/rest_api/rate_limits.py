@@ -2,6 +2,8 @@
 
 Each is counted for the client's network and for the account, so that neither many accounts tried from one place nor one
 account tried from many places get far. Only the digests of both are kept.
+
+docs/decisions/0014 gives the reasons.
 """
 
 from collections.abc import AsyncIterator, Iterable

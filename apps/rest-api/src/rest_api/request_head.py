@@ -1,6 +1,8 @@
 """What the parser lets pass in the head of a request, and RFC 9110 and 9112 do not.
 
 Whoever is in front of the service may read such a head otherwise, and take for one request what is two here.
+
+docs/decisions/0039 gives the reasons.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""Requests that wait at the same time share one query, and so do writes: a batch loader and a single flight."""
+"""Requests that wait at the same time share one query, and so do writes: a batch loader and a single flight.
+
+docs/decisions/0023 gives the reasons.
+"""
 
 import asyncio
 import sys

@@ -2,6 +2,8 @@
 
 All are said in one form: a warning `outage of the cache in Redis: reads go past it` with the `reason`, and in the end
 `outage of the cache in Redis is over` with how many seconds it `lasted`.
+
+docs/decisions/0043 gives the reasons.
 """
 
 import asyncio

@@ -2,6 +2,8 @@
 
 An endpoint says what its request is about (`about`), and the middleware notes how it was answered: so nothing is noted
 as done that was not, and no endpoint can forget what became of it.
+
+docs/decisions/0033 gives the reasons.
 """
 
 import time

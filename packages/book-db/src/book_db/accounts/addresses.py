@@ -1,4 +1,7 @@
-"""E-mail addresses as they are told apart: by the application alone, whatever the database's collation."""
+"""E-mail addresses as they are told apart: by the application alone, whatever the database's collation.
+
+docs/decisions/0028 gives the reasons.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,4 +1,7 @@
-"""Who is calling: from a token to a user whose session is live, or whose program it is."""
+"""Who is calling: from a token to a user whose session is live, or whose program it is.
+
+docs/decisions/0005 and 0013 give the reasons.
+"""
 
 import time
 from collections import defaultdict

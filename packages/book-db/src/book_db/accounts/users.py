@@ -1,4 +1,7 @@
-"""Users: who may sign in."""
+"""Users: who may sign in.
+
+docs/decisions/0027 gives the reasons.
+"""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager

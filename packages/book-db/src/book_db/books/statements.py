@@ -3,6 +3,8 @@
 Each write is one statement, which changes ``books`` and adds to ``outbox``: PostgreSQL does both or neither. The
 outbox row is made when the book's row is locked and changed, so the order of its ids is the order of the changes.
 Every statement but ``VERSION`` gives the columns of ``Book``, in the order of its fields.
+
+docs/decisions/0003 and 0010 give the reasons.
 """
 
 from typing import Final, LiteralString

@@ -1,4 +1,7 @@
-"""The log of the events that arrived, each exactly once, in an order that everybody sees alike."""
+"""The log of the events that arrived, each exactly once, in an order that everybody sees alike.
+
+docs/decisions/0019 and 0036 give the reasons.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,7 @@
-"""The outbox: events that were committed with their change and wait for the broker."""
+"""The outbox: events that were committed with their change and wait for the broker.
+
+docs/decisions/0003 and 0017 give the reasons.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

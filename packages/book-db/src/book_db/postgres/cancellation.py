@@ -1,4 +1,7 @@
-"""Connections on which a statement ends when the task that waits for it is cancelled."""
+"""Connections on which a statement ends when the task that waits for it is cancelled.
+
+docs/decisions/0020 gives the reasons.
+"""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,7 @@
-"""What each service may do in the database, where it comes with a role of its own: what it needs, and no more."""
+"""What each service may do in the database, where it comes with a role of its own: what it needs, and no more.
+
+docs/decisions/0035 gives the reasons.
+"""
 
 import re
 from collections.abc import Iterator, Mapping

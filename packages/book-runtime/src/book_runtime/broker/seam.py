@@ -4,6 +4,8 @@ Delivery is at least once and in order. A message that was published is handed t
 or says that it never will (`Undeliverable`), so a handler sees a message twice rather than never, and must know it
 again by its id. Messages arrive in the order in which they were published; errors do not change the order of those that
 can be handled.
+
+docs/decisions/0007 gives the reasons.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -12,6 +12,8 @@ certainly a row, they may have been text in quotes: then none is taken that has 
 No line is looked at more than a few times. Whichever line has opened a quote, what follows inside of it is read in one
 way only, so another that is opened meanwhile comes to the same end. That is why only the line of that end may begin a
 record of several lines again.
+
+docs/decisions/0037 gives the reasons.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

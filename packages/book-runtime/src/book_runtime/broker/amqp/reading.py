@@ -8,6 +8,8 @@ until it had set them aside together.
 
 So pamqp is given nothing of these. The reader that aiormq reads from, which is ours to make, puts the routing key and
 the properties into one header of bytes, and `content_of` takes them from there.
+
+docs/decisions/0041 gives the reasons.
 """
 
 import asyncio
