@@ -109,7 +109,7 @@ class OutboxRelay(Service):
         self.environment["METRICS_PORT"] = str(self.port)
 
     def _answers(self) -> bool:
-        # It has a pulse as soon as it goes round.
+        # Its heart beats as soon as it goes round.
         return f"{HEARTBEAT} 1." in _get(self.port, "/metrics")[1]
 
 

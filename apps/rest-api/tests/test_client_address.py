@@ -61,7 +61,7 @@ class TestAProxyByName:
         assert await clients_seen_by(app, "10.1.2.3") == [CLIENT, CLIENT]
 
     async def test_is_believed_on_while_the_name_server_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client_address, "_GOOD_FOR", 0)
+        monkeypatch.setattr(client_address, "_LOOK_UP_SECONDS", 0)
         app = behind("localhost", tell_the_client)
         assert await clients_seen_by(app, PEER) == [PEER, CLIENT]
 

@@ -311,7 +311,7 @@ class TestPatience:
     async def test_does_not_end_where_a_body_goes_on(
         self, wire: Wire, send: Send, elapse: Elapse, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http_protocol, "LEAST_RATE", 18 / HEADER_SECONDS)
+        monkeypatch.setattr(http_protocol, "MIN_BYTES_PER_SECOND", 18 / HEADER_SECONDS)
         body = json.dumps({"email": "nobody@example.org"}).encode()
         await send(
             b"POST /api/v1/auth/forgot-password HTTP/1.1\r\nHost: c\r\nContent-Type: application/json\r\n"

@@ -43,7 +43,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     process = Process()
     monkeypatch.setenv("REST_PORT", str(process.port))
     monkeypatch.setenv("METRICS_PORT", str(process.port))
-    monkeypatch.setattr(probe, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(probe, "_TIMEOUT_SECONDS", PATIENCE)
     thread = threading.Thread(target=process.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield process

@@ -23,14 +23,14 @@ from rest_api.books.finding import LANES as FINDING
 from rest_api.books.finding import Lists
 from rest_api.books.finding import router as finding
 from rest_api.books.paths import BOOKS_PATH
-from rest_api.books.schemas import JSON_MAX
+from rest_api.books.schemas import JSON_MAX_BYTES
 from rest_api.books.streams.exporting import router as exporting
 from rest_api.books.streams.importing import IMPORT_PATH
 from rest_api.books.streams.importing import router as importing
-from rest_api.express import Express
-from rest_api.head import Head
+from rest_api.fast_path import FastPath
+from rest_api.head_method import HeadMethod
 from rest_api.observed import Observed
-from rest_api.rate_counts import Counts
+from rest_api.rate_counter import RateCounter
 from rest_api.rate_limits import RateLimits
 from rest_api.security_headers import SecurityHeaders, headers_for
 from rest_api.settings import RestSettings
@@ -42,7 +42,7 @@ from rest_api.users.oauth.endpoints import router_for as sign_in_with
 from rest_api.users.oauth.providers import registered
 from rest_api.users.oauth.sign_in import open_sign_ins
 from rest_api.users.pages import router as account_pages
-from rest_api.users.parts import open_user_parts
+from rest_api.users.services import open_account_services
 from rest_api.users.sign_in import router as sign_in
 from rest_api.users.signing import derived_secret
 from rest_api.users.trail import Trail
@@ -68,13 +68,13 @@ def create_app(settings: RestSettings) -> FastAPI:
             app.state.imports = Places(settings.max_imports)
             app.state.exports = Exports(settings.database_url, at_once=settings.max_exports)
             async with (
-                open_user_parts(store, private_key, settings) as app.state.user_parts,
-                open_sign_ins(app.state.user_parts, private_key, settings) as app.state.sign_ins,
-                Counts.open(settings.redis_url) as counts,
+                open_account_services(store, private_key, settings) as app.state.account_services,
+                open_sign_ins(app.state.account_services, private_key, settings) as app.state.sign_ins,
+                RateCounter.open(settings.redis_url) as counter,
                 IdempotencyKeys(store.database).kept_swept(),
                 app.state.account_events.kept_swept(settings.audit_days),
             ):
-                app.state.rate_limits = RateLimits(settings, counts, derived_secret(private_key, "rate limits"))
+                app.state.rate_limits = RateLimits(settings, counter, derived_secret(private_key, "rate limits"))
                 yield
 
     if providers := tuple(registered(settings)):
@@ -118,14 +118,14 @@ def _routes(providers: tuple[str, ...]) -> list[BaseRoute]:
     return api.routes
 
 
-_LONGEST_ELSE: Final = 64 * 1_024
+_MAX_BYTES_ELSE: Final = 64 * 1_024
 """E-mail addresses, passwords, tokens. Whatever is wrong with a body is told field by field, which holds up everybody
 else for a second where a stranger sends a few megabytes of fields.
 """
 
 
 def _longest_body(settings: RestSettings) -> Callable[[str], int]:
-    book, other = (min(settings.max_body_bytes, most) for most in (JSON_MAX, _LONGEST_ELSE))
+    book, other = (min(settings.max_body_bytes, most) for most in (JSON_MAX_BYTES, _MAX_BYTES_ELSE))
     many = {f"{BOOKS_PATH}/batch": settings.max_body_bytes, IMPORT_PATH: settings.max_import_bytes}
 
     def longest(path: str) -> int:
@@ -141,7 +141,7 @@ def _wrap(app: FastAPI, settings: RestSettings) -> None:
     build = app.build_middleware_stack
 
     def wrapped() -> ASGIApp:
-        quick = Head(Observed(Express(build(), (*READING_AND_WRITING, *FINDING), app)))
+        quick = HeadMethod(Observed(FastPath(build(), (*READING_AND_WRITING, *FINDING), app)))
         open_to_others = cross_origin.open_to(settings.cors_origins, quick)
         with_headers = SecurityHeaders(open_to_others, headers_for(settings.public_url))
         return client_address.behind(settings.trusted_proxies, with_headers)

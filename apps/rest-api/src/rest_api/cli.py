@@ -8,7 +8,7 @@ from book_db.errors import UnfitDatabase
 from book_runtime import logs, process, telemetry
 from book_runtime.settings import SettingsError, load
 
-from rest_api.relay import parking
+from rest_api.relay import parked_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Colophon over REST, and the relay that publishes every change.",
 )
-app.add_typer(parking.commands, name="parked")
+app.add_typer(parked_commands.commands, name="parked")
 
 
 @app.command()

@@ -32,8 +32,8 @@ _NOBODYS: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_N
 
 _log = structlog.get_logger(__name__)
 
-_GOOD_FOR: Final = 2.0
-"""Seconds after which a name is looked up again."""
+_LOOK_UP_SECONDS: Final = 2.0
+"""After which a name is looked up again."""
 
 
 def address_of(request: HTTPConnection) -> str:
@@ -127,7 +127,7 @@ class _BehindNames:
         self._outage = Outage(_log, "the names of proxies", "whoever bore them last is trusted")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if time.monotonic() - self._looked_up > _GOOD_FOR and self._looking is None and _may_matter(scope):
+        if time.monotonic() - self._looked_up > _LOOK_UP_SECONDS and self._looking is None and _may_matter(scope):
             self._looking = asyncio.create_task(self._look_up())
         await self._inner(scope, receive, send)
 

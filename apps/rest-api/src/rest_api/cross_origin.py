@@ -26,7 +26,7 @@ _SHOWN: Final = (
     "Retry-After",
     "WWW-Authenticate",
 )
-_DAY: Final = 86_400
+_DAY_SECONDS: Final = 86_400
 
 
 def _checked_origins(text: str) -> str:
@@ -55,7 +55,7 @@ def open_to(origins: str, app: ASGIApp) -> ASGIApp:
         allow_methods=_METHODS,
         allow_headers=_TAKEN,
         expose_headers=_SHOWN,
-        max_age=_DAY,
+        max_age=_DAY_SECONDS,
     )
 
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from rest_api.http_1_0 import answer_as_1_0
+from rest_api.http_rules import DECISIVE, fault_of, origin_form_of
 from rest_api.problems import problem
-from rest_api.request_head import DECISIVE, fault_of, origin_form_of
 from rest_api.security_headers import Headers
 
 MAX_HEAD_BYTES: Final = 32 * 1_024
@@ -19,7 +19,7 @@ MAX_HEAD_BYTES: Final = 32 * 1_024
 
 MAX_HEADERS: Final = 100
 
-LEAST_RATE: Final = 1_024
+MIN_BYTES_PER_SECOND: Final = 1_024
 """Bytes of a body a second that a client must send at the least, on an average over its patience. A byte now and then
 would keep a connection, and what was read, for days.
 """
@@ -27,7 +27,7 @@ would keep a connection, and what was read, for days.
 _STREAMS: Final = frozenset({"/api/v1/books/import"})
 """Where a client may pause in the body: what it sends may be made while it is sent."""
 
-_LINGER: Final = 1.0
+_LINGER_SECONDS: Final = 1.0
 """Seconds in which what a refused client still sends is read and thrown away. Closing at once would reset the
 connection, and the answer would be lost with it.
 """
@@ -159,7 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._went_on = True
         self._bytes_since += len(body)
-        if self._is_busy and self._bytes_since >= LEAST_RATE * self._patience:
+        if self._is_busy and self._bytes_since >= MIN_BYTES_PER_SECOND * self._patience:
             self._since, self._bytes_since = self.loop.time(), 0
         super().on_body(body)
 
@@ -244,7 +244,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", content]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(_LINGER, self.transport.close)
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
 
 async def _fail(send: Callable[[Any], Awaitable[None]], security_headers: Headers) -> None:

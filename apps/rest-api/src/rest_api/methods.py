@@ -52,7 +52,7 @@ class Addresses:
 
 
 def _with_head(methods: Collection[str]) -> list[str]:
-    """Where GET is, HEAD is (`head.py`)."""
+    """Where GET is, HEAD is (`head_method.py`)."""
     return sorted({*methods, "HEAD"} if "GET" in methods else methods)
 
 

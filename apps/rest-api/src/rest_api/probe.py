@@ -15,11 +15,10 @@ from typing import Final
 HEARTBEAT: Final = "colophon_relay_heartbeat_timestamp_seconds"
 """The metric by which the relay shows that it goes round."""
 
-_LONGEST_SILENCE: Final = 60.0
-"""Seconds. A round with a database and a broker that keep it waiting to the end of all timeouts takes less."""
+_MAX_SILENCE_SECONDS: Final = 60.0
+"""A round with a database and a broker that keep it waiting to the end of all timeouts takes less."""
 
-_PATIENCE: Final = 3.0
-"""Seconds for an answer."""
+_TIMEOUT_SECONDS: Final = 3.0
 
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 """Where a service is found that listens on every address."""
@@ -43,7 +42,7 @@ def relay() -> None:
     if status != http.client.OK:
         raise NotWell(f"the relay answers {status}: {body}")
     silence = time.time() - _heartbeat(body)
-    if silence > _LONGEST_SILENCE:
+    if silence > _MAX_SILENCE_SECONDS:
         raise NotWell(f"the relay went round for the last time {silence:.0f} seconds ago")
 
 
@@ -66,7 +65,7 @@ def _port(variable: str, default: str = "") -> int:
 
 def _get(host: str, port: int, path: str) -> tuple[int, str]:
     # Not urllib, which would ask the proxy that HTTP_PROXY names.
-    with closing(http.client.HTTPConnection(host, port, timeout=_PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)) as connection:
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

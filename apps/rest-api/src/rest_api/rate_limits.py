@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from pydantic import AfterValidator, Field
 
 from rest_api.client_address import networks_of, site_of
-from rest_api.rate_counts import Counts, Exhausted
+from rest_api.rate_counter import Exhausted, RateCounter
 from rest_api.users.addresses import normalised
 from rest_api.users.passwords import SITE
 from rest_api.users.problems import BadCredentials
@@ -99,9 +99,9 @@ class RateLimits:
     what an account may from elsewhere.
     """
 
-    def __init__(self, settings: LimitSettings, counts: Counts, secret: str) -> None:
+    def __init__(self, settings: LimitSettings, counter: RateCounter, secret: str) -> None:
         """``secret`` makes the digests useless to those who can read Redis alone."""
-        self._counts = counts
+        self._counter = counter
         self._secret = bytes.fromhex(secret)
         self._items: dict[str, list[RateLimitItem]] = {
             name: parse_many(getattr(settings, name)) if settings.rate_limits == "on" else []
@@ -110,28 +110,28 @@ class RateLimits:
         }
 
     async def register(self, request: Request, email: str) -> None:
-        await self._take_from("limit_register_per_address", request)
-        await self._take("limit_register_per_account", _account_of(email))
+        await self._hit_from("limit_register_per_address", request)
+        await self._hit("limit_register_per_account", _account_of(email))
 
     async def mail(self, request: Request, email: str) -> None:
-        await self._take_from("limit_mail_per_address", request)
-        await self._take("limit_mail_per_account", _account_of(email))
+        await self._hit_from("limit_mail_per_address", request)
+        await self._hit("limit_mail_per_account", _account_of(email))
 
     async def password(self, email: str) -> None:
-        await self._take("limit_password_per_account", _account_of(email))
+        await self._hit("limit_password_per_account", _account_of(email))
 
     async def link(self, request: Request, token: str) -> None:
-        await self._take_from("limit_link_per_address", request)
-        await self._take("limit_link_per_token", token)
+        await self._hit_from("limit_link_per_address", request)
+        await self._hit("limit_link_per_token", token)
 
     async def refresh_from(self, request: Request) -> None:
-        await self._take_from("limit_refresh_per_address", request)
+        await self._hit_from("limit_refresh_per_address", request)
 
     async def refresh_of(self, session: str) -> None:
-        await self._take("limit_refresh_per_session", session)
+        await self._hit("limit_refresh_per_session", session)
 
     async def login(self, request: Request) -> None:
-        await self._take_from("limit_login_per_address", request)
+        await self._hit_from("limit_login_per_address", request)
 
     @asynccontextmanager
     async def guessing(self, request: Request, email: str) -> AsyncIterator[None]:
@@ -142,8 +142,8 @@ class RateLimits:
         """
         account = _account_of(email)
         async with AsyncExitStack() as back:
-            await back.enter_async_context(await self._take_from("limit_login_failures", request, account))
-            await back.enter_async_context(await self._take("limit_login_failures_per_account", account))
+            await back.enter_async_context(await self._hit_from("limit_login_failures", request, account))
+            await back.enter_async_context(await self._hit("limit_login_failures_per_account", account))
             try:
                 yield
             except BadCredentials:
@@ -157,28 +157,28 @@ class RateLimits:
             await self._forget("limit_login_failures", network, account, times=times)
         await self._forget("limit_login_failures_per_account", account)
 
-    async def _take_from(self, limit: str, request: Request, *whose: str) -> AsyncExitStack:
+    async def _hit_from(self, limit: str, request: Request, *whose: str) -> AsyncExitStack:
         """Counts one for each network that the client is in."""
         async with AsyncExitStack() as back:
             for network, times in networks_of(request).items():
-                await back.enter_async_context(await self._take(limit, network, *whose, times=times))
+                await back.enter_async_context(await self._hit(limit, network, *whose, times=times))
             return back.pop_all()
 
-    async def _take(self, limit: str, *whose: str, times: int = 1) -> AsyncExitStack:
+    async def _hit(self, limit: str, *whose: str, times: int = 1) -> AsyncExitStack:
         """Counts one, which is given back if the stack is closed. So many ``times`` the limit is let through."""
         async with AsyncExitStack() as back:
             for item in self._items_of(limit, times):
                 try:
-                    taken = await self._counts.take(item, self._key(limit, whose))
+                    hit = await self._counter.hit(item, self._key(limit, whose))
                 except Exhausted as exhausted:
                     _REFUSED.labels(limit.removeprefix("limit_")).inc()
                     raise TooManyRequests(exhausted.seconds) from None
-                back.push_async_callback(self._counts.give_back, taken)
+                back.push_async_callback(self._counter.refund, hit)
             return back.pop_all()
 
     async def _forget(self, limit: str, *whose: str, times: int = 1) -> None:
         for item in self._items_of(limit, times):
-            await self._counts.forget(item, self._key(limit, whose))
+            await self._counter.forget(item, self._key(limit, whose))
 
     def _items_of(self, limit: str, times: int) -> list[RateLimitItem]:
         items = self._items[limit]

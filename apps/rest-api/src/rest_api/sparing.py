@@ -5,8 +5,7 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-_AGAIN_AFTER: Final = 60.0
-"""Seconds."""
+_REPEAT_SECONDS: Final = 60.0
 
 OF_UVICORN: Final = ("Invalid HTTP request received.",)
 """As uvicorn 0.54 words it, for each such request, without a limit."""
@@ -25,7 +24,7 @@ class Sparing(logging.Filter):
         if said_at is None:
             return True
         now = time.monotonic()
-        if now < said_at + _AGAIN_AFTER:
+        if now < said_at + _REPEAT_SECONDS:
             self._unsaid[record.msg] += 1
             return False
         self._said_at[record.msg] = now

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rest_api.books import batches
 from rest_api.books.batches import drafts_of
-from rest_api.books.schemas import BATCH_MAX, JSON_MAX, BookDrafts
+from rest_api.books.schemas import BATCH_MAX, JSON_MAX_BYTES, BookDrafts
 from rest_api.problems import VIOLATIONS_MAX
 from starlette.exceptions import HTTPException
 
@@ -110,7 +110,7 @@ class TestTooMuch:
         assert VIOLATIONS_MAX - len(A_BOOK) < len(errors) <= VIOLATIONS_MAX
 
     def test_a_book_is_not_longer_than_one_that_is_sent_alone(self) -> None:
-        longest = A_BOOK | {"x": "x" * JSON_MAX}
+        longest = A_BOOK | {"x": "x" * JSON_MAX_BYTES}
         assert errors_of(json.dumps({"books": [A_BOOK, longest]}).encode()) == [("too_large", ("body", "books", 1))]
 
     @pytest.mark.parametrize(

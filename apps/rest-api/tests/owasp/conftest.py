@@ -8,7 +8,7 @@ import pytest
 from book_runtime.settings import load
 from fastapi import FastAPI
 from rest_api.settings import RestSettings
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.operations import Operation, operations_of
 from support.people import Person
 
@@ -57,9 +57,9 @@ async def eve(anonymous: httpx.AsyncClient) -> Person:
 
 @pytest.fixture
 async def superuser(app: FastAPI, anonymous: httpx.AsyncClient) -> Person:
-    parts: UserParts = app.state.user_parts
+    services: AccountServices = app.state.account_services
     person = await _signed_in(anonymous)
-    await parts.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
+    await services.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
     return person
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from book_db.accounts.oauth_accounts import ProviderAccount
 from fastapi import FastAPI
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.operations import Operation
 from support.people import PASSWORD, Person
 
@@ -16,10 +16,10 @@ SHARED = {"book_id"}
 @pytest.fixture
 async def things(ada: Person, app: FastAPI) -> dict[str, Any]:
     """The id of something of Ada's for each parameter by which something is found."""
-    parts: UserParts = app.state.user_parts
-    await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
-    await parts.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
-    links = await parts.oauth_accounts.links_of(ada.id)
+    services: AccountServices = app.state.account_services
+    await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+    await services.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
+    links = await services.oauth_accounts.links_of(ada.id)
     token = await ada.call(
         "POST",
         "/users/me/tokens",

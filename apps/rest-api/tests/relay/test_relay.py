@@ -21,7 +21,7 @@ from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Undeliverable
 from prometheus_client import REGISTRY
-from rest_api.relay import backlog, parking, relay
+from rest_api.relay import backlog, parked_commands, relay
 from rest_api.relay.events import _KINDS
 from rest_api.relay.relay import Relay, relay_once
 from structlog.testing import capture_logs
@@ -134,9 +134,9 @@ async def tried(attempts: AsyncMock, times: int) -> None:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two attempts: they grow to ten times the first and no longer, as in the service."""
-    assert relay._PAUSE_MAX / relay._PAUSE_MIN == 10
-    monkeypatch.setattr(relay, "_PAUSE_MIN", 0.001)
-    monkeypatch.setattr(relay, "_PAUSE_MAX", 0.01)
+    assert relay._RETRY_SECONDS_MAX / relay._RETRY_SECONDS_MIN == 10
+    monkeypatch.setattr(relay, "_RETRY_SECONDS_MIN", 0.001)
+    monkeypatch.setattr(relay, "_RETRY_SECONDS_MAX", 0.01)
 
 
 class TestRelay:
@@ -164,7 +164,7 @@ class TestRelay:
         self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # It does not look by itself, and loses no lead by keeping silent: the bell wakes it.
-        monkeypatch.setattr(relay, "_LOOK_EVERY", 3_600)
+        monkeypatch.setattr(relay, "_POLL_SECONDS", 3_600)
         monkeypatch.setattr(outbox, "lead", partial(outbox.lead, silence=3_600))
         heard = Heard()
         async with (
@@ -308,7 +308,7 @@ class TestAnEventThatNoQueueTakes:
                         await none_waits(outbox)
 
     def test_is_tried_again_after_a_second_at_the_latest(self) -> None:
-        assert relay._PAUSE_MAX <= 1
+        assert relay._RETRY_SECONDS_MAX <= 1
 
 
 class TestAnEventThatCannotBePublished:
@@ -385,7 +385,7 @@ class TestParkedEvents:
     @pytest.fixture
     def command(self, database_url: str) -> Callable[..., Result]:
         def run(*arguments: str) -> Result:
-            return CliRunner().invoke(parking.commands, arguments, env={"DATABASE_URL": database_url})
+            return CliRunner().invoke(parked_commands.commands, arguments, env={"DATABASE_URL": database_url})
 
         return run
 

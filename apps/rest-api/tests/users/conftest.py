@@ -8,7 +8,7 @@ import pytest
 from book_runtime.settings import load
 from fastapi import FastAPI
 from rest_api.settings import RestSettings
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox, mail_server
 from support.people import Person
 
@@ -41,9 +41,9 @@ def rest_settings(database_url: str, private_key_file: Path, smtp_port: int) -> 
 
 
 @pytest.fixture
-def parts(app: FastAPI) -> UserParts:
-    parts: UserParts = app.state.user_parts
-    return parts
+def services(app: FastAPI) -> AccountServices:
+    services: AccountServices = app.state.account_services
+    return services
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ async def ada(anonymous: httpx.AsyncClient) -> Person:
 
 
 @pytest.fixture
-async def superuser(anonymous: httpx.AsyncClient, parts: UserParts) -> Person:
+async def superuser(anonymous: httpx.AsyncClient, services: AccountServices) -> Person:
     """A superuser who is signed in."""
     person = await _signed_in(anonymous)
-    await parts.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
+    await services.users.change(person.id, {"is_superuser": True}, decided_on={"id": person.id})
     return person
 
 

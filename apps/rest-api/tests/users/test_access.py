@@ -8,7 +8,7 @@ import httpx
 import pytest
 from book_db.accounts.oauth_accounts import ProviderAccount
 from rest_api.cli import app as commands
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 from support.waiting import until
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("quick_hashing")
 
 
 @pytest.fixture
-async def program(ada: Person, parts: UserParts) -> str:
+async def program(ada: Person, services: AccountServices) -> str:
     """A token of a program of Ada's, who has an account at a provider too."""
-    await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
-    await parts.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
+    await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+    await services.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
     body = {"name": "nightly export", "scopes": ["books:read"], "current_password": PASSWORD}
     made = await ada.call("POST", "/users/me/tokens", json=body)
     token: str = made.json()["token"]
@@ -81,13 +81,13 @@ class TestSuperusers:
         assert (await ada.call("GET", "/users/me")).status_code == 401
 
     async def test_start_none_for_who_is_deactivated(
-        self, ada: Person, superuser: Person, mailbox: Mailbox, parts: UserParts
+        self, ada: Person, superuser: Person, mailbox: Mailbox, services: AccountServices
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
-        await until(lambda: not parts.manager._post._under_way, "all mails have left")
+        await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
+        await until(lambda: not services.manager._mail_queue._under_way, "all mails have left")
         mailbox.messages.clear()
         assert (await superuser.call("POST", f"/users/{ada.id}/password-reset")).status_code == 202
-        await until(lambda: not parts.manager._post._under_way, "all mails have left")
+        await until(lambda: not services.manager._mail_queue._under_way, "all mails have left")
         assert mailbox.messages == []
 
     @pytest.mark.parametrize(

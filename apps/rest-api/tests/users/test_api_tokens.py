@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 from book_db.accounts import api_tokens as api_tokens_module
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person
 
@@ -134,24 +134,26 @@ class TestWhatItOpens:
         assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
 
 
-Ending = Callable[[Person, str, httpx.AsyncClient, Mailbox, UserParts], Awaitable[object]]
+Ending = Callable[[Person, str, httpx.AsyncClient, Mailbox, AccountServices], Awaitable[object]]
 
 
 async def remove(ada: Person, token_id: str, *_: object) -> None:
     assert (await ada.call("DELETE", f"/users/me/tokens/{token_id}")).status_code == 204
 
 
-async def deactivate(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, parts: UserParts) -> None:
-    await parts.manager.change_other(ada.id, {"is_active": False})
+async def deactivate(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, services: AccountServices) -> None:
+    await services.manager.change_other(ada.id, {"is_active": False})
     # It does not come back with the user.
-    await parts.manager.change_other(ada.id, {"is_active": True})
+    await services.manager.change_other(ada.id, {"is_active": True})
 
 
-async def delete_user(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, parts: UserParts) -> None:
-    await parts.manager.delete(await parts.manager.get(ada.id))
+async def delete_user(ada: Person, _: str, __: httpx.AsyncClient, ___: Mailbox, services: AccountServices) -> None:
+    await services.manager.delete(await services.manager.get(ada.id))
 
 
-async def reset_password(ada: Person, _: str, anonymous: httpx.AsyncClient, mailbox: Mailbox, __: UserParts) -> None:
+async def reset_password(
+    ada: Person, _: str, anonymous: httpx.AsyncClient, mailbox: Mailbox, __: AccountServices
+) -> None:
     await anonymous.post("/api/v1/auth/forgot-password", json={"email": ada.email})
     new = {"token": await mailbox.reset_token(ada.email), "password": ANOTHER}
     assert (await anonymous.post("/api/v1/auth/reset-password", json=new)).status_code == 204
@@ -168,11 +170,11 @@ class TestItsEnd:
         ],
     )
     async def test_is_at_once(
-        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox, parts: UserParts, end: Ending
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox, services: AccountServices, end: Ending
     ) -> None:
         made = (await make(ada)).json()
         assert (await ada.call("GET", "/books", token=made["token"])).status_code == 200
-        await end(ada, made["id"], anonymous, mailbox, parts)
+        await end(ada, made["id"], anonymous, mailbox, services)
         answer = await ada.call("GET", "/books", token=made["token"])
         assert (answer.status_code, answer.json()["type"]) == (401, "urn:colophon:unauthenticated")
 

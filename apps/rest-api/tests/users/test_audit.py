@@ -11,7 +11,7 @@ from book_db.accounts.oauth_accounts import ProviderAccount
 from book_db.errors import DatabaseUnavailable
 from fastapi import FastAPI
 from rest_api.users import trail as trail_module
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from rest_api.users.trail import KINDS
 from structlog.testing import capture_logs
 from support.mailbox import Mailbox
@@ -143,10 +143,10 @@ class TestAnAccount:
         assert (await noted())[2:] == [("session-refreshed", "wrong")]
 
     async def test_has_what_superusers_did_and_who(
-        self, ada: Person, superuser: Person, events: AccountEvents, parts: UserParts
+        self, ada: Person, superuser: Person, events: AccountEvents, services: AccountServices
     ) -> None:
-        await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
-        await parts.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
+        await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+        await services.oauth_accounts.link(ada.id, ProviderAccount("github", "1", ada.email))
         proof = {"current_password": PASSWORD}
         path = f"/users/{ada.id}"
         await superuser.call("PATCH", path, json=proof | {"role": "reader", "password": ANOTHER})

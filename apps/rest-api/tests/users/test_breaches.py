@@ -79,8 +79,8 @@ class TestTheRangeApi:
     async def test_that_drips_is_waited_for_no_longer_than_a_second(
         self, breaches: Breaches, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert breaches_module.PATIENCE == 1.0
-        monkeypatch.setattr(breaches_module, "PATIENCE", 0.05)
+        assert breaches_module.TIMEOUT_SECONDS == 1.0
+        monkeypatch.setattr(breaches_module, "TIMEOUT_SECONDS", 0.05)
 
         asked = asyncio.Event()
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from rest_api.cli import app as commands
 from rest_api.users.keys import (
-    LONGEST_GOOD,
+    MAX_LIFETIME_SECONDS,
     KeysDoNotMatch,
     NoPrivateKey,
     RotatedLately,
@@ -152,7 +152,7 @@ class TestRotateKeys:
     def test_keeps_one_key_of_before(self, private: Path, public: Path) -> None:
         rotate_keys(private, public)
         second, first = load_private_keys(private.read_bytes())
-        long_ago = time.time() - LONGEST_GOOD - 1
+        long_ago = time.time() - MAX_LIFETIME_SECONDS - 1
         os.utime(private, (long_ago, long_ago))
         rotate_keys(private, public)
         third, kept = load_private_keys(private.read_bytes())

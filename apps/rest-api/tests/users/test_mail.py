@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from rest_api.users.mail import Letter, LogMailer, Post, SmtpMailer, SmtpServer
+from rest_api.users.mail import Email, LogMailer, MailQueue, SmtpMailer, SmtpServer
 from structlog.testing import capture_logs
 from support.mailbox import Mailbox, mail_server
 from support.ports import free_port
@@ -23,8 +23,8 @@ LINK = "https://books.example.org/account/reset-password#token=s3cret"
 SENDER = "Colophon <books@example.org>"
 
 
-def a_letter(to: str = "ada@example.org", subject: str = "Choose a new password") -> Letter:
-    return Letter(to, subject, f"Open\n\n{LINK}\n", LINK)
+def an_email(to: str = "ada@example.org", subject: str = "Choose a new password") -> Email:
+    return Email(to, subject, f"Open\n\n{LINK}\n", LINK)
 
 
 def a_mailer(url: str, sender: str = SENDER) -> SmtpMailer:
@@ -89,7 +89,7 @@ class TestSmtpMailer:
     async def test_hands_over_a_whole_mail(self) -> None:
         mailbox = Mailbox()
         with mail_server(mailbox) as port:
-            await a_mailer(f"smtp://127.0.0.1:{port}").send(a_letter())
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(an_email())
         [message] = mailbox.messages
         assert message["From"] == SENDER
         assert message["To"] == "ada@example.org"
@@ -99,29 +99,29 @@ class TestSmtpMailer:
         assert LINK in message.get_content()
 
     @pytest.mark.parametrize(
-        "letter",
+        "email",
         [
-            pytest.param(a_letter(to="ada@example.org\r\nBcc: all@example.org"), id="recipient"),
-            pytest.param(a_letter(to="ada@example.org, all@example.org"), id="two-recipients"),
-            pytest.param(a_letter(subject="Hello\r\nBcc: all@example.org"), id="subject"),
+            pytest.param(an_email(to="ada@example.org\r\nBcc: all@example.org"), id="recipient"),
+            pytest.param(an_email(to="ada@example.org, all@example.org"), id="two-recipients"),
+            pytest.param(an_email(subject="Hello\r\nBcc: all@example.org"), id="subject"),
         ],
     )
-    async def test_lets_nobody_add_a_header(self, letter: Letter) -> None:
+    async def test_lets_nobody_add_a_header(self, email: Email) -> None:
         mailbox = Mailbox()
         with mail_server(mailbox) as port, pytest.raises(ValueError, match=r"email address|character|linefeed"):
-            await a_mailer(f"smtp://127.0.0.1:{port}").send(letter)
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(email)
         assert mailbox.messages == []
 
     async def test_writes_an_international_domain_as_every_server_knows_it(self) -> None:
         mailbox = Mailbox()
         with mail_server(mailbox, enable_SMTPUTF8=False) as port:
-            await a_mailer(f"smtp://127.0.0.1:{port}").send(a_letter(to="ada@bücher.example.org"))
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(an_email(to="ada@bücher.example.org"))
         assert mailbox.messages[0]["To"] == "ada@xn--bcher-kva.example.org"
 
     async def test_reaches_an_international_address_where_the_server_can(self) -> None:
         mailbox = Mailbox()
         with mail_server(mailbox, enable_SMTPUTF8=True) as port:
-            await a_mailer(f"smtp://127.0.0.1:{port}").send(a_letter(to="ädä@example.org"))
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(an_email(to="ädä@example.org"))
         assert mailbox.messages[0]["To"] == "ädä@example.org"
 
     async def test_tries_again_when_the_connection_is_lost(self) -> None:
@@ -138,23 +138,23 @@ class TestSmtpMailer:
                 return await mailbox.handle_DATA(server, session, envelope)
 
         with mail_server(Moody()) as port:  # type: ignore[arg-type]  # all that aiosmtpd asks of a handler
-            await a_mailer(f"smtp://127.0.0.1:{port}").send(a_letter())
+            await a_mailer(f"smtp://127.0.0.1:{port}").send(an_email())
         assert (attempts, len(mailbox.messages)) == (3, 1)
 
     async def test_gives_up_on_a_server_that_is_down(self) -> None:
         with pytest.raises(aiosmtplib.SMTPConnectError):
-            await a_mailer(f"smtp://127.0.0.1:{free_port()}").send(a_letter())
+            await a_mailer(f"smtp://127.0.0.1:{free_port()}").send(an_email())
 
     async def test_does_not_bare_anything_to_a_server_without_starttls(self) -> None:
         mailbox = Mailbox()
         with mail_server(mailbox) as port, pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
-            await a_mailer(f"smtp://me:pw@127.0.0.1:{port}").send(a_letter())
+            await a_mailer(f"smtp://me:pw@127.0.0.1:{port}").send(an_email())
         assert mailbox.messages == []
 
     async def test_does_not_trust_a_certificate_of_nobody(self, certificate: ssl.SSLContext) -> None:
         mailbox = Mailbox()
         with mail_server(mailbox, tls_context=certificate) as port, pytest.raises((aiosmtplib.SMTPException, OSError)):
-            await a_mailer(f"smtp://127.0.0.1:{port}?starttls=1").send(a_letter())
+            await a_mailer(f"smtp://127.0.0.1:{port}?starttls=1").send(an_email())
         assert mailbox.messages == []
 
     async def test_signs_in_over_starttls(
@@ -163,7 +163,7 @@ class TestSmtpMailer:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
         mailbox = Mailbox()
         with mail_server(mailbox, tls_context=certificate, auth_required=True, authenticator=_only_me) as port:
-            await a_mailer(f"smtp://me:pw@127.0.0.1:{port}").send(a_letter())
+            await a_mailer(f"smtp://me:pw@127.0.0.1:{port}").send(an_email())
         assert len(mailbox.messages) == 1
 
     async def test_does_not_repeat_a_wrong_password(
@@ -180,7 +180,7 @@ class TestSmtpMailer:
             mail_server(Mailbox(), tls_context=certificate, auth_required=True, authenticator=refuse) as port,
             pytest.raises(aiosmtplib.SMTPAuthenticationError),
         ):
-            await a_mailer(f"smtp://me:pw@127.0.0.1:{port}").send(a_letter())
+            await a_mailer(f"smtp://me:pw@127.0.0.1:{port}").send(an_email())
         # One for each way to sign in that the server offers, and not each again.
         assert len(tries) <= 2
 
@@ -223,7 +223,7 @@ def certificate(authority: Path) -> ssl.SSLContext:
 class TestLogMailer:
     async def test_shows_the_link(self) -> None:
         with capture_logs() as lines:
-            await LogMailer().send(a_letter())
+            await LogMailer().send(an_email())
         assert lines == [
             {
                 "event": "SMTP_URL is not set, so this mail was not sent: its link is here",
@@ -239,7 +239,7 @@ class _Refusing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def send(self, _letter: Letter) -> None:
+    async def send(self, _email: Email) -> None:
         raise self._error
 
 
@@ -248,7 +248,7 @@ class _Slow:
         self.sent = 0
         self._seconds = seconds
 
-    async def send(self, _letter: Letter) -> None:
+    async def send(self, _email: Email) -> None:
         await asyncio.sleep(self._seconds)
         self.sent += 1
 
@@ -256,25 +256,25 @@ class _Slow:
 class TestPost:
     async def test_lets_mails_leave_before_it_closes(self) -> None:
         mailer = _Slow()
-        async with Post(mailer, patience=PATIENCE) as post:
+        async with MailQueue(mailer, patience=PATIENCE) as queue:
             for _ in range(6):
-                post.post(a_letter())
+                queue.put(an_email())
             assert mailer.sent == 0
         assert mailer.sent == 6
 
     async def test_does_not_wait_for_ever(self) -> None:
         with capture_logs() as lines:
-            async with Post(_Slow(seconds=3_600), patience=0.01) as post:
-                post.post(a_letter())
+            async with MailQueue(_Slow(seconds=3_600), patience=0.01) as queue:
+                queue.put(an_email())
         assert [line["event"] for line in lines] == ["a mail was not sent: the service ended first"]
 
     async def test_takes_no_more_than_it_can_carry(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Post, "_MOST_WAITING", 2)
+        monkeypatch.setattr(MailQueue, "_MAX_WAITING", 2)
         mailer = _Slow()
         with capture_logs() as lines:
-            async with Post(mailer, patience=PATIENCE) as post:
+            async with MailQueue(mailer, patience=PATIENCE) as queue:
                 for _ in range(3):
-                    post.post(a_letter())
+                    queue.put(an_email())
         assert mailer.sent == 2
         assert [line["event"] for line in lines] == ["a mail was not sent: too many are waiting"]
 
@@ -296,8 +296,8 @@ class TestPost:
     )
     async def test_logs_what_went_wrong_without_the_token(self, error: Exception, cause: str) -> None:
         with capture_logs() as lines:
-            async with Post(_Refusing(error)) as post:
-                post.post(a_letter())
+            async with MailQueue(_Refusing(error)) as queue:
+                queue.put(an_email())
         [line] = lines
         assert line == {
             "event": "a mail could not be sent",

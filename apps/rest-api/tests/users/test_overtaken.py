@@ -9,8 +9,8 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
-from rest_api.users.parts import UserParts
 from rest_api.users.problems import BadCredentials
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 from support.waiting import until
@@ -84,25 +84,25 @@ class TestVerify:
         ada: Person,
         anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
-        parts: UserParts,
+        services: AccountServices,
         meanwhile: Meanwhile,
         change: str,
     ) -> None:
         proof = {"token": await mailbox.verification_token(ada.email), "current_password": PASSWORD}
         answer = await meanwhile(change, ada.id, anonymous.post("/api/v1/auth/verify", json=proof))
         assert problem(answer) == (400, "bad-verification-link")
-        user = await parts.users.get(ada.id)
+        user = await services.users.get(ada.id)
         assert user is None or not user.is_verified
 
     async def test_puts_no_address_in_force_that_was_given_up_meanwhile(
-        self, ada: Person, mailbox: Mailbox, parts: UserParts, meanwhile: Meanwhile
+        self, ada: Person, mailbox: Mailbox, services: AccountServices, meanwhile: Meanwhile
     ) -> None:
         change = {"email": "ada.new@example.org", "current_password": PASSWORD}
         assert (await ada.call("PATCH", "/users/me", json=change)).status_code == 200
         token = await mailbox.verification_token("ada.new@example.org")
         answer = await meanwhile(WANTS_ANOTHER_ADDRESS, ada.id, ada.confirm(token))
         assert problem(answer) == (400, "bad-verification-link")
-        user = await parts.manager.get(ada.id)
+        user = await services.manager.get(ada.id)
         assert (user.email, user.is_verified) == (ada.email, False)
 
 
@@ -121,15 +121,15 @@ class TestResetPassword:
         ada: Person,
         anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
-        parts: UserParts,
+        services: AccountServices,
         meanwhile: Meanwhile,
         change: str,
     ) -> None:
         proof = {"token": await reset_token_of(ada, anonymous, mailbox), "password": OURS}
-        before = await parts.manager.get(ada.id)
+        before = await services.manager.get(ada.id)
         answer = await meanwhile(change, ada.id, anonymous.post("/api/v1/auth/reset-password", json=proof))
         assert problem(answer) == (400, "bad-reset-link")
-        user = await parts.users.get(ada.id)
+        user = await services.users.get(ada.id)
         if user is not None:
             expected = "another hash" if change == HAS_ANOTHER_PASSWORD else before.hashed_password
             assert user.hashed_password == expected
@@ -163,12 +163,12 @@ class TestChangeMe:
         ],
     )
     async def test_is_refused_when_another_change_came_first(
-        self, ada: Person, parts: UserParts, meanwhile: Meanwhile, change: str
+        self, ada: Person, services: AccountServices, meanwhile: Meanwhile, change: str
     ) -> None:
-        before = await parts.manager.get(ada.id)
+        before = await services.manager.get(ada.id)
         answer = await meanwhile(change, ada.id, self.change(ada, password=THEIRS))
         assert problem(answer) == (403, "wrong-password")
-        user = await parts.users.get(ada.id)
+        user = await services.users.get(ada.id)
         assert user is None or user.hashed_password in {before.hashed_password, "another hash"}
 
     async def test_is_refused_to_a_session_that_has_ended(
@@ -208,12 +208,12 @@ class TestChangeMe:
 
 class TestASuperusersChange:
     async def test_is_done_to_the_user_as_somebody_else_has_made_them(
-        self, ada: Person, superuser: Person, parts: UserParts, meanwhile: Meanwhile
+        self, ada: Person, superuser: Person, services: AccountServices, meanwhile: Meanwhile
     ) -> None:
         change = superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": False})
         answer = await meanwhile(TAKES_ANOTHER_ADDRESS, ada.id, change)
         assert (answer.status_code, answer.json()["email"]) == (200, "victim@example.org")
-        assert not (await parts.manager.get(ada.id)).is_active
+        assert not (await services.manager.get(ada.id)).is_active
 
     async def test_of_who_is_gone_meanwhile_is_told(self, ada: Person, superuser: Person, meanwhile: Meanwhile) -> None:
         change = superuser.call("PATCH", f"/users/{ada.id}", json={"is_active": False})
@@ -230,9 +230,9 @@ class TestASession:
         ],
     )
     async def test_is_not_begun_by_who_was_found_before_a_change(
-        self, ada: Person, parts: UserParts, change: dict[str, object]
+        self, ada: Person, services: AccountServices, change: dict[str, object]
     ) -> None:
-        as_it_was = await parts.manager.get(ada.id)
-        await parts.manager.change_other(ada.id, change)
+        as_it_was = await services.manager.get(ada.id)
+        await services.manager.change_other(ada.id, change)
         with pytest.raises(BadCredentials):
-            await parts.strategy.begin(as_it_was)
+            await services.strategy.begin(as_it_was)

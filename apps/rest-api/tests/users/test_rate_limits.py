@@ -14,9 +14,9 @@ from book_runtime.settings import SettingsError, load
 from book_runtime.turns import Turns
 from limits import parse
 from limits.aio.storage import RedisStorage
-from rest_api import rate_counts
+from rest_api import rate_counter
 from rest_api.app import create_app
-from rest_api.rate_counts import Counts, Exhausted
+from rest_api.rate_counter import Exhausted, RateCounter
 from rest_api.rate_limits import LimitSettings
 from rest_api.settings import RestSettings
 from rest_api.users import passwords
@@ -274,26 +274,26 @@ class TestLogin:
 
     async def test_outlives_that_many_others_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without Redis there is room for so many counters, and whoever fills it must not begin anew."""
-        monkeypatch.setattr(rate_counts, "_OWN_MAX", 100)
-        monkeypatch.setattr(rate_counts, "_DROPPED_AT_ONCE", 10)
-        counts, limit = Counts(None), parse("3/hour")
+        monkeypatch.setattr(rate_counter, "_MAX_OWN_COUNTERS", 100)
+        monkeypatch.setattr(rate_counter, "_EVICTED_COUNTERS", 10)
+        counter, limit = RateCounter(None), parse("3/hour")
         for _ in range(3):
-            await counts.take(limit, "victim")
+            await counter.hit(limit, "victim")
         with pytest.raises(Exhausted):
-            await counts.take(limit, "victim")
+            await counter.hit(limit, "victim")
         for number in range(1_000):
-            await counts.take(limit, f"nobody {number}")
-        assert len(counts._memory.storage) <= 101
+            await counter.hit(limit, f"nobody {number}")
+        assert len(counter._memory.storage) <= 101
         with pytest.raises(Exhausted):
-            await counts.take(limit, "victim")
+            await counter.hit(limit, "victim")
         for number in range(200):
             for _ in range(3):
-                await counts.take(limit, f"another victim {number}")
+                await counter.hit(limit, f"another victim {number}")
             with pytest.raises(Exhausted):
-                await counts.take(limit, f"another victim {number}")
-        assert len(counts._memory.storage) <= 101
+                await counter.hit(limit, f"another victim {number}")
+        assert len(counter._memory.storage) <= 101
         with pytest.raises(Exhausted):
-            await counts.take(limit, "another victim 199")
+            await counter.hit(limit, "another victim 199")
 
     async def test_a_stranger_elsewhere_does_not_lock_the_owner_out(self, serve: Serve) -> None:
         async with (
@@ -386,7 +386,7 @@ class TestSettings:
 @pytest.fixture
 def no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Redis that answers slowly on a busy machine is not taken for one that is away."""
-    monkeypatch.setattr(Counts, "open", partial(Counts.open, timeout=PATIENCE))
+    monkeypatch.setattr(RateCounter, "open", partial(RateCounter.open, timeout=PATIENCE))
 
 
 @pytest.fixture
@@ -435,7 +435,7 @@ class TestInRedis:
     async def test_while_it_is_away_each_process_counts_and_says_so_once(
         self, serve: Serve, own_redis: RedisServer, asked: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(rate_counts, "_PAUSE", 0.05)
+        monkeypatch.setattr(rate_counter, "_REDIS_RETRY_SECONDS", 0.05)
         own_redis.stop()
         with capture_logs() as lines:
             async with serve(redis_url=own_redis.url, limit_login_per_address="3/hour") as client, client() as here:
@@ -451,7 +451,7 @@ class TestInRedis:
     async def test_one_that_hangs_delays_no_request_for_long(
         self, serve: Serve, own_redis: RedisServer, asked: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(rate_counts, "_PAUSE", 3_600)
+        monkeypatch.setattr(rate_counter, "_REDIS_RETRY_SECONDS", 3_600)
         async with serve(redis_url=own_redis.url) as client, client() as here:
             await log_in(here, NOBODY, PASSWORD)
             asked.clear()
@@ -465,9 +465,9 @@ class TestInRedis:
         assert len(asked) <= 1, "more than the one attempt that finds out was held up"
 
     async def test_holds_a_request_up_for_a_quarter_of_a_second_at_most(self, redis_url: str) -> None:
-        async with Counts.open(redis_url) as counts:
-            assert counts._redis is not None
-            pool = counts._redis.connection_pool
+        async with RateCounter.open(redis_url) as counter:
+            assert counter._redis is not None
+            pool = counter._redis.connection_pool
             options = pool.connection_kwargs
             waits = [pool.timeout, options["socket_timeout"], options["socket_connect_timeout"]]  # type: ignore[attr-defined]
         assert max(waits) <= 0.25

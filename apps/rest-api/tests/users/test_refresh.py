@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import jwt
 import pytest
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from structlog.testing import capture_logs
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in, refresh
@@ -82,9 +82,9 @@ class TestRefresh:
         assert is_refused(await refresh(anonymous, ada.refresh_token))
 
     async def test_is_not_for_who_is_deactivated(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         assert is_refused(await refresh(anonymous, ada.refresh_token))
 
     async def test_is_over_after_a_password_reset(

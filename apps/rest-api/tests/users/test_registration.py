@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
-from rest_api.users.parts import UserParts
 from rest_api.users.problems import BadCredentials
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 
@@ -35,11 +35,11 @@ async def service(settings: RestSettings, **changes: Any) -> AsyncIterator[tuple
 
 
 async def a_superuser(app: FastAPI, client: httpx.AsyncClient) -> Person:
-    parts: UserParts = app.state.user_parts
+    services: AccountServices = app.state.account_services
     email = "root@example.org"
-    hashed = await parts.manager._hash(PASSWORD, email)
+    hashed = await services.manager._hash(PASSWORD, email)
     rights = {"is_superuser": True, "is_verified": True}
-    user = await parts.users.add({"email": email, "hashed_password": hashed, **rights})
+    user = await services.users.add({"email": email, "hashed_password": hashed, **rights})
     person = Person(client, user.id, email, PASSWORD)
     await person.sign_in()
     return person
@@ -81,12 +81,12 @@ class TestConfirmed:
     async def test_begins_no_session_for_who_lost_the_confirmation_meanwhile(self, rest_settings: RestSettings) -> None:
         async with service(rest_settings, registration="confirmed") as (app, client):
             ada = await Person.register(client)
-            parts: UserParts = app.state.user_parts
-            as_it_was = await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
-            await parts.users.change(ada.id, {"is_verified": False}, decided_on={"id": ada.id})
+            services: AccountServices = app.state.account_services
+            as_it_was = await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+            await services.users.change(ada.id, {"is_verified": False}, decided_on={"id": ada.id})
             with pytest.raises(BadCredentials):
-                await parts.strategy.begin(as_it_was)
-            assert await parts.sessions.of(ada.id) == []
+                await services.strategy.begin(as_it_was)
+            assert await services.sessions.of(ada.id) == []
 
 
 class TestClosed:

@@ -12,8 +12,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from rest_api.app import create_app
 from rest_api.settings import RestSettings
 from rest_api.users.keys import rotate_keys
-from rest_api.users.parts import UserParts
 from rest_api.users.problems import BadCredentials
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 from support.waiting import patience, until
@@ -64,10 +64,10 @@ class TestRegister:
         assert user["role"] == "editor"
 
     async def test_stores_an_argon2_hash_and_nothing_else_of_the_password(
-        self, anonymous: httpx.AsyncClient, parts: UserParts
+        self, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
         await register(anonymous, email="ada@example.org")
-        user = await parts.users.by_email("ada@example.org")
+        user = await services.users.by_email("ada@example.org")
         assert user is not None
         assert user.hashed_password.startswith("$argon2id$")
 
@@ -155,9 +155,9 @@ class TestLogin:
         assert problem(answers[0]) == (400, "bad-credentials", [])
 
     async def test_does_not_let_in_who_is_deactivated(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         assert problem(await log_in(anonymous, ada.email, PASSWORD)) == (400, "bad-credentials", [])
 
     async def test_needs_both_fields(self, anonymous: httpx.AsyncClient) -> None:
@@ -165,41 +165,41 @@ class TestLogin:
         assert (status, [error["pointer"] for error in errors]) == (422, ["/password"])
 
     async def test_puts_a_better_hash_in_place_of_one_of_an_older_make(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
         older = Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
-        await parts.users.change(ada.id, {"hashed_password": older}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"hashed_password": older}, decided_on={"id": ada.id})
         assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 200
-        user = await parts.users.get(ada.id)
+        user = await services.users.get(ada.id)
         assert user is not None
         assert user.hashed_password != older
         assert (await log_in(anonymous, ada.email, PASSWORD)).status_code == 200
 
     async def test_keeps_a_password_that_changes_while_the_hash_is_made_better(
-        self, ada: Person, parts: UserParts
+        self, ada: Person, services: AccountServices
     ) -> None:
-        as_it_was = await parts.users.get(ada.id)
+        as_it_was = await services.users.get(ada.id)
         assert as_it_was is not None
-        changed = await parts.manager.change_other(ada.id, {"password": ANOTHER})
-        assert await parts.manager.user_db.rehash(as_it_was, "a better hash of the old password") is None
-        user = await parts.users.get(ada.id)
+        changed = await services.manager.change_other(ada.id, {"password": ANOTHER})
+        assert await services.manager.user_db.rehash(as_it_was, "a better hash of the old password") is None
+        user = await services.users.get(ada.id)
         assert user is not None
         assert user.hashed_password == changed.hashed_password
 
     async def test_opens_no_session_with_a_password_that_is_changed_meanwhile(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
-        as_it_was = await parts.manager.get(ada.id)
-        await parts.manager.change_other(ada.id, {"password": ANOTHER})
+        as_it_was = await services.manager.get(ada.id)
+        await services.manager.change_other(ada.id, {"password": ANOTHER})
         with pytest.raises(BadCredentials):
-            await parts.strategy.write_token(as_it_was)
+            await services.strategy.write_token(as_it_was)
 
     async def test_leaves_no_session_of_the_old_password_whoever_comes_first(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
         answers, _ = await asyncio.gather(
             asyncio.gather(*(log_in(anonymous, ada.email, PASSWORD) for _ in range(8))),
-            parts.manager.change_other(ada.id, {"password": ANOTHER}),
+            services.manager.change_other(ada.id, {"password": ANOTHER}),
         )
         tokens = [answer.json()["access_token"] for answer in answers if answer.status_code == 200]
         assert {(await ada.call("GET", "/users/me", token=token)).status_code for token in tokens} <= {401}
@@ -244,9 +244,9 @@ class TestTheGuard:
         assert problem(answer) == (401, "unauthenticated", [])
         assert answer.headers["www-authenticate"] == "Bearer"
 
-    async def test_lets_a_token_of_a_removed_user_do_nothing(self, ada: Person, parts: UserParts) -> None:
-        user = await parts.manager.get(ada.id)
-        await parts.manager.delete(user)
+    async def test_lets_a_token_of_a_removed_user_do_nothing(self, ada: Person, services: AccountServices) -> None:
+        user = await services.manager.get(ada.id)
+        await services.manager.delete(user)
         assert (await ada.call("GET", "/users/me")).status_code == 401
         assert (await ada.call("GET", "/books")).status_code == 401
 
@@ -285,10 +285,10 @@ class TestForgotPassword:
         assert f"https://books.example.org/catalogue/account/reset-password#token={token}" in text.splitlines()
 
     async def test_answers_the_same_for_whom_it_does_not_know(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
         known = await forget(anonymous, ada.email)
-        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         for email in ("nobody@example.org", ada.email):
             answer = await forget(anonymous, email)
             assert (answer.status_code, answer.content) == (known.status_code, known.content)
@@ -325,15 +325,15 @@ class TestResetPassword:
         assert problem(await reset(anonymous, token)) == BAD_LINK
 
     async def test_is_over_when_the_user_is_deactivated(
-        self, ada: Person, anonymous: httpx.AsyncClient, token: str, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, token: str, services: AccountServices
     ) -> None:
-        await parts.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})
         assert problem(await reset(anonymous, token)) == BAD_LINK
 
     async def test_is_over_after_an_hour(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts, mailbox: Mailbox
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices, mailbox: Mailbox
     ) -> None:
-        parts.manager.reset_password_token_lifetime_seconds = -1
+        services.manager.reset_password_token_lifetime_seconds = -1
         await forget(anonymous, ada.email)
         assert problem(await reset(anonymous, await mailbox.reset_token(ada.email))) == BAD_LINK
 
@@ -409,14 +409,14 @@ class TestVerify:
         assert (await self.verify(anonymous, await mailbox.verification_token(ada.email))).status_code == 200
 
     async def test_sends_no_link_where_none_is_needed_and_does_not_say_so(
-        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox, parts: UserParts
+        self, ada: Person, anonymous: httpx.AsyncClient, mailbox: Mailbox, services: AccountServices
     ) -> None:
         await self.verify(anonymous, await mailbox.verification_token(ada.email))
         mailbox.messages.clear()
         for email in (ada.email, "nobody@example.org"):
             answer = await anonymous.post("/api/v1/auth/request-verify-token", json={"email": email})
             assert (answer.status_code, answer.content) == (202, b"")
-        await until(lambda: not parts.manager._post._under_way, "all mails have left")
+        await until(lambda: not services.manager._mail_queue._under_way, "all mails have left")
         assert mailbox.messages == []
 
     async def test_does_not_confirm_an_address_that_was_given_up(
@@ -460,14 +460,14 @@ class TestLinksOfBefore:
 
 
 class TestMails:
-    async def test_hold_up_no_answer(self, anonymous: httpx.AsyncClient, parts: UserParts) -> None:
+    async def test_hold_up_no_answer(self, anonymous: httpx.AsyncClient, services: AccountServices) -> None:
         server_is_back = asyncio.Event()
 
         class Stuck:
             async def send(self, _letter: object) -> None:
                 await server_is_back.wait()
 
-        parts.manager._post._mailer = Stuck()
+        services.manager._mail_queue._mailer = Stuck()
         async with patience("both are answered"):
             assert (await register(anonymous, email="ada@example.org")).status_code == 201
             assert (await forget(anonymous, "ada@example.org")).status_code == 202

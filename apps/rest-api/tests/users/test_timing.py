@@ -16,7 +16,7 @@ import pytest
 from argon2 import Parameters, PasswordHasher, extract_parameters
 from book_db.store import Store
 from rest_api.users import passwords
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.data_layer import statements_sent_to
 from support.people import PASSWORD, Person, log_in
 from support.waiting import PATIENCE, patience, until
@@ -45,10 +45,10 @@ def hashes_made() -> Iterator[list[Parameters]]:
 
 class TestLogin:
     async def test_takes_as_long_for_whoever_is_not_let_in(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts, store: Store
+        self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices, store: Store
     ) -> None:
         idle = await Person.register(anonymous)
-        await parts.users.change(idle.id, {"is_active": False}, decided_on={"id": idle.id})
+        await services.users.change(idle.id, {"is_active": False}, decided_on={"id": idle.id})
         tries = {
             "wrong password": (ada.email, "correct horse batterz"),
             "unknown": ("nobody@example.org", PASSWORD),
@@ -82,7 +82,12 @@ class TestLogin:
 
 class TestForgotPassword:
     async def test_takes_as_long_for_an_unknown_address(
-        self, ada: Person, anonymous: httpx.AsyncClient, parts: UserParts, store: Store, monkeypatch: pytest.MonkeyPatch
+        self,
+        ada: Person,
+        anonymous: httpx.AsyncClient,
+        services: AccountServices,
+        store: Store,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         server_is_back = asyncio.Event()
 
@@ -90,7 +95,7 @@ class TestForgotPassword:
             async def send(self, _letter: object) -> None:
                 await server_is_back.wait()
 
-        monkeypatch.setattr(parts.manager._post, "_mailer", Stuck())
+        monkeypatch.setattr(services.manager._mail_queue, "_mailer", Stuck())
         for email in (ada.email, "nobody@example.org"):
             with hashes_made() as hashes, statements_sent_to(store.database) as statements:
                 async with patience("there is an answer before a mail has left"):

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 
@@ -159,10 +159,12 @@ class TestSuperusers:
         answer = await ada.call(method, "/users" + path.format(id=ada.id), json=body)
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:not-superuser")
 
-    async def test_are_so_no_longer_than_they_are(self, superuser: Person, ada: Person, parts: UserParts) -> None:
+    async def test_are_so_no_longer_than_they_are(
+        self, superuser: Person, ada: Person, services: AccountServices
+    ) -> None:
         assert (await superuser.call("GET", "/users")).status_code == 200
         await change_user(superuser, ada, is_superuser=True)
-        await parts.users.change(superuser.id, {"is_superuser": False}, decided_on={"id": superuser.id})
+        await services.users.change(superuser.id, {"is_superuser": False}, decided_on={"id": superuser.id})
         assert (await superuser.call("GET", "/users")).status_code == 403
 
     async def test_read_users(self, ada: Person, superuser: Person) -> None:
@@ -210,15 +212,15 @@ class TestSuperusers:
         [{"email": "accomplice@example.org"}, {"password": ANOTHER}, {"is_superuser": True}, {"is_verified": True}],
     )
     async def test_show_who_they_are_before_they_change_who_may_do_what(
-        self, ada: Person, superuser: Person, parts: UserParts, change: dict[str, Any]
+        self, ada: Person, superuser: Person, services: AccountServices, change: dict[str, Any]
     ) -> None:
         """With a stolen access token alone, nobody makes a superuser who stays one."""
-        before = await parts.manager.get(ada.id)
+        before = await services.manager.get(ada.id)
         answer = await superuser.call("PATCH", f"/users/{ada.id}", json=change)
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:password-needed")
         answer = await change_user(superuser, ada, current_password=ANOTHER, **change)
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:wrong-password")
-        after = await parts.manager.get(ada.id)
+        after = await services.manager.get(ada.id)
         assert (after.email, after.hashed_password, after.is_superuser, after.is_verified) == (
             before.email,
             before.hashed_password,
@@ -285,9 +287,10 @@ class TestSuperusers:
 
 
 class TestListUsers:
-    async def test_pages_through_all_by_ascending_id(self, superuser: Person, parts: UserParts) -> None:
+    async def test_pages_through_all_by_ascending_id(self, superuser: Person, services: AccountServices) -> None:
         added = [
-            await parts.users.add({"email": f"{number}@example.org", "hashed_password": "none"}) for number in range(6)
+            await services.users.add({"email": f"{number}@example.org", "hashed_password": "none"})
+            for number in range(6)
         ]
         seen: list[str] = []
         query: dict[str, object] = {"page_size": 3}

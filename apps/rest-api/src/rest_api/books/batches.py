@@ -18,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from rest_api.books.schemas import BATCH_MAX, JSON_MAX, BookDraft
+from rest_api.books.schemas import BATCH_MAX, JSON_MAX_BYTES, BookDraft
 from rest_api.problems import VIOLATIONS_MAX
 
 BATCH: Final[dict[str, Any]] = {
@@ -37,7 +37,7 @@ _Place = tuple[int, int]
 
 _BOOKS: Final = "books"
 
-_SIGNS_MAX: Final = 200 * BATCH_MAX
+_MAX_SIGNS: Final = 200 * BATCH_MAX
 """Strings, brackets and commas in a body; a book has eleven. It takes a tenth of a second to go through so many."""
 
 # Possessive, so that nothing is remembered of the way through a string, and of no more turns than a title of the
@@ -135,8 +135,8 @@ def _books(body: bytes, begin: int, end: int) -> Iterator[Draft | list[_Error]]:
         if number == BATCH_MAX:
             yield [_error("too_long", _BOOKS, ctx={"max_length": BATCH_MAX})]
             return
-        if ends - begins > JSON_MAX:
-            yield [_error("too_large", _BOOKS, number, msg=f"must have at most {JSON_MAX:,} bytes")]
+        if ends - begins > JSON_MAX_BYTES:
+            yield [_error("too_large", _BOOKS, number, msg=f"must have at most {JSON_MAX_BYTES:,} bytes")]
         else:
             yield _book(_decoded(body, begins, ends), number)
     if number < 0:
@@ -160,7 +160,7 @@ def _parts(body: bytes, begin: int, end: int) -> Iterator[_Place]:
     """
     depth = 0
     for count, sign in enumerate(_SIGN.finditer(body, begin, end)):
-        if count == _SIGNS_MAX or sign[0] == _QUOTE:
+        if count == _MAX_SIGNS or sign[0] == _QUOTE:
             raise RequestValidationError([_error("too_large", msg="has more in it than a thousand books")])
         character = body[sign.start()]
         if character in _OPENING:

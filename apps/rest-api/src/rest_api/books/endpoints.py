@@ -17,7 +17,7 @@ from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, k
 from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, condition_of, etag_of, is_known
 from rest_api.books.schemas import Book, BookChange, BookDraft, BookId, Books
-from rest_api.express import Lane
+from rest_api.fast_path import FastRoute
 from rest_api.guard import GuardedRoute, caller_of, require_json
 from rest_api.problems import documented
 
@@ -159,8 +159,8 @@ async def _create_plainly(request: Request) -> Response | None:
 
 # An id of 18 digits is below 2**63 for certain.
 LANES: Final = (
-    Lane("getBook", "GET", re.compile(rf"{BOOKS_PATH}/[1-9][0-9]{{0,17}}"), READ_BOOKS, 0, _get_plainly),
-    Lane("createBook", "POST", re.compile(BOOKS_PATH), WRITE_BOOKS, _PLAIN_BODY, _create_plainly),
+    FastRoute("getBook", "GET", re.compile(rf"{BOOKS_PATH}/[1-9][0-9]{{0,17}}"), READ_BOOKS, 0, _get_plainly),
+    FastRoute("createBook", "POST", re.compile(BOOKS_PATH), WRITE_BOOKS, _PLAIN_BODY, _create_plainly),
 )
 
 

@@ -25,7 +25,7 @@ from starlette.datastructures import QueryParams
 from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate, text_pattern
-from rest_api.express import Lane
+from rest_api.fast_path import FastRoute
 from rest_api.fields import is_utf8, utf8_alone
 from rest_api.guard import GuardedRoute
 from rest_api.problems import documented
@@ -282,7 +282,7 @@ async def _list_plainly(request: Request) -> Response | None:
     return None if found is None else found.response()
 
 
-LANES: Final = (Lane("listBooks", "GET", re.compile(BOOKS_PATH), READ_BOOKS, 0, _list_plainly),)
+LANES: Final = (FastRoute("listBooks", "GET", re.compile(BOOKS_PATH), READ_BOOKS, 0, _list_plainly),)
 
 
 class _Found(NamedTuple):

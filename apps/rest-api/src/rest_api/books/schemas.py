@@ -15,7 +15,7 @@ from rest_api.spelling import IN_DIGITS
 INT64_MAX: Final = 2**63 - 1
 BATCH_MAX: Final = 1_000
 
-JSON_MAX: Final = 256 * 1_024
+JSON_MAX_BYTES: Final = 256 * 1_024
 """Bytes of one book: a title and an author of the greatest length, every character of them escaped."""
 
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

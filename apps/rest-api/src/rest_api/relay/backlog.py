@@ -14,19 +14,19 @@ _WAITING: Final = Gauge("colophon_outbox_waiting", "Events that the broker has n
 _PARKED: Final = Gauge("colophon_outbox_parked", "Events set aside, since they cannot be published as they are")
 _AGE: Final = Gauge("colophon_outbox_oldest_age_seconds", "How long the oldest of them has waited")
 
-_LOOK_EVERY: Final = 5.0
+_POLL_SECONDS: Final = 5.0
 
-_AT_MOST: Final = 0.05
+_MAX_SHARE_OF_TIME: Final = 0.05
 """So much of the time is spent looking: to count a million events takes PostgreSQL 0.1 seconds and more."""
 
 
 async def watch(outbox: Outbox) -> None:
     """Looks every few seconds, until it is cancelled."""
     while True:
-        pause = _LOOK_EVERY
+        pause = _POLL_SECONDS
         # The relay itself says that the database is away; what was seen last stays.
         with suppress(DatabaseUnavailable):
-            pause = max(pause, await _look(outbox) / _AT_MOST)
+            pause = max(pause, await _look(outbox) / _MAX_SHARE_OF_TIME)
         await asyncio.sleep(pause)
 
 

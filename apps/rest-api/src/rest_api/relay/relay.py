@@ -17,7 +17,7 @@ from book_runtime.tasks import first_of
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge
 
-from rest_api.relay import backlog, pulse
+from rest_api.relay import backlog, heartbeat
 from rest_api.relay.events import message_of
 
 _log = structlog.get_logger(__name__)
@@ -25,13 +25,13 @@ _log = structlog.get_logger(__name__)
 _RELAYED = Counter("colophon_outbox_relayed", "Events that the broker has confirmed")
 _LEADING = Gauge("colophon_outbox_leading", "1 while this relay is the active one")
 
-_BATCH: Final = 500
-_LOOK_EVERY: Final = 1.0
-"""Seconds after which the relay looks by itself, should the bell have been lost."""
+_BATCH_EVENTS: Final = 500
+_POLL_SECONDS: Final = 1.0
+"""The relay looks by itself, should the bell have been lost."""
 
-_PAUSE_MIN: Final = 0.1
-_PAUSE_MAX: Final = 1.0
-"""Seconds between attempts while the broker does not confirm: so long after a queue is bound the events are in it."""
+_RETRY_SECONDS_MIN: Final = 0.1
+_RETRY_SECONDS_MAX: Final = 1.0
+"""Between attempts while the broker does not confirm: so long after a queue is bound the events are in it."""
 
 
 class Relay:
@@ -52,13 +52,13 @@ class Relay:
         while True:
             try:
                 async with AsyncExitStack() as leading:
-                    async with pulse.beating():
+                    async with heartbeat.keep_beating():
                         await self._publisher.ready()
                         lead = await leading.enter_async_context(self._outbox.lead())
                     await self._relay(lead)
             except DatabaseUnavailable:
                 # It has said that it is out.
-                await asyncio.sleep(_LOOK_EVERY)
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def _relay(self, lead: OutboxLead) -> None:
         """Relays until the broker is away: it may be so for this relay alone."""
@@ -69,9 +69,9 @@ class Relay:
             await first_of(self._relay_until_the_broker_is_away(lead), self._sit_out_alarms(lead))
 
     async def _relay_until_the_broker_is_away(self, lead: OutboxLead) -> None:
-        pause = _PAUSE_MIN
+        pause = _RETRY_SECONDS_MIN
         while True:
-            pulse.beat()
+            heartbeat.beat()
             try:
                 relayed = await relay_once(lead, self._publisher)
             except NotConfirmed as error:
@@ -79,21 +79,21 @@ class Relay:
                 if not self._publisher.is_connected:
                     return
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, _PAUSE_MAX)
+                pause = min(pause * 2, _RETRY_SECONDS_MAX)
             else:
                 self._outage.end()
-                pause = _PAUSE_MIN
+                pause = _RETRY_SECONDS_MIN
                 if not relayed:
-                    await lead.wait(_LOOK_EVERY)
+                    await lead.wait(_POLL_SECONDS)
 
     async def _sit_out_alarms(self, lead: OutboxLead) -> None:
         """Keeps the lead, and shows that all is well with this relay, while an alarm of the broker lets a publish wait:
         for hours, it may be.
         """
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_SECONDS)
             if self._publisher.is_blocked:
-                pulse.beat()
+                heartbeat.beat()
                 await lead.keep()
 
 
@@ -103,7 +103,7 @@ async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
     An event that can never be published is parked, so that it does not stand in the way of the others. Raises
     NotConfirmed, or DatabaseUnavailable, and then everything else of the batch is still in the outbox.
     """
-    events = await lead.claim(_BATCH)
+    events = await lead.claim(_BATCH_EVENTS)
     messages, hopeless = _messages_of(events)
     began = telemetry.began()
     try:

@@ -12,8 +12,8 @@ from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
 from rest_api.problems import documented
 from rest_api.spelling import HYPHENATED, IN_DIGITS
-from rest_api.users.parts import require_superuser
 from rest_api.users.schemas import AuditPage
+from rest_api.users.services import require_superuser
 
 router = APIRouter(
     tags=["users"], route_class=SessionRoute, dependencies=[Depends(utf8_alone)], responses=documented(422, 503)

@@ -16,10 +16,10 @@ from book_runtime.outage import Outage
 
 _log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 1.0
-"""Seconds, however slowly it drips. After that a password is taken as if nobody had been asked."""
+TIMEOUT_SECONDS: Final = 1.0
+"""However slowly the answer drips. After that a password is taken as if nobody had been asked."""
 
-_PREFIX: Final = 5
+_PREFIX_DIGITS: Final = 5
 
 
 class Breaches(Protocol):
@@ -47,15 +47,17 @@ class RangeApi:
     async def have(self, password: str) -> bool:
         digest = sha1(password.encode(), usedforsecurity=False).hexdigest().upper()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 # Padded, so that its length does not tell what was asked.
-                answer = await self._client.get(f"{self._url}/{digest[:_PREFIX]}", headers={"Add-Padding": "true"})
+                answer = await self._client.get(
+                    f"{self._url}/{digest[:_PREFIX_DIGITS]}", headers={"Add-Padding": "true"}
+                )
                 answer.raise_for_status()
         except (TimeoutError, httpx.HTTPError) as error:
             self._outage.begin(error)
             return False
         self._outage.end()
-        return any(_is_of(line, digest[_PREFIX:]) for line in answer.text.splitlines())
+        return any(_is_of(line, digest[_PREFIX_DIGITS:]) for line in answer.text.splitlines())
 
 
 def _is_of(line: str, rest: str) -> bool:
@@ -69,5 +71,5 @@ async def open_breaches(url: str | None) -> AsyncIterator[Breaches]:
     if url is None:
         yield NoBreaches()
         return
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
         yield RangeApi(client, url)

@@ -16,7 +16,6 @@ from rest_api.users.access import router as access
 from rest_api.users.accounts import Account
 from rest_api.users.own_sessions import router as own_sessions
 from rest_api.users.own_tokens import router as own_tokens
-from rest_api.users.parts import CurrentUser, Parts, require_superuser
 from rest_api.users.problems import NotForOneself, PasswordNeeded
 from rest_api.users.proof import Proof
 from rest_api.users.schemas import (
@@ -30,6 +29,7 @@ from rest_api.users.schemas import (
     UserUpdate,
     UserUpdateBySuperuser,
 )
+from rest_api.users.services import CurrentUser, Services, require_superuser
 from rest_api.users.trail import about
 
 router = APIRouter(tags=["users"], responses=documented(503))
@@ -48,7 +48,7 @@ async def get_me(user: CurrentUser) -> Account:
 
 
 @_oneself.patch("", response_model=UserRead, responses=_WRITES | documented(429), operation_id="changeMe")
-async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: Limits, parts: Parts) -> Account:
+async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: Limits, services: Services) -> Account:
     """Change one's own address or password, with the password as it is now.
 
     A new password ends every other session, and the tokens of one's programs if that is wanted. A new address is sent a
@@ -66,16 +66,18 @@ async def change_me(change: UserUpdate, request: Request, prove: Proof, limits: 
     ends = Access.SESSIONS if "password" in change.model_fields_set else NOTHING
     if change.end_tokens:
         ends |= Access.TOKENS
-    return await parts.manager.change_own(user, change.current_password, change.values(), within=session_id, ends=ends)
+    return await services.manager.change_own(
+        user, change.current_password, change.values(), within=session_id, ends=ends
+    )
 
 
 @_everyone.get("", response_model=UserPage, operation_id="listUsers", dependencies=[Depends(utf8_alone)])
 async def list_users(
-    parts: Parts, page_size: PageSize = PAGE_SIZE_DEFAULT, page_token: PageToken = None
+    services: Services, page_size: PageSize = PAGE_SIZE_DEFAULT, page_token: PageToken = None
 ) -> dict[str, object]:
     """Page through the users, by ascending id."""
     after = page_tokens.decode(page_token) if page_token is not None else None
-    users = await parts.users.page(page_size + 1, after)
+    users = await services.users.page(page_size + 1, after)
     more = len(users) > page_size
     return {
         "users": users[:page_size],
@@ -86,28 +88,28 @@ async def list_users(
 @_everyone.post(
     "", status_code=201, response_model=UserRead, responses=documented(429) | _WRITES, operation_id="createUser"
 )
-async def create_user(new: UserInvite, request: Request, prove: Proof, parts: Parts) -> Account:
+async def create_user(new: UserInvite, request: Request, prove: Proof, services: Services) -> Account:
     """Make an account for somebody, with one's own password as it is now. A link to choose its password is sent to the
     address, which counts as confirmed.
     """
     about(request)
     await prove(new.current_password)
-    user = await parts.manager.invite(new.email, new.role)
+    user = await services.manager.invite(new.email, new.role)
     about(request, user.id)
     return user
 
 
 @_everyone.get("/{user_id}", response_model=UserRead, responses=documented(404), operation_id="getUser")
-async def get_user(user_id: UserId, parts: Parts) -> Account:
+async def get_user(user_id: UserId, services: Services) -> Account:
     """Read one user."""
-    return await parts.manager.get(user_id)
+    return await services.manager.get(user_id)
 
 
 @_everyone.patch(
     "/{user_id}", response_model=UserRead, responses=documented(404, 429) | _WRITES, operation_id="changeUser"
 )
 async def change_user(
-    user_id: UserId, change: UserUpdateBySuperuser, request: Request, prove: Proof, parts: Parts
+    user_id: UserId, change: UserUpdateBySuperuser, request: Request, prove: Proof, services: Services
 ) -> Account:
     """Change a user; another address, password or right with one's own password as it is now.
 
@@ -123,13 +125,13 @@ async def change_user(
         if "current_password" not in named:
             raise PasswordNeeded
         await prove(change.current_password)
-    return await parts.manager.change_other(user_id, change.values())
+    return await services.manager.change_other(user_id, change.values())
 
 
 @_everyone.delete("/{user_id}", status_code=204, responses=documented(404, 409), operation_id="deleteUser")
-async def delete_user(user_id: UserId, parts: Parts) -> None:
+async def delete_user(user_id: UserId, services: Services) -> None:
     """Remove a user, and with the user every session and token. The user's books stay."""
-    await parts.manager.delete(await parts.manager.get(user_id))
+    await services.manager.delete(await services.manager.get(user_id))
 
 
 _WANTED = {"password": "password-changed", "email": "address-asked-for"}

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-LONGEST_GOOD: Final = 86_400
-"""Seconds. Of all that a key signs, access tokens and links to confirm an address are good the longest."""
+MAX_LIFETIME_SECONDS: Final = 86_400
+"""Of all that a key signs, access tokens and links to confirm an address are good the longest."""
 
 _OWNER_ONLY: Final = 0o600
 _EVERYBODY_READS: Final = 0o644
@@ -80,7 +80,7 @@ def rotate_keys(private_path: Path, public_path: Path, *, compromised: bool = Fa
     """
     make_key_pair(private_path, public_path)
     kept = [] if compromised else blocks_of(private_path.read_bytes())
-    if len(kept) > 1 and time.time() < private_path.stat().st_mtime + LONGEST_GOOD:
+    if len(kept) > 1 and time.time() < private_path.stat().st_mtime + MAX_LIFETIME_SECONDS:
         raise RotatedLately
     private_keys = b"".join([_new_private_key(), *kept[:1]])
     _replace(public_path, public_keys_of(private_keys), _EVERYBODY_READS)

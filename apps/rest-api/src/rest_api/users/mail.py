@@ -24,7 +24,7 @@ _SENDER: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Email:
     """A mail to one person."""
 
     to: str
@@ -35,24 +35,24 @@ class Letter:
 
 
 class Mailer(Protocol):
-    """A way to get a letter to its reader."""
+    """A way to get an email to its reader."""
 
-    async def send(self, letter: Letter) -> None:
-        """Returns when the letter has been taken over; raises what went wrong."""
+    async def send(self, email: Email) -> None:
+        """Returns when the email has been taken over; raises what went wrong."""
 
 
 class LogMailer:
     """Shows the link to whoever reads the log."""
 
-    async def send(self, letter: Letter) -> None:
-        if letter.link is None:
-            _log.info("SMTP_URL is not set, so this mail was not sent", to=letter.to, subject=letter.subject)
+    async def send(self, email: Email) -> None:
+        if email.link is None:
+            _log.info("SMTP_URL is not set, so this mail was not sent", to=email.to, subject=email.subject)
             return
         _log.warning(
             "SMTP_URL is not set, so this mail was not sent: its link is here",
-            to=letter.to,
-            subject=letter.subject,
-            link=letter.link,
+            to=email.to,
+            subject=email.subject,
+            link=email.link,
         )
 
 
@@ -113,8 +113,8 @@ class SmtpMailer:
         again = retry(times=3, delay=retry_delay, backoff=3, exceptions=OSError, on_retry=self._say_that_it_is_away)
         self._hand_over: Final[Callable[[EmailMessage], Awaitable[object]]] = again(self._hand_over_once)
 
-    async def send(self, letter: Letter) -> None:
-        await self._hand_over(self._message(letter))
+    async def send(self, email: Email) -> None:
+        await self._hand_over(self._message(email))
         self._outage.end()
 
     def _say_that_it_is_away(self, failure: Failure) -> None:
@@ -132,15 +132,15 @@ class SmtpMailer:
             timeout=15,
         )
 
-    def _message(self, letter: Letter) -> EmailMessage:
+    def _message(self, email: Email) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._sender
-        message["To"] = _address(for_smtp(letter.to))
-        message["Subject"] = letter.subject
+        message["To"] = _address(for_smtp(email.to))
+        message["Subject"] = email.subject
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=self._sender.domain)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: so that no holiday notice answers
-        message.set_content(letter.text)
+        message.set_content(email.text)
         return message
 
 
@@ -157,29 +157,29 @@ def _address(address: str, name: str = "") -> Address:
     return Address(name, username, domain)
 
 
-class Post:
-    """Sends letters beside the requests that cause them.
+class MailQueue:
+    """Sends emails beside the requests that cause them.
 
     No answer waits for a mail: how long it takes would tell whether an address is known.
     To be used as an async context manager, which waits for the mails that are under way.
     """
 
-    _AT_ONCE: Final = 4
-    _MOST_WAITING: Final = 1_000
+    _MAX_CONCURRENT: Final = 4
+    _MAX_WAITING: Final = 1_000
 
     def __init__(self, mailer: Mailer, *, patience: float = 10) -> None:
         """`patience` is how many seconds mails have to leave when the service ends."""
         self.patience = patience
         self._mailer = mailer
-        self._turns = asyncio.Semaphore(self._AT_ONCE)
+        self._turns = asyncio.Semaphore(self._MAX_CONCURRENT)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def post(self, letter: Letter) -> None:
-        """Sees to the letter; what goes wrong with it goes to the log."""
-        if len(self._under_way) >= self._MOST_WAITING:
-            _log.error("a mail was not sent: too many are waiting", to=letter.to, subject=letter.subject)
+    def put(self, email: Email) -> None:
+        """Sees to the email; what goes wrong with it goes to the log."""
+        if len(self._under_way) >= self._MAX_WAITING:
+            _log.error("a mail was not sent: too many are waiting", to=email.to, subject=email.subject)
             return
-        task = asyncio.create_task(self._deliver(letter))
+        task = asyncio.create_task(self._deliver(email))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -194,23 +194,23 @@ class Post:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _deliver(self, letter: Letter) -> None:
+    async def _deliver(self, email: Email) -> None:
         try:
             async with self._turns:
-                await self._mailer.send(letter)
+                await self._mailer.send(email)
         except asyncio.CancelledError:
-            _log.error("a mail was not sent: the service ended first", to=letter.to, subject=letter.subject)
+            _log.error("a mail was not sent: the service ended first", to=email.to, subject=email.subject)
             raise
         except Exception as error:  # noqa: BLE001  # nobody else would hear of it
-            _log.error("a mail could not be sent", to=letter.to, subject=letter.subject, cause=_cause(error, letter))
+            _log.error("a mail could not be sent", to=email.to, subject=email.subject, cause=_cause(error, email))
 
 
-def _cause(error: Exception, letter: Letter) -> str:
+def _cause(error: Exception, email: Email) -> str:
     """What went wrong. A server may quote a mail that it refuses, and the link in it is a secret."""
     if not isinstance(error, OSError | aiosmtplib.SMTPException):
         return type(error).__name__
     text = str(error)
-    if letter.link is not None:
-        for secret in (letter.link, letter.link.rpartition("=")[2]):
+    if email.link is not None:
+        for secret in (email.link, email.link.rpartition("=")[2]):
             text = text.replace(secret, "***")
     return f"{type(error).__name__}: {text}"

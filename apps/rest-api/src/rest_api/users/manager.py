@@ -34,8 +34,8 @@ from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
 from rest_api.users.addresses import normalised
 from rest_api.users.breaches import Breaches
-from rest_api.users.letters import Letters
-from rest_api.users.mail import Letter, Post
+from rest_api.users.email_templates import EmailTemplates
+from rest_api.users.mail import Email, MailQueue
 from rest_api.users.oauth.problems import (
     TITLES,
     AccountInactive,
@@ -48,7 +48,7 @@ from rest_api.users.passwords import Passwords
 from rest_api.users.problems import RegistrationClosed, WrongPassword
 from rest_api.users.trail import about
 
-_HOUR: Final = 3_600
+_HOUR_SECONDS: Final = 3_600
 
 _WHO: Final = ("hashed_password", "email")
 """What a user was found to be."""
@@ -82,16 +82,16 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     """
 
     user_db: UserDatabase
-    reset_password_token_lifetime_seconds = _HOUR
-    verification_token_lifetime_seconds = 24 * _HOUR
+    reset_password_token_lifetime_seconds = _HOUR_SECONDS
+    verification_token_lifetime_seconds = 24 * _HOUR_SECONDS
 
     def __init__(
         self,
         user_db: UserDatabase,
         passwords: Passwords,
         secrets: TokenSecrets,
-        post: Post,
-        letters: Letters,
+        mail_queue: MailQueue,
+        templates: EmailTemplates,
         *,
         breaches: Breaches,
         is_open: bool,
@@ -103,8 +103,8 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         self.verification_token_secret = secrets.verification[0]
         self._secrets = secrets
         self._passwords = passwords
-        self._post = post
-        self._letters = letters
+        self._mail_queue = mail_queue
+        self._templates = templates
         self._breaches = breaches
         self._is_open = is_open
         self._default_role = default_role
@@ -119,7 +119,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         hashed = await self._hash(password, email)
         # No look-up before: the unique index decides, also between two who come at once.
         user = await self.user_db.create({"email": email, "hashed_password": hashed, **self._default_role.columns})
-        self._post.post(self._letter_to_confirm(user, user.email))
+        self._mail_queue.put(self._mail_to_confirm(user, user.email))
         return user
 
     async def invite(self, email: str, role: Role | None) -> Account:
@@ -131,7 +131,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         values = {"email": email, "hashed_password": await self._nobodys_password(), "is_verified": True, **rights}
         user = await self.user_db.create(values)
         lifetime = self.verification_token_lifetime_seconds
-        self._post.post(self._reset_letter(user, email, lifetime, self._letters.invitation))
+        self._mail_queue.put(self._reset_mail(user, email, lifetime, self._templates.invitation))
         return user
 
     async def identify(self, credentials: OAuth2PasswordRequestForm) -> Identified:
@@ -198,11 +198,11 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             values["new_email"] = None  # somebody else may have asked for it
         changed = await self.user_db.update(user, values, decided_on=decided_on, within=within, ends=ends)
         if "new_email" in values and changed.new_email is not None:
-            self._post.post(self._letter_to_confirm(changed, changed.new_email))
+            self._mail_queue.put(self._mail_to_confirm(changed, changed.new_email))
         if changed.email != user.email:
-            self._post.post(self._letters.new_address(user.email, changed.email))
+            self._mail_queue.put(self._templates.new_address(user.email, changed.email))
         if "hashed_password" in values:
-            self._post.post(self._letters.new_password(changed.email))
+            self._mail_queue.put(self._templates.new_password(changed.email))
         return changed
 
     async def _free(self, user: Account, email: str) -> str | None:
@@ -215,9 +215,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
     async def mail_link_to_confirm(self, email: str) -> None:
         """Sends a link to the active user with this address, if it is not confirmed. It takes as long to find none."""
         user = await self.user_db.get_by_email(email)
-        letter = self._letter_to_confirm(user, user.email if user else email)
+        mail = self._mail_to_confirm(user, user.email if user else email)
         if user is not None and user.is_active and not user.is_verified:
-            self._post.post(letter)
+            self._mail_queue.put(mail)
 
     async def link_to_confirm(self, token: str) -> tuple[Account, str]:
         """The user whom the token of a link to confirm an address was made for, and the address.
@@ -247,10 +247,10 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         except (Overtaken, UserNotExists) as error:
             raise InvalidVerifyToken from error
 
-    def _letter_to_confirm(self, user: Account | None, email: str) -> Letter:
+    def _mail_to_confirm(self, user: Account | None, email: str) -> Email:
         claims = {"sub": str(user.id if user else email), "email": email, "aud": self.verification_token_audience}
         token = generate_jwt(claims, self.verification_token_secret, self.verification_token_lifetime_seconds)
-        return self._letters.verification(email, token, self.verification_token_lifetime_seconds // _HOUR)
+        return self._templates.verification(email, token, self.verification_token_lifetime_seconds // _HOUR_SECONDS)
 
     async def mail_reset_link(self, email: str) -> UUID | None:
         """Sends a link with which the password can be set to the active user with this address, and tells who that is.
@@ -258,11 +258,9 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         It takes as long to find none.
         """
         user = await self.user_db.get_by_email(email)
-        letter = self._reset_letter(
-            user, email, self.reset_password_token_lifetime_seconds, self._letters.password_reset
-        )
+        mail = self._reset_mail(user, email, self.reset_password_token_lifetime_seconds, self._templates.password_reset)
         if user is not None and user.is_active:
-            self._post.post(letter)
+            self._mail_queue.put(mail)
         return user.id if user else None
 
     async def forgot_password(self, user: Account, request: Request | None = None) -> None:
@@ -270,18 +268,18 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         if not user.is_active:
             raise UserInactive
         lifetime = self.reset_password_token_lifetime_seconds
-        self._post.post(self._reset_letter(user, user.email, lifetime, self._letters.password_reset))
+        self._mail_queue.put(self._reset_mail(user, user.email, lifetime, self._templates.password_reset))
 
-    def _reset_letter(
-        self, user: Account | None, email: str, seconds: int, letter: Callable[[str, str, int], Letter]
-    ) -> Letter:
+    def _reset_mail(
+        self, user: Account | None, email: str, seconds: int, template: Callable[[str, str, int], Email]
+    ) -> Email:
         claims = {
             "sub": str(user.id if user else email),
             "password_fgpt": self._fingerprint(user, self._secrets.reset[0]),
             "aud": self.reset_password_token_audience,
         }
         token = generate_jwt(claims, self.reset_password_token_secret, seconds)
-        return letter(user.email if user else email, token, seconds // _HOUR)
+        return template(user.email if user else email, token, seconds // _HOUR_SECONDS)
 
     async def reset_password(self, token: str, password: str, request: Request | None = None) -> Account:
         """Sets a new password, and ends whatever anybody could act as the user with.
@@ -343,14 +341,14 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         if not user.is_verified:
             raise EmailNotConfirmed(account.provider)
         await self.user_db.link_oauth_account(user, account)
-        self._post.post(self._letters.new_login(user.email, TITLES[account.provider]))
+        self._mail_queue.put(self._templates.new_login(user.email, TITLES[account.provider]))
         if request is not None:
             about(request, kinds=["login-linked", "signed-in"])
         return user
 
     def tell_of_token(self, user: Account, name: str) -> None:
         """Mails the user that there is a new token for a program."""
-        self._post.post(self._letters.new_token(user.email, name))
+        self._mail_queue.put(self._templates.new_token(user.email, name))
 
     async def _nobodys_password(self) -> str:
         """The hash of one that is known to nobody: whoever wants a password has one chosen by mail."""

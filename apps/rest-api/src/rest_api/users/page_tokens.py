@@ -8,7 +8,7 @@ from uuid import UUID
 
 from book_db.errors import InvalidPageToken
 
-_LENGTH: Final = 24
+_TOKEN_BYTES: Final = 24
 
 
 def encode(after: UUID) -> str:
@@ -22,7 +22,7 @@ def decode(token: str) -> UUID:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidPageToken from error
-    if len(data) != _LENGTH or data[16:] != _digest(data[:16]):
+    if len(data) != _TOKEN_BYTES or data[16:] != _digest(data[:16]):
         raise InvalidPageToken
     return UUID(bytes=data[:16])
 

@@ -34,11 +34,11 @@ _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 COST: Parameters = RFC_9106_LOW_MEMORY
 """What a hash takes: three rounds over 64 MiB."""
 
-_AT_ONCE: Final = 2
+_MAX_CONCURRENT_HASHES: Final = 2
 """Each hash takes 64 MiB and all cores for some tenths of a second."""
 
-_WAITING: Final = 256
-_WAITING_EACH: Final = 32
+_MAX_WAITING: Final = 256
+_MAX_WAITING_PER_SITE: Final = 32
 """Hashes that may wait for their turn, and those that may for clients of one site: more would wait for longer than
 anybody who signs in does.
 """
@@ -104,8 +104,8 @@ class Passwords:
     def __init__(self) -> None:
         hasher = Argon2Hasher(COST.time_cost, COST.memory_cost, COST.parallelism, COST.hash_len, COST.salt_len)
         self.helper: Final = PasswordHelper(PasswordHash((hasher,)))
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="passwords")
-        self._turns = Turns(_AT_ONCE, waiting=_WAITING, waiting_each=_WAITING_EACH)
+        self._threads = ThreadPoolExecutor(_MAX_CONCURRENT_HASHES, thread_name_prefix="passwords")
+        self._turns = Turns(_MAX_CONCURRENT_HASHES, waiting=_MAX_WAITING, waiting_each=_MAX_WAITING_PER_SITE)
         self._nobodys_hash = _nobodys_hash(COST)
 
     async def hash(self, password: str) -> str:

@@ -8,8 +8,8 @@ from fastapi import Depends, Request
 
 from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
-from rest_api.users.parts import CurrentUser, Parts
 from rest_api.users.problems import WrongPassword
+from rest_api.users.services import CurrentUser, Services
 from rest_api.users.trail import about
 
 
@@ -26,11 +26,11 @@ def noting_a_wrong_password(request: Request) -> Iterator[None]:
 Prove = Callable[[str], Awaitable[Account]]
 
 
-async def _prove(request: Request, user: CurrentUser, limits: Limits, parts: Parts) -> Prove:
+async def _prove(request: Request, user: CurrentUser, limits: Limits, services: Services) -> Prove:
     async def prove(password: str) -> Account:
         async with limits.guessing(request, user.email):
             with noting_a_wrong_password(request):
-                await parts.manager.check_password(user, password)
+                await services.manager.check_password(user, password)
         return user
 
     return prove

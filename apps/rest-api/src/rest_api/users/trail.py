@@ -63,10 +63,10 @@ _OUTCOMES: Final = {
 }
 """Of whatever was not done. What is not listed was not understood, or failed: it is no act."""
 
-_AGAIN_AFTER: Final = 60.0
+_REPEAT_SECONDS: Final = 60.0
 """Seconds in which what is refused to the same ones again and again is noted once: there is no limit to it."""
 
-_MOST_REFUSED: Final = 10_000
+_MAX_REFUSED_REMEMBERED: Final = 10_000
 
 
 @dataclass
@@ -141,9 +141,9 @@ class Trail:
         now, who = time.monotonic(), (event.kind, event.actor_id or event.address)
         if now < self._refused.get(who, 0.0):
             return True
-        self._refused[who] = now + _AGAIN_AFTER
+        self._refused[who] = now + _REPEAT_SECONDS
         self._refused.move_to_end(who)
-        if len(self._refused) > _MOST_REFUSED:
+        if len(self._refused) > _MAX_REFUSED_REMEMBERED:
             self._refused.popitem(last=False)
         return False
 

@@ -175,7 +175,7 @@ class TestAnExport:
         token: str,
     ) -> None:
         await load(client, "Middlemarch")
-        monkeypatch.setattr(exporting, "PATIENCE", 0.1)
+        monkeypatch.setattr(exporting, "SEND_TIMEOUT_SECONDS", 0.1)
         sent: list[str] = []
 
         async def send_(message: MutableMapping[str, Any]) -> None:

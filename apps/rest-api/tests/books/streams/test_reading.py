@@ -8,7 +8,7 @@ import pytest
 from book_runtime.delimited.lines import Lines
 from hypothesis import given
 from hypothesis import strategies as st
-from rest_api.books.streams.lines import LINE_MAX
+from rest_api.books.streams.lines import LINE_MAX_BYTES
 from rest_api.books.streams.problems import WrongHeader
 from rest_api.books.streams.reading import Candidate, CsvReader, NdjsonReader, Reader
 
@@ -19,7 +19,7 @@ TEXT_BEHIND_A_QUOTE = "text follows the quote that closes a field; a quote insid
 
 def read(reader: Reader, upload: str | bytes, at_once: int = 2**16) -> list[Candidate]:
     content = upload.encode() if isinstance(upload, str) else upload
-    lines = Lines("utf-8", LINE_MAX, reader.ends)
+    lines = Lines("utf-8", LINE_MAX_BYTES, reader.ends)
 
     def candidates() -> Iterator[Candidate]:
         for at in range(0, len(content), at_once):
@@ -59,8 +59,8 @@ class TestNdjson:
             pytest.param("{}", "must be given must be given must be given", id="empty-object"),
             pytest.param(b"caf\xe9", "must be UTF-8, which the byte 0xE9 at 4 is not", id="latin-1"),
             pytest.param("é".encode() + b"\xe2\x82", "must be UTF-8, which the byte 0xE2 at 3 is not", id="cut-off"),
-            pytest.param(b"\xe9" * LINE_MAX, "must be UTF-8, which the byte 0xE9 at 1 is not", id="nothing-else"),
-            pytest.param("é" * (LINE_MAX // 2) + "x", "must have at most 65,536 bytes", id="too-long"),
+            pytest.param(b"\xe9" * LINE_MAX_BYTES, "must be UTF-8, which the byte 0xE9 at 1 is not", id="nothing-else"),
+            pytest.param("é" * (LINE_MAX_BYTES // 2) + "x", "must have at most 65,536 bytes", id="too-long"),
         ],
     )
     def test_refuses_what_is_no_book(self, line: str | bytes, why: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 from support.providers import ADDRESS, Browser, Browsers, GitHub, Google, Provider
@@ -45,12 +45,12 @@ async def choose_password(client: httpx.AsyncClient, mailbox: Mailbox, email: st
 
 
 @pytest.fixture
-async def thief(browsers: Browsers, google: Google, parts: UserParts, rows: Rows) -> Thief:
+async def thief(browsers: Browsers, google: Google, services: AccountServices, rows: Rows) -> Thief:
     """Who has linked an account at a provider to the user."""
     browser = browsers()
     google.recognises(666, THIEFS)
     user = await browser.me(await browser.sign_in(google))
-    await parts.manager.change_other(user["id"], {"password": PASSWORD})
+    await services.manager.change_other(user["id"], {"password": PASSWORD})
     thief = Thief(browser, google, user, Person(browser.client, user["id"], THIEFS, PASSWORD))
     assert await thief.is_in()
     await thief.session.sign_in()
@@ -58,11 +58,13 @@ async def thief(browsers: Browsers, google: Google, parts: UserParts, rows: Rows
     return thief
 
 
-Recovery = Callable[[httpx.AsyncClient, Mailbox, UserParts, Any, Person], Awaitable[object]]
+Recovery = Callable[[httpx.AsyncClient, Mailbox, AccountServices, Any, Person], Awaitable[object]]
 
 
-async def resets(client: httpx.AsyncClient, mailbox: Mailbox, parts: UserParts, user_id: Any, _: Person) -> None:
-    await choose_password(client, mailbox, (await parts.manager.get(user_id)).email, NEW)
+async def resets(
+    client: httpx.AsyncClient, mailbox: Mailbox, services: AccountServices, user_id: Any, _: Person
+) -> None:
+    await choose_password(client, mailbox, (await services.manager.get(user_id)).email, NEW)
 
 
 async def has_a_password_set(_: Any, __: Any, ___: Any, user_id: Any, superuser: Person) -> None:
@@ -84,12 +86,12 @@ class TestALogin:
         thief: Thief,
         anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
-        parts: UserParts,
+        services: AccountServices,
         superuser: Person,
         rows: Rows,
         recover: Recovery,
     ) -> None:
-        await recover(anonymous, mailbox, parts, thief.user["id"], superuser)
+        await recover(anonymous, mailbox, services, thief.user["id"], superuser)
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
         assert (await thief.session.call("GET", "/users/me")).status_code == 401
 
@@ -104,10 +106,10 @@ class TestALogin:
         assert not await thief.is_in()
 
     async def test_of_the_same_address_does(
-        self, browser: Browser, provider: Provider, parts: UserParts, rows: Rows
+        self, browser: Browser, provider: Provider, services: AccountServices, rows: Rows
     ) -> None:
         me = await browser.me(await browser.sign_in(provider))
-        await parts.manager.change_other(me["id"], {"password": PASSWORD})
+        await services.manager.change_other(me["id"], {"password": PASSWORD})
         assert (await browser.me(await browser.sign_in(provider)))["id"] == me["id"]
         ada = Person(browser.client, me["id"], ADDRESS, PASSWORD)
         await ada.sign_in()
@@ -133,13 +135,13 @@ class TestALogin:
         github: GitHub,
         anonymous: httpx.AsyncClient,
         mailbox: Mailbox,
-        parts: UserParts,
+        services: AccountServices,
     ) -> None:
         """The steps of the problem `email-not-confirmed`, which promise that it shuts out who came before: somebody for
         whom an older release has put the address in force.
         """
         theirs = {"email": VICTIMS, "is_verified": False}
-        await parts.users.change(thief.user["id"], theirs, decided_on={"id": thief.user["id"]})
+        await services.users.change(thief.user["id"], theirs, decided_on={"id": thief.user["id"]})
         github.recognises(1, VICTIMS)
         assert (await browser.sign_in(github)).json()["type"] == "urn:colophon:email-not-confirmed"
         await choose_password(anonymous, mailbox, VICTIMS, NEW)

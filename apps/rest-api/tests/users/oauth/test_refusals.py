@@ -230,7 +230,7 @@ class TestAProviderThatFails:
             await asyncio.Event().wait()
             raise AssertionError
 
-        monkeypatch.setattr(ours, "PATIENCE", 0.05)
+        monkeypatch.setattr(ours, "TIMEOUT_SECONDS", 0.05)
         provider.profile.side_effect = never
         await patiently(self.fails(browser, provider), "the provider is given up")
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from rest_api.app import create_app
 from rest_api.serving import listen, serving
 from rest_api.settings import RestSettings
-from rest_api.users.parts import UserParts
+from rest_api.users.services import AccountServices
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in
 from support.providers import ADDRESS, CODE, TOKEN, Browser, Browsers, GitHub, Google, Provider
@@ -144,26 +144,26 @@ class TestAnAccountThatIsKnown:
         assert (await browser.me(await browser.sign_in(provider)))["id"] == ada["id"] != grace["id"]
 
     async def test_makes_a_new_user_when_the_old_one_is_gone(
-        self, browser: Browser, provider: Provider, parts: UserParts, rows: Rows
+        self, browser: Browser, provider: Provider, services: AccountServices, rows: Rows
     ) -> None:
         first = await browser.me(await browser.sign_in(provider))
-        await parts.users.remove(first["id"])
+        await services.users.remove(first["id"])
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
         assert (await browser.me(await browser.sign_in(provider)))["id"] != first["id"]
 
     async def test_does_not_let_in_who_is_deactivated(
-        self, browser: Browser, provider: Provider, parts: UserParts
+        self, browser: Browser, provider: Provider, services: AccountServices
     ) -> None:
         me = await browser.me(await browser.sign_in(provider))
-        await parts.users.change(me["id"], {"is_active": False}, decided_on={"id": me["id"]})
+        await services.users.change(me["id"], {"is_active": False}, decided_on={"id": me["id"]})
         assert problem(await browser.sign_in(provider)) == (403, "account-inactive")
 
 
 class TestAUserWithTheSameAddress:
     async def test_is_signed_in_who_has_confirmed_it(
-        self, browser: Browser, provider: Provider, ada: Person, parts: UserParts
+        self, browser: Browser, provider: Provider, ada: Person, services: AccountServices
     ) -> None:
-        await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
         provider.recognises(1, ada.email.upper())
         assert (await browser.me(await browser.sign_in(provider)))["id"] == str(ada.id)
         provider.recognises(1, "lovelace@example.org")
@@ -197,9 +197,9 @@ class TestAUserWithTheSameAddress:
         assert (await log_in(browser.client, ada.email, PASSWORD)).status_code == 400
 
     async def test_does_not_let_in_who_is_deactivated(
-        self, browser: Browser, provider: Provider, ada: Person, parts: UserParts, rows: Rows
+        self, browser: Browser, provider: Provider, ada: Person, services: AccountServices, rows: Rows
     ) -> None:
-        await parts.users.change(ada.id, {"is_verified": True, "is_active": False}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_verified": True, "is_active": False}, decided_on={"id": ada.id})
         provider.recognises(1, ada.email)
         assert problem(await browser.sign_in(provider)) == (403, "account-inactive")
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
@@ -207,9 +207,15 @@ class TestAUserWithTheSameAddress:
 
 class TestTheTrail:
     async def test_tells_who_came_with_which_provider_and_what_was_linked(
-        self, browser: Browser, browsers: Browsers, provider: Provider, ada: Person, parts: UserParts, rows: Rows
+        self,
+        browser: Browser,
+        browsers: Browsers,
+        provider: Provider,
+        ada: Person,
+        services: AccountServices,
+        rows: Rows,
     ) -> None:
-        await parts.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
+        await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
         provider.recognises(1, ada.email)
         for _ in range(2):
             await browser.sign_in(provider)
@@ -237,8 +243,10 @@ class TestWhereAccountsAreMadeByInvitation:
         assert problem(await browser.sign_in(provider)) == (403, "registration-closed")
         assert rows("SELECT count(*) FROM users") == [(0,)]
 
-    async def test_who_was_invited_signs_in(self, browser: Browser, provider: Provider, parts: UserParts) -> None:
-        user = await parts.manager.invite(ADDRESS, None)
+    async def test_who_was_invited_signs_in(
+        self, browser: Browser, provider: Provider, services: AccountServices
+    ) -> None:
+        user = await services.manager.invite(ADDRESS, None)
         assert (await browser.me(await browser.sign_in(provider)))["id"] == str(user.id)
 
 
@@ -286,12 +294,12 @@ class TestLogins:
         assert logins[0].keys() == {"id", "provider", "account_email", "created_at"}
 
     async def test_sign_in_no_more_when_they_are_taken_away(
-        self, browser: Browser, provider: Provider, parts: UserParts
+        self, browser: Browser, provider: Provider, services: AccountServices
     ) -> None:
         me = await browser.me(await browser.sign_in(provider))
-        await parts.manager.change_other(me["id"], {"password": PASSWORD})
+        await services.manager.change_other(me["id"], {"password": PASSWORD})
         answer = await log_in(browser.client, me["email"], PASSWORD)
-        await parts.oauth_accounts.link(me["id"], ProviderAccount(provider.name, "1", me["email"]))
+        await services.oauth_accounts.link(me["id"], ProviderAccount(provider.name, "1", me["email"]))
         [login] = (await browser.call("GET", "/users/me/logins", answer)).json()["logins"]
         path = f"/users/me/logins/{login['id']}/unlink"
         refused = await browser.call("POST", path, answer, json={"current_password": ANOTHER})

@@ -18,12 +18,12 @@ from starlette.types import Receive, Scope, Send
 from rest_api.books.finding import Filters, each_once
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, lines_of, preferred
 from rest_api.guard import GuardedRoute, caller_of
-from rest_api.head import is_head
+from rest_api.head_method import is_head
 from rest_api.problems import documented
 
 _log = structlog.get_logger(__name__)
 
-PATIENCE: Final = 60.0
+SEND_TIMEOUT_SECONDS: Final = 60.0
 """Seconds that a client may take to take in what was sent: as long as an export runs, PostgreSQL cleans up nothing."""
 
 router = APIRouter(prefix="/books", tags=["books"], route_class=GuardedRoute)
@@ -107,7 +107,7 @@ class _Download(StreamingResponse):
         await self.send_head(send)
         try:
             async for block in self.body_iterator:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                     await send({"type": "http.response.body", "body": block, "more_body": True})
         except (DatabaseUnavailable, TimeoutError) as error:
             # Without its end the answer shows that it is not the whole: the server closes the connection.

@@ -15,7 +15,7 @@ from book_runtime.delimited.lines import Line, Lines
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from rest_api.books.streams.lines import LINE_MAX
+from rest_api.books.streams.lines import LINE_MAX_BYTES
 from rest_api.books.streams.problems import ImportBrokenOff, UploadBrokenOff
 from rest_api.books.streams.reading import Candidate, Reader
 from rest_api.books.streams.report import Report
@@ -67,7 +67,7 @@ class Import:
         await self._report.close(has_key=self._key is not None, stopped_at=stopped_at)
 
     async def _load_all(self, pieces: AsyncIterable[bytes]) -> int | None:
-        lines = Lines("utf-8", LINE_MAX, self._reader.ends)
+        lines = Lines("utf-8", LINE_MAX_BYTES, self._reader.ends)
         async for piece in pieces:
             await self._take(lines.feed(piece))
             if self._report.refused > REFUSED_MAX:

@@ -14,7 +14,7 @@ from book_runtime.delimited.records import Record, Records
 from pydantic import ValidationError
 
 from rest_api.books.batches import without_excess
-from rest_api.books.streams.lines import LINE_MAX, fault_of
+from rest_api.books.streams.lines import LINE_MAX_BYTES, fault_of
 from rest_api.books.streams.problems import WrongHeader
 from rest_api.books.streams.schemas import BookLine
 from rest_api.problems import violations_of
@@ -89,7 +89,7 @@ class CsvReader(Reader):
 
     def __init__(self) -> None:
         self._columns: Sequence[str] = ()
-        self._records = Records(None, names=_REQUIRED, longest=LINE_MAX)
+        self._records = Records(None, names=_REQUIRED, longest=LINE_MAX_BYTES)
 
     def read(self, line: Line) -> Iterator[Candidate]:
         return self._candidates(self._records.feed(line))

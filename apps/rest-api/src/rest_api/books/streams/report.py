@@ -8,8 +8,8 @@ import msgspec
 
 from rest_api.books.streams.reading import Candidate
 
-_IN_MEMORY: Final = 2**20
-_BLOCK: Final = 2**16
+_MEMORY_MAX_BYTES: Final = 2**20
+_BLOCK_BYTES: Final = 2**16
 
 
 class Report:
@@ -27,7 +27,7 @@ class Report:
     @classmethod
     async def open(cls) -> AsyncIterator[Self]:
         """As a dependency: the report is there until the answer has gone out."""
-        async with anyio.SpooledTemporaryFile[bytes](max_size=_IN_MEMORY) as file:
+        async with anyio.SpooledTemporaryFile[bytes](max_size=_MEMORY_MAX_BYTES) as file:
             yield cls(file)
 
     async def add(self, candidates: Sequence[Candidate], ids: Sequence[int], *, replayed: bool) -> None:
@@ -58,7 +58,7 @@ class Report:
     async def blocks(self) -> AsyncIterator[bytes]:
         """The whole of it, from the beginning."""
         await self._file.seek(0)
-        while block := await self._file.read(_BLOCK):
+        while block := await self._file.read(_BLOCK_BYTES):
             yield block
 
 

@@ -16,10 +16,10 @@ from rest_api.rate_limits import Limits
 from rest_api.spelling import HYPHENATED
 from rest_api.users.oauth.problems import TITLES
 from rest_api.users.oauth.sign_in import Callback, SignIn
-from rest_api.users.parts import Parts
 from rest_api.users.problems import WrongPassword
 from rest_api.users.proof import Proof
 from rest_api.users.schemas import CurrentPasswordOnly, LinkedLogin, Tokens
+from rest_api.users.services import Services
 
 
 class AuthorizationUrl(BaseModel):
@@ -114,9 +114,9 @@ _logins = APIRouter(prefix="/users/me/logins", tags=["users"], route_class=Sessi
 
 
 @_logins.get("", response_model=LinkedLogins, operation_id="listLogins")
-async def list_logins(request: Request, parts: Parts) -> dict[str, list[Link]]:
+async def list_logins(request: Request, services: Services) -> dict[str, list[Link]]:
     """See with which accounts at providers one can sign in."""
-    return {"logins": await parts.oauth_accounts.links_of(caller_of(request).user_id)}
+    return {"logins": await services.oauth_accounts.links_of(caller_of(request).user_id)}
 
 
 @_logins.post(
@@ -126,14 +126,14 @@ async def list_logins(request: Request, parts: Parts) -> dict[str, list[Link]]:
     operation_id="unlinkLogin",
 )
 async def unlink_login(
-    link_id: LinkId, proof: CurrentPasswordOnly, request: Request, prove: Proof, parts: Parts
+    link_id: LinkId, proof: CurrentPasswordOnly, request: Request, prove: Proof, services: Services
 ) -> None:
     """Keep an account at a provider from signing in, with the password as it is now. Sessions go on. Who has none yet
     chooses a password by mail first.
     """
     user = await prove(proof.current_password)
     try:
-        await parts.oauth_accounts.unlink(
+        await services.oauth_accounts.unlink(
             user.id, link_id, hashed_password=user.hashed_password, within=caller_of(request).session()
         )
     except Overtaken as error:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 GOOGLE_PROFILE_ENDPOINT: Final = "https://openidconnect.googleapis.com/v1/userinfo"
 """Unlike the one of httpx-oauth it needs no API to be switched on, and no scope beyond the address."""
 
-PATIENCE: Final = 10.0
+TIMEOUT_SECONDS: Final = 10.0
 """Seconds for all that is asked of a provider at a time, however slowly it drips."""
 
 _BAD_CODE: Final = frozenset(("invalid_grant", "bad_verification_code"))
@@ -124,7 +124,7 @@ class ProviderClient(BaseOAuth2[Any]):
     @asynccontextmanager
     async def _asking(self, what: str) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 yield
         except GetAccessTokenError as error:
             refusal = _refusal_in(error.response)

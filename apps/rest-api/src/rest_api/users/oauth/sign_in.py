@@ -22,8 +22,8 @@ from rest_api.users.oauth.problems import (
     SignInDenied,
 )
 from rest_api.users.oauth.providers import PROVIDERS, ProviderClient, open_http, registered
-from rest_api.users.parts import UserParts
 from rest_api.users.problems import BadCredentials
+from rest_api.users.services import AccountServices
 from rest_api.users.signing import derived_secret
 from rest_api.users.trail import about
 
@@ -44,9 +44,9 @@ class Callback(NamedTuple):
 class SignIn:
     """Signing in with one provider."""
 
-    def __init__(self, client: ProviderClient, parts: UserParts, state_secret: str, public_url: str) -> None:
+    def __init__(self, client: ProviderClient, services: AccountServices, state_secret: str, public_url: str) -> None:
         self._client = client
-        self._parts = parts
+        self._services = services
         self._state_secret = state_secret
         self._callback_url = f"{public_url.rstrip('/')}/api/v1/auth/{client.name}/callback"
         self._secure = public_url.startswith("https://")
@@ -68,7 +68,7 @@ class SignIn:
         token = await self._client.get_access_token(code, self._callback_url, self._client.verifier_of(state))
         try:
             response: Response = await self._take_back(
-                request, (token, state), self._parts.manager, self._parts.strategy_of(request)
+                request, (token, state), self._services.manager, self._services.strategy_of(request)
             )
         except BadCredentials as error:  # deactivated, or gone, since the account was found
             raise AccountInactive(self._client.name) from error
@@ -98,11 +98,11 @@ class SignIn:
 
     def _endpoints_of_fastapi_users(self) -> Iterator[Any]:
         async def manager() -> UserManager:
-            return self._parts.manager
+            return self._services.manager
 
         router = get_oauth_router(
             self._client,
-            self._parts.backend,
+            self._services.backend,
             manager,
             self._state_secret,
             self._callback_url,
@@ -115,7 +115,9 @@ class SignIn:
 
 
 @asynccontextmanager
-async def open_sign_ins(parts: UserParts, private_key_pem: bytes, settings: RestSettings) -> AsyncIterator[SignIns]:
+async def open_sign_ins(
+    services: AccountServices, private_key_pem: bytes, settings: RestSettings
+) -> AsyncIterator[SignIns]:
     """What signs in with each provider, over one pool of connections that lives as long as the block."""
     credentials = registered(settings)
     if not credentials:
@@ -127,7 +129,7 @@ async def open_sign_ins(parts: UserParts, private_key_pem: bytes, settings: Rest
         yield {
             name: SignIn(
                 PROVIDERS[name](*pair, http, pkce_secret),
-                parts,
+                services,
                 derived_secret(private_key_pem, f"sign-in with {name}"),
                 settings.public_url,
             )

@@ -19,8 +19,8 @@ from rest_api.settings import RestSettings
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
 from rest_api.users.breaches import open_breaches
-from rest_api.users.letters import Letters
-from rest_api.users.mail import LogMailer, Mailer, Post, SmtpMailer, SmtpServer
+from rest_api.users.email_templates import EmailTemplates
+from rest_api.users.mail import LogMailer, Mailer, MailQueue, SmtpMailer, SmtpServer
 from rest_api.users.manager import TokenSecrets, UserManager
 from rest_api.users.passwords import Passwords
 from rest_api.users.problems import NotSuperuser
@@ -29,8 +29,8 @@ from rest_api.users.strategy import Lifetimes, SessionBackend, SessionStrategy
 
 
 @dataclass(frozen=True, slots=True)
-class UserParts:
-    """Stands in `app.state.user_parts`."""
+class AccountServices:
+    """What the endpoints of accounts work with."""
 
     users: Users
     sessions: Sessions
@@ -46,8 +46,10 @@ class UserParts:
 
 
 @asynccontextmanager
-async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSettings) -> AsyncIterator[UserParts]:
-    """Builds the parts for the length of the block, and lets mails that are under way leave at its end."""
+async def open_account_services(
+    store: Store, private_key_pem: bytes, settings: RestSettings
+) -> AsyncIterator[AccountServices]:
+    """Builds the services for the length of the block, and lets mails that are under way leave at its end."""
     refresh = settings.refresh_token_seconds
     # No access token outlives its session, however the two are set.
     lifetimes = Lifetimes(access=min(settings.access_token_seconds, refresh), refresh=refresh)
@@ -61,13 +63,13 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
         verification=derived_secrets(private_key_pem, "e-mail verification"),
     )
     async with (
-        Post(_mailer(settings)) as post,
+        MailQueue(_mailer(settings)) as mail_queue,
         Passwords() as passwords,
         open_breaches(settings.breached_passwords_url) as breaches,
     ):
         oauth_accounts = OAuthAccounts(store.database)
         database = UserDatabase(store.users, oauth_accounts)
-        yield UserParts(
+        yield AccountServices(
             users=store.users,
             sessions=store.sessions,
             api_tokens=store.api_tokens,
@@ -76,8 +78,8 @@ async def open_user_parts(store: Store, private_key_pem: bytes, settings: RestSe
                 database,
                 passwords,
                 secrets,
-                post,
-                Letters(settings.public_url),
+                mail_queue,
+                EmailTemplates(settings.public_url),
                 breaches=breaches,
                 is_open=registration != "closed",
                 default_role=Role(settings.default_role),
@@ -93,20 +95,20 @@ def _mailer(settings: RestSettings) -> Mailer:
     return SmtpMailer(SmtpServer.parse(settings.smtp_url), settings.mail_from)
 
 
-async def _parts(request: Request) -> UserParts:
-    parts: UserParts = request.app.state.user_parts
-    return parts
+async def _services(request: Request) -> AccountServices:
+    services: AccountServices = request.app.state.account_services
+    return services
 
 
-Parts = Annotated[UserParts, Depends(_parts)]
+Services = Annotated[AccountServices, Depends(_services)]
 
 
 async def _strategy(request: Request) -> SessionStrategy:
-    return (await _parts(request)).strategy_of(request)
+    return (await _services(request)).strategy_of(request)
 
 
-async def _current_user(request: Request, parts: Parts) -> Account:
-    user = await parts.users.get(caller_of(request).user_id)
+async def _current_user(request: Request, services: Services) -> Account:
+    user = await services.users.get(caller_of(request).user_id)
     if user is None:
         raise InvalidToken("its user is gone")
     return user

@@ -18,7 +18,7 @@ from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
 from prometheus_client import REGISTRY
 from rest_api.probe import HEARTBEAT
-from rest_api.relay import pulse, relay
+from rest_api.relay import heartbeat, relay
 from rest_api.relay.relay import Relay
 from support.waiting import patience, patiently, until
 
@@ -68,8 +68,8 @@ async def relaying(database: Database, broker: Broker) -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def _quick_relay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "beating", partial(pulse.beating, EVERY))
-    for pause in ("_LOOK_EVERY", "_PAUSE_MIN", "_PAUSE_MAX"):
+    monkeypatch.setattr(heartbeat, "keep_beating", partial(heartbeat.keep_beating, EVERY))
+    for pause in ("_POLL_SECONDS", "_RETRY_SECONDS_MIN", "_RETRY_SECONDS_MAX"):
         monkeypatch.setattr(relay, pause, EVERY)
 
 
@@ -116,7 +116,7 @@ async def beats_no_more() -> bool:
     return last_beat() == before
 
 
-class TestPulse:
+class TestHeartbeat:
     async def test_a_relay_with_nothing_to_do_beats(self, database: Database) -> None:
         async with relaying(database, Broker()):
             await until(lambda: REGISTRY.get_sample_value("colophon_outbox_leading"), "the relay leads")
@@ -180,7 +180,7 @@ class TestPulse:
             monkeypatch.setattr(OutboxLead, "keep", lose)
             await patiently(broker.was_waited_for.wait(), "it begins anew")
 
-    async def test_a_pulse_ends_with_its_block(self) -> None:
-        async with pulse.beating():
+    async def test_a_heartbeat_ends_with_its_block(self) -> None:
+        async with heartbeat.keep_beating():
             await beats_on()
         assert await beats_no_more()

@@ -12,7 +12,7 @@ _OF_GET_ALONE: Final = frozenset((b"range", b"if-range"))
 """Fields that any other method has to pass over (RFC 9110, 14.2)."""
 
 
-class Head:
+class HeadMethod:
     """ASGI middleware: asks the app for GET, and lets nothing but the head of the answer through, which ends it.
 
     Content that is much work need not be made for nobody: `is_head` tells.

@@ -1,4 +1,4 @@
-"""The relay's pulse: shows to those outside that it goes round."""
+"""The relay's heartbeat: shows to those outside that it goes round."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ def beat() -> None:
 
 
 @asynccontextmanager
-async def beating(every: float = 1) -> AsyncIterator[None]:
+async def keep_beating(every: float = 1) -> AsyncIterator[None]:
     """Beats for the length of the block, in which it is right to wait for as long as it takes."""
     beat()
     async with beside(_beat_on(every)):

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
-from rest_api import express
+from rest_api import fast_path
 
 BOOKS = "/api/v1/books"
 A_BOOK = b'{"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}'
@@ -18,15 +18,15 @@ IN_WORDS = {"Content-Type": "application/json; charset=utf-8"}
 def went_short(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The operations that were answered on the short way."""
     went: list[str] = []
-    answer = express._answer
+    answer = fast_path._answer
 
-    async def noting(request: Any, lane: express.Lane) -> Any:
-        response = await answer(request, lane)
+    async def noting(request: Any, route: fast_path.FastRoute) -> Any:
+        response = await answer(request, route)
         if response is not None:
-            went.append(lane.operation_id)
+            went.append(route.operation_id)
         return response
 
-    monkeypatch.setattr(express, "_answer", noting)
+    monkeypatch.setattr(fast_path, "_answer", noting)
     return went
 
 
@@ -68,7 +68,7 @@ class TestAnAnswer:
     ) -> None:
         one = await client.get(BOOKS + asked, headers=headers)
         assert went_short == [operation]
-        monkeypatch.setattr(express.Express, "_lane_of", lambda *_: None)
+        monkeypatch.setattr(fast_path.FastPath, "_route_of", lambda *_: None)
         other = await client.get(BOOKS + asked, headers=headers)
         assert went_short == [operation]
         assert told(one) == told(other)

@@ -22,25 +22,25 @@ _All = Annotated[bool, typer.Option("--all", help="All that are parked now.")]
 def list_parked() -> None:
     """List the events that are parked, each with the reason."""
     # Imported here, and below: the services, whose commands stand beside these, are to import it while `loading`.
-    from rest_api.relay import parked  # noqa: PLC0415
+    from rest_api.relay import parked_admin  # noqa: PLC0415
 
-    _run(parked.show())
+    _run(parked_admin.show())
 
 
 @commands.command()
 def send_again(events: _Ids = None, *, all_: _All = False) -> None:
     """Put events back into the outbox, when what kept them from being published is mended."""
-    from rest_api.relay import parked  # noqa: PLC0415
+    from rest_api.relay import parked_admin  # noqa: PLC0415
 
-    typer.echo(f"{_run(parked.send_again(_named(events, all_=all_)))} will be sent again.")
+    typer.echo(f"{_run(parked_admin.send_again(_named(events, all_=all_)))} will be sent again.")
 
 
 @commands.command()
 def drop(events: _Ids = None, *, all_: _All = False) -> None:
     """Forget events for good: nobody will ever hear of these changes."""
-    from rest_api.relay import parked  # noqa: PLC0415
+    from rest_api.relay import parked_admin  # noqa: PLC0415
 
-    typer.echo(f"{_run(parked.drop(_named(events, all_=all_)))} dropped.")
+    typer.echo(f"{_run(parked_admin.drop(_named(events, all_=all_)))} dropped.")
 
 
 def _named(events: list[UUID] | None, *, all_: bool) -> list[UUID] | None:

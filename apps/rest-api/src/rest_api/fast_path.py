@@ -20,7 +20,7 @@ from rest_api.problems import answer_to
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class FastRoute:
     """An operation that goes the short way."""
 
     operation_id: str
@@ -35,42 +35,42 @@ class Lane:
     """None leaves the request to FastAPI. The caller is known by then, and the body may have been read."""
 
 
-class Express:
-    """ASGI middleware: answers what its lanes are for, and hands on the rest."""
+class FastPath:
+    """ASGI middleware: answers what its routes are for, and hands on the rest."""
 
-    def __init__(self, app: ASGIApp, lanes: Sequence[Lane], of: FastAPI) -> None:
-        """``of`` is the application whose state the lanes work on."""
+    def __init__(self, app: ASGIApp, routes: Sequence[FastRoute], of: FastAPI) -> None:
+        """``of`` is the application whose state the routes work on."""
         self._app = app
-        self._lanes = lanes
+        self._routes = routes
         self._of = of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        lane = self._lane_of(scope)
-        if lane is None:
+        route = self._route_of(scope)
+        if route is None:
             await self._app(scope, receive, send)
             return
-        scope["app"], scope["route"] = self._of, lane  # where Observed looks for the name of the operation
+        scope["app"], scope["route"] = self._of, route  # where Observed looks for the name of the operation
         request = Request(scope, receive)
-        response = await _answer(request, lane)
+        response = await _answer(request, route)
         if response is None:
             del scope["route"]
             await self._app(scope, _again(request), send)
         else:
             await response(scope, receive, send)
 
-    def _lane_of(self, scope: Scope) -> Lane | None:
+    def _route_of(self, scope: Scope) -> FastRoute | None:
         if scope["type"] != "http":
             return None
         method, path = scope["method"], scope["path"]
-        lane = next((lane for lane in self._lanes if lane.method == method and lane.path.fullmatch(path)), None)
-        return None if lane is None or declared_length(scope) > lane.longest_body else lane
+        route = next((route for route in self._routes if route.method == method and route.path.fullmatch(path)), None)
+        return None if route is None or declared_length(scope) > route.longest_body else route
 
 
-async def _answer(request: Request, lane: Lane) -> Response | None:
+async def _answer(request: Request, route: FastRoute) -> Response | None:
     try:
         request.state.caller = caller = await authenticate(request)
-        caller.require_scope(lane.demands)
-        return await lane.answer(request)
+        caller.require_scope(route.demands)
+        return await route.answer(request)
     except Exception as error:  # noqa: BLE001  # as FastAPI: whatever it is, it has an answer
         return await answer_to(request, error)
 

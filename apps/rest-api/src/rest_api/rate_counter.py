@@ -22,17 +22,16 @@ _SHARED = Gauge(
     "colophon_rate_limits_shared", "1 while limits are counted in Redis, 0 while each process counts alone", ["store"]
 )
 
-_PAUSE: Final = 1.0
-"""Seconds between two attempts to reach a Redis that failed."""
+_REDIS_RETRY_SECONDS: Final = 1.0
 
 _PREFIX: Final = "colophon:limit"
 _TRIAL: Final = RateLimitItemPerSecond(1, 10)
 """A limit that nobody is held to."""
 
-_OWN_MAX: Final = 50_000
+_MAX_OWN_COUNTERS: Final = 50_000
 """Counters in the memory of one process: some 20 MB. A dozen networks can fill it with names that nobody has."""
 
-_DROPPED_AT_ONCE: Final = _OWN_MAX // 10
+_EVICTED_COUNTERS: Final = _MAX_OWN_COUNTERS // 10
 
 
 class Exhausted(Exception):
@@ -44,7 +43,7 @@ class Exhausted(Exception):
         super().__init__(seconds)
 
 
-class Taken(NamedTuple):
+class Hit(NamedTuple):
     """What was counted, and where."""
 
     where: FixedWindowRateLimiter
@@ -52,7 +51,7 @@ class Taken(NamedTuple):
     key: str
 
 
-class Counts:
+class RateCounter:
     """Counts in windows that begin with the first count in them.
 
     While Redis is away, or refuses to count, each process counts for itself, so that with n processes a limit is n
@@ -72,16 +71,16 @@ class Counts:
         """``timeout`` is how long, in seconds, a request may be held up by a Redis that does not answer."""
         return cls(None if url is None else open_redis(url, timeout=timeout))
 
-    async def take(self, item: RateLimitItem, key: str) -> Taken:
+    async def hit(self, item: RateLimitItem, key: str) -> Hit:
         """Counts one. Raises Exhausted, and then nothing was counted."""
         if self._shared is not None and not self._shared.breaker.is_open:
             try:
-                return await _take(self._shared.limiter, item, key)
+                return await _hit(self._shared.limiter, item, key)
             except RedisError as error:
                 self._shared.breaker.trip(error)
         await self._make_room()
         try:
-            return await _take(self._own, item, key)
+            return await _hit(self._own, item, key)
         except Exhausted as exhausted:
             self._used_up[item.key_for(key)] = time.monotonic() + exhausted.seconds
             raise
@@ -91,20 +90,20 @@ class Counts:
         have to make many others.
         """
         counted = self._memory.storage
-        if len(counted) <= _OWN_MAX:
+        if len(counted) <= _MAX_OWN_COUNTERS:
             return
         now = time.monotonic()
         self._used_up = {name: until for name, until in self._used_up.items() if until > now and name in counted}
         older = islice(counted, len(counted) // 2)
         free = [name for name in older if name not in self._used_up]
         # Where all of the older ones are used up, those that were first: what is being counted just now stays.
-        for name in list(islice(chain(free, self._used_up), _DROPPED_AT_ONCE)):
+        for name in list(islice(chain(free, self._used_up), _EVICTED_COUNTERS)):
             await self._memory.clear(name)
 
-    async def give_back(self, taken: Taken) -> None:
+    async def refund(self, hit: Hit) -> None:
         """Takes the count back. While Redis is away it is kept: the limit is then narrower for as long as it runs."""
         try:
-            await _add(taken, -1)
+            await _add(hit, -1)
         except RedisError as error:
             assert self._shared is not None  # where else is Redis asked
             self._shared.breaker.trip(error)
@@ -135,7 +134,7 @@ class _InRedis:
         gauge = _SHARED.labels("redis")
         gauge.set(1)
         outage = Outage(_log, "the counts in Redis", "this process counts towards rate limits by itself", gauge=gauge)
-        self.breaker: Final = CircuitBreaker(outage, self._try_out, reason_of=reason_of, pause=_PAUSE)
+        self.breaker: Final = CircuitBreaker(outage, self._try_out, reason_of=reason_of, pause=_REDIS_RETRY_SECONDS)
 
     async def close(self) -> None:
         await self.breaker.close()
@@ -148,7 +147,7 @@ class _InRedis:
         """
         trials = [trial.decode() for trial in TRIAL]
         for trial in trials:
-            await _add(Taken(self.limiter, _TRIAL, trial), 1)
+            await _add(Hit(self.limiter, _TRIAL, trial), 1)
             await self.limiter.get_window_stats(_TRIAL, trial)
         # As `clear` does with one of them.
         await self._redis.delete(*(f"{_PREFIX}:{_TRIAL.key_for(trial)}" for trial in trials))
@@ -165,17 +164,17 @@ def _storage(redis: Redis) -> RedisStorage:
     )
 
 
-async def _take(where: FixedWindowRateLimiter, item: RateLimitItem, key: str) -> Taken:
-    taken = Taken(where, item, key)
-    if await _add(taken, 1) > item.amount:
+async def _hit(where: FixedWindowRateLimiter, item: RateLimitItem, key: str) -> Hit:
+    hit = Hit(where, item, key)
+    if await _add(hit, 1) > item.amount:
         # What is refused does not count, so that there is room as soon as something is given back.
-        await _add(taken, -1)
+        await _add(hit, -1)
         reset_time, _ = await where.get_window_stats(item, key)
         # Redis tells it rounded to seconds, up or down.
         raise Exhausted(max(1, math.ceil(reset_time - time.time() + 0.5)))
-    return taken
+    return hit
 
 
-async def _add(taken: Taken, amount: int) -> int:
-    storage, item = taken.where.storage, taken.item
-    return await storage.incr(item.key_for(taken.key), item.get_expiry(), amount=amount)
+async def _add(hit: Hit, amount: int) -> int:
+    storage, item = hit.where.storage, hit.item
+    return await storage.incr(item.key_for(hit.key), item.get_expiry(), amount=amount)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from rest_api.users.mail import Letter
+from rest_api.users.mail import Email
 
 _RECOVER: Final = (
     "choose a new password by mail, which ends everything that somebody else can act in your name with, or write to "
@@ -12,14 +12,14 @@ _RECOVER: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
+class EmailTemplates:
     """Writes the mails of the service that people reach under this address."""
 
     public_url: str
 
-    def verification(self, to: str, token: str, hours: int) -> Letter:
+    def verification(self, to: str, token: str, hours: int) -> Email:
         link = self._link("verify", token)
-        return Letter(
+        return Email(
             to,
             "Confirm your e-mail address",
             f"Hello,\n\nto confirm that {to} is your address in the book catalogue, open\n\n{link}\n\n"
@@ -29,32 +29,32 @@ class Letters:
             link,
         )
 
-    def new_address(self, to: str, new: str) -> Letter:
+    def new_address(self, to: str, new: str) -> Email:
         what = f"the e-mail address of your account is now {new}."
         # A link to choose a password would go to the new address.
         return self._note(to, "Your e-mail address was changed", what, "write to those who run the catalogue.")
 
-    def new_password(self, to: str) -> Letter:
+    def new_password(self, to: str) -> Email:
         return self._note(to, "Your password was changed", "your account has a new password.")
 
-    def new_login(self, to: str, provider: str) -> Letter:
+    def new_login(self, to: str, provider: str) -> Email:
         what = f"your account can now be signed in to with an account at {provider} that has this address."
         return self._note(to, f"You can sign in with {provider}", what)
 
-    def new_token(self, to: str, name: str) -> Letter:
+    def new_token(self, to: str, name: str) -> Email:
         return self._note(to, "A token was made", f"a token for a program was made in your account, called {name!r}.")
 
-    def _note(self, to: str, subject: str, what: str, otherwise: str = _RECOVER) -> Letter:
-        return Letter(
+    def _note(self, to: str, subject: str, what: str, otherwise: str = _RECOVER) -> Email:
+        return Email(
             to,
             subject,
             f"Hello,\n\nin the book catalogue at {self.public_url.rstrip('/')}, {what}\n\n"
             f"If that was not you, {otherwise}\n",
         )
 
-    def invitation(self, to: str, token: str, hours: int) -> Letter:
+    def invitation(self, to: str, token: str, hours: int) -> Email:
         link = self._link("reset-password", token)
-        return Letter(
+        return Email(
             to,
             "You have an account in the book catalogue",
             f"Hello,\n\nan account was made for {to} in the book catalogue. To choose its password, open\n\n{link}\n\n"
@@ -62,9 +62,9 @@ class Letters:
             link,
         )
 
-    def password_reset(self, to: str, token: str, hours: int) -> Letter:
+    def password_reset(self, to: str, token: str, hours: int) -> Email:
         link = self._link("reset-password", token)
-        return Letter(
+        return Email(
             to,
             "Choose a new password",
             f"Hello,\n\nto choose a new password for {to} in the book catalogue, open\n\n{link}\n\n"
