@@ -22,7 +22,7 @@ from benchmarks.catalogue import Catalogue, a_catalogue
 _STARTS: Final = 7
 _LOOK_EVERY: Final = 0.005
 _SETTLING: Final = 3.0
-"""Seconds after which a service has done what it puts off until it is ready: it listens for notices, it sweeps."""
+"""Seconds after which a service has done what it puts off until it is ready: listening for notifications, sweeping."""
 _PATIENCE: Final = 30.0
 
 

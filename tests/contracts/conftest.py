@@ -10,7 +10,7 @@ from book_contracts import events
 from book_db.book import BookPatch, Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.events.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxNotifier
 from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpPublisher
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
@@ -45,10 +45,10 @@ async def sent(database_url: str, amqp_url: str) -> Sent:
 
 
 async def _create_change_and_delete_a_book(database: Database) -> None:
-    bell = OutboxBell(database)
-    catalogue = Catalogue(database, NoCache(), bell)
+    notifier = OutboxNotifier(database)
+    catalogue = Catalogue(database, NoCache(), notifier)
     with use_span(A_REQUEST):
         book = await catalogue.add(Draft("Middlemarch", "George Eliot", date(1871, 12, 1)), ACTOR)
     await catalogue.change(book.id, BookPatch(title="Middlemarch. A study of provincial life"), ACTOR)
     await catalogue.remove(book.id, ACTOR)
-    await bell.close()
+    await notifier.close()

@@ -69,7 +69,7 @@ def busy(query: Query) -> int:
 
 def all_connections_are_free(store: Store, query: Query) -> bool:
     pool: Any = store.database.engine.sync_engine.pool
-    return pool.checkedout() == store.database.lender.kept and busy(query) == 0
+    return pool.checkedout() == store.database.pool.idle and busy(query) == 0
 
 
 async def all_become_free(store: Store, query: Query) -> None:
@@ -180,7 +180,7 @@ class TestACallerWhoIsGone:
                 await code_of(call(known, metadata=caller.metadata, timeout=deadline))
             await all_become_free(store, query)
         pool: Any = store.database.engine.sync_engine.pool
-        assert len(query(OURS)) == pool.checkedin() + store.database.lender.kept <= pool.size()
+        assert len(query(OURS)) == pool.checkedin() + store.database.pool.idle <= pool.size()
         await asyncio.gather(*(known.ListBooks(ListBooksRequest(), metadata=caller.metadata) for _ in range(50)))
 
 

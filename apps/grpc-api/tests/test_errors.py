@@ -11,7 +11,7 @@ from book_contracts import BookServiceStub as BetterStub
 from book_contracts import GetBookRequest as BetterGetBook
 from book_contracts import ListBooksRequest as BetterListBooks
 from book_db.books.catalogue import Catalogue
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -153,7 +153,7 @@ class CatalogueWithABug(Catalogue):
 
 class TestAnErrorThatNobodyForesaw:
     async def test_only_a_reference_leaves_the_house(self, store: Store) -> None:
-        catalogue = CatalogueWithABug(store.database, store.cache, OutboxBell(store.database))
+        catalogue = CatalogueWithABug(store.database, store.cache, OutboxNotifier(store.database))
         async with (
             serving(
                 replace(store, catalogue=catalogue), LocalBroker(), host="127.0.0.1", port=0, authenticate=False

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from book_db.book import Book
 from book_db.books.catalogue import Catalogue
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from books.v1.book_service_pb2 import GetBookRequest, WatchBooksRequest
@@ -32,7 +32,7 @@ class SlowCatalogue(Catalogue):
     """Answers when it is told to, and knows how many have waited together."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store.database, store.cache, OutboxBell(store.database))
+        super().__init__(store.database, store.cache, OutboxNotifier(store.database))
         self.may_answer = asyncio.Event()
         self.waiting = 0
         self.most_waiting = 0

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from book_db.books.cache import NoCache, RedisCache
 from book_db.books.catalogue import Catalogue
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database
 from support.data_layer import Query, StatementsOf, statements_sent_to
 from support.waiting import PATIENCE
@@ -29,16 +29,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def bell(database: Database) -> AsyncIterator[OutboxBell]:
-    bell = OutboxBell(database)
-    yield bell
-    await bell.close()
+async def notifier(database: Database) -> AsyncIterator[OutboxNotifier]:
+    notifier = OutboxNotifier(database)
+    yield notifier
+    await notifier.close()
 
 
 @pytest.fixture
-def catalogue(database: Database, bell: OutboxBell) -> Catalogue:
+def catalogue(database: Database, notifier: OutboxNotifier) -> Catalogue:
     """A catalogue without a cache."""
-    return Catalogue(database, NoCache(), bell)
+    return Catalogue(database, NoCache(), notifier)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ async def cache(redis_url: str) -> AsyncIterator[RedisCache]:
 
 
 @pytest.fixture
-def cached_catalogue(database: Database, cache: RedisCache, bell: OutboxBell) -> Catalogue:
-    return Catalogue(database, cache, bell)
+def cached_catalogue(database: Database, cache: RedisCache, notifier: OutboxNotifier) -> Catalogue:
+    return Catalogue(database, cache, notifier)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from book_db import migrations
 from book_db.book import Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.migrations import _config, engine_of
 from book_db.postgres.database import Database
 from book_db.tables import Base
@@ -176,12 +176,12 @@ class TestRows:
         rows_of(empty_database_url, A_ROW_OF_EACH["0001"])
         migrations.upgrade(empty_database_url)
         database = Database.open(empty_database_url)
-        bell = OutboxBell(database)
-        catalogue = Catalogue(database, NoCache(), bell)
+        notifier = OutboxNotifier(database)
+        catalogue = Catalogue(database, NoCache(), notifier)
         [book] = (await catalogue.page()).books
         draft = Draft("Persuasion", book.author, book.publication_date)
         assert (await catalogue.replace(book.id, draft, actor)).version == 2
-        await bell.close()
+        await notifier.close()
         await database.close()
 
 

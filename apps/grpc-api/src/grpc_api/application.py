@@ -60,7 +60,7 @@ async def serving(
     None, gets a line for each event. Raises PortTaken.
     """
     health, streams = Health([BOOK_SERVICE]), Streams()
-    tail = Tail(store.event_log, store.database.notices)
+    tail = Tail(store.event_log, store.database.local_bus)
     watches = Watches(store.event_log, tail, max_watchers)
     guard = Guard(store.authenticator if authenticate else None, streams, limits.calls)
     server = make_server(BookService(store.catalogue, watches), health, guard, limits, share_port=share_port)

@@ -12,7 +12,7 @@ from book_db.book import Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import ConnectionLost
-from book_db.events.outbox import Outbox, OutboxBell, OutboxLead
+from book_db.events.outbox import Outbox, OutboxLead, OutboxNotifier
 from book_db.postgres.database import Database
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
@@ -89,11 +89,11 @@ async def no_database() -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def an_event_waits(database: Database) -> None:
-    bell = OutboxBell(database)
-    catalogue = Catalogue(database, NoCache(), bell)
+    notifier = OutboxNotifier(database)
+    catalogue = Catalogue(database, NoCache(), notifier)
     await catalogue.add(A_DRAFT, uuid4())
     await catalogue.close()
-    await bell.close()
+    await notifier.close()
 
 
 def last_beat() -> float:

@@ -14,7 +14,7 @@ from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.book import BookPatch, Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
-from book_db.events.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxNotifier
 from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.local import LocalBroker
@@ -58,9 +58,9 @@ async def other_database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def catalogue(database: Database) -> AsyncIterator[Catalogue]:
-    bell = OutboxBell(database)
-    yield Catalogue(database, NoCache(), bell)
-    await bell.close()
+    notifier = OutboxNotifier(database)
+    yield Catalogue(database, NoCache(), notifier)
+    await notifier.close()
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ class TestRelay:
     async def test_a_write_is_heard_at_once(
         self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # It does not look by itself, and loses no lead by keeping silent: the bell wakes it.
+        # It does not look by itself, and loses no lead by keeping silent: a notification wakes it.
         monkeypatch.setattr(relay, "_POLL_SECONDS", 3_600)
         monkeypatch.setattr(outbox, "lead", partial(outbox.lead, silence=3_600))
         heard = Heard()

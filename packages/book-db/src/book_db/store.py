@@ -15,7 +15,7 @@ from book_db.accounts.users import Users
 from book_db.books.cache import Cache, open_cache
 from book_db.books.catalogue import Catalogue
 from book_db.events.log import EventLog
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database, Reader, outage_of
 from book_db.postgres.replica import ReplicaReads
 from book_db.settings import StoreSettings
@@ -41,7 +41,7 @@ async def open_store(
 ) -> AsyncIterator[Store]:
     """Opens the store for the length of the block. ``name`` is what the connections are called in PostgreSQL.
 
-    ``hears`` are the channels on which the database's notices give what other processes notify.
+    ``hears`` are the channels on which the database's local bus publishes what other processes notify.
     """
     async with AsyncExitStack() as closing:
         url, outage = settings.database_url, outage_of(settings.database_url)
@@ -49,17 +49,17 @@ async def open_store(
         closing.push_async_callback(database.close)
         cache = open_cache(settings.redis_url, seconds_to_live=settings.cache_seconds)
         closing.push_async_callback(cache.close)
-        bell = OutboxBell(database)
-        closing.push_async_callback(bell.close)
+        notifier = OutboxNotifier(database)
+        closing.push_async_callback(notifier.close)
         reads = await closing.enter_async_context(_open_reads(settings, database, name))
-        catalogue = Catalogue(database, cache, bell, reads)
+        catalogue = Catalogue(database, cache, notifier, reads)
         closing.push_async_callback(catalogue.close)
         event_log = EventLog(database)
         closing.push_async_callback(event_log.close)
         sessions, api_tokens = Sessions(database), ApiTokens(database)
         authenticator = Authenticator(verifier, sessions, api_tokens)
-        heard = {channel: partial(database.notices.give, channel) for channel in hears}
-        await closing.enter_async_context(beside(authenticator.listener(settings.database_url, heard).run()))
+        handlers = {channel: partial(database.local_bus.publish, channel) for channel in hears}
+        await closing.enter_async_context(beside(authenticator.listener(settings.database_url, handlers).run()))
         yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, authenticator)
 
 

@@ -63,7 +63,7 @@ async def running(listener: Listener) -> AsyncIterator[None]:
 async def hearing(authenticator: Authenticator, url: str) -> AsyncIterator[None]:
     """With its listener connected, as in a process that is up."""
     async with running(authenticator.listener(url)):
-        await until(lambda: authenticator._hearing, "notifications are heard")
+        await until(lambda: authenticator._is_connected, "notifications are heard")
         yield
 
 
@@ -240,7 +240,7 @@ class TestACallerWhoIsOut:
     ) -> None:
         """When the change is answered, before PostgreSQL has told of it: here it never does."""
         authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
-        authenticator._begin_to_hear()
+        authenticator._on_connected()
         await authenticator.authenticate(token)
         assert list(authenticator._remembered) == [token]
         await end(users, sessions, user, session_id)
@@ -273,7 +273,9 @@ class TestACallerWhoIsOut:
         """Or nothing that is looked up while somebody registers would be remembered."""
         told: list[str] = []
         hears = asyncio.Event()
-        listener = Listener(database_url, {CALLERS_CHANGED: told.append}, hearing=hears.set, deaf=hears.clear)
+        listener = Listener(
+            database_url, {CALLERS_CHANGED: told.append}, on_connected=hears.set, on_disconnected=hears.clear
+        )
         async with running(listener):
             await patiently(hears.wait(), "notifications are heard")
             await users.add({"email": "grace@example.org", "hashed_password": "x"})
@@ -477,7 +479,7 @@ class TestAProgram:
         end: ProgramEnding,
     ) -> None:
         authenticator = Authenticator(verifier, sessions, api_tokens)
-        authenticator._begin_to_hear()
+        authenticator._on_connected()
         await authenticator.authenticate(made[1])
         assert list(authenticator._remembered) == [made[1]]
         await end(users, api_tokens, user, made[0])
@@ -529,12 +531,12 @@ class TestWhileItCannotHear:
                 with capture_logs() as logs:
                     network.refuse()
                     network.drop()
-                    await until(lambda: not authenticator._hearing, "notifications are not heard")
+                    await until(lambda: not authenticator._is_connected, "notifications are not heard")
                     assert authenticator._remembered == {}
                     await authenticator.authenticate(token)
                     assert authenticator._remembered == {}
                     await network.heal()
-                    await until(lambda: authenticator._hearing, "notifications are heard again")
+                    await until(lambda: authenticator._is_connected, "notifications are heard again")
                 await authenticator.authenticate(token)
                 assert list(authenticator._remembered) == [token]
         assert [entry["event"] for entry in logs] == [
@@ -548,7 +550,7 @@ class TestWhileItCannotHear:
         monkeypatch.setattr("book_db.postgres.listener._RECONNECT_AFTER", 0.01)
         authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
         attempts: list[None] = []
-        monkeypatch.setattr(authenticator, "_go_deaf", lambda: attempts.append(None))
+        monkeypatch.setattr(authenticator, "_on_disconnected", lambda: attempts.append(None))
         listening = asyncio.create_task(authenticator.listener("postgresql://postgres@127.0.0.1:1/books").run())
         with capture_logs() as logs:
             await until(lambda: len(attempts) > 5, "it has tried five times and more")

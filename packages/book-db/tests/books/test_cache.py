@@ -14,7 +14,7 @@ from book_db.books import cache as cache_module
 from book_db.books.cache import Cache, Hit, Miss, NoCache, RedisCache, open_cache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import BookNotFound, BooksNotFound, ConnectionLost
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
@@ -157,8 +157,8 @@ class TestASlowReader:
         return HeldReader(cache)
 
     @pytest.fixture
-    def readers_catalogue(self, database: Database, reader: HeldReader, bell: OutboxBell) -> Catalogue:
-        return Catalogue(database, reader, bell)  # type: ignore[arg-type]  # it forwards what it does not hold
+    def readers_catalogue(self, database: Database, reader: HeldReader, notifier: OutboxNotifier) -> Catalogue:
+        return Catalogue(database, reader, notifier)  # type: ignore[arg-type]  # it forwards what it does not hold
 
     async def test_does_not_put_the_old_version_back(
         self,
@@ -336,10 +336,10 @@ class TestReadThrough:
         assert all([0 < await redis_client.ttl(key) <= 300 for key in keys])
 
     async def test_two_processes_share_it(
-        self, cached_catalogue: Catalogue, database: Database, bell: OutboxBell, redis_url: str, actor: UUID
+        self, cached_catalogue: Catalogue, database: Database, notifier: OutboxNotifier, redis_url: str, actor: UUID
     ) -> None:
         other_cache = RedisCache.open(redis_url, timeout=PATIENCE)
-        other = Catalogue(database, other_cache, bell)
+        other = Catalogue(database, other_cache, notifier)
         book = await cached_catalogue.add(a_draft(), actor)
         for title in ("one", "two", "three"):
             await cached_catalogue.change(book.id, BookPatch(title=title), actor)
@@ -353,14 +353,14 @@ class TestReadThrough:
         self,
         cached_catalogue: Catalogue,
         database: Database,
-        bell: OutboxBell,
+        notifier: OutboxNotifier,
         redis_url: str,
         actor: UUID,
         read: Read,
     ) -> None:
         """Two processes; a read that starts after a write was answered has at least that version."""
         other_cache = RedisCache.open(redis_url, timeout=PATIENCE)
-        catalogues = [cached_catalogue, Catalogue(database, other_cache, bell)]
+        catalogues = [cached_catalogue, Catalogue(database, other_cache, notifier)]
         book = await cached_catalogue.add(a_draft(), actor)
         answered = book.version
 
@@ -468,8 +468,8 @@ class OnOwnRedis:
         await cache.close()
 
     @pytest.fixture
-    def own(self, database: Database, own_cache: RedisCache, bell: OutboxBell) -> Catalogue:
-        return Catalogue(database, own_cache, bell)
+    def own(self, database: Database, own_cache: RedisCache, notifier: OutboxNotifier) -> Catalogue:
+        return Catalogue(database, own_cache, notifier)
 
 
 class TestRedisKilled(OnOwnRedis):
@@ -579,10 +579,10 @@ class TestRedisFrozen(OnOwnRedis):
         await until(is_quick, f"it takes no longer than {seconds} seconds")
 
     async def test_the_first_reads_wait_no_longer_than_the_timeout(
-        self, database: Database, bell: OutboxBell, own_redis: RedisServer, frozen: Book
+        self, database: Database, notifier: OutboxNotifier, own_redis: RedisServer, frozen: Book
     ) -> None:
         async def read(cache: Cache) -> None:
-            catalogue = Catalogue(database, cache, bell)
+            catalogue = Catalogue(database, cache, notifier)
             assert await asyncio.gather(*(catalogue.get(frozen.id) for _ in range(20))) == [frozen] * 20
 
         await self.takes_no_longer(2 * TIMEOUT, read, own_redis)
@@ -607,10 +607,10 @@ class TestRedisFrozen(OnOwnRedis):
                 await asyncio.sleep(0.01)
 
     async def test_writes_wait_no_longer_than_the_timeout_each(
-        self, database: Database, bell: OutboxBell, own_redis: RedisServer, frozen: Book, actor: UUID
+        self, database: Database, notifier: OutboxNotifier, own_redis: RedisServer, frozen: Book, actor: UUID
     ) -> None:
         async def write(cache: Cache) -> None:
-            catalogue = Catalogue(database, cache, bell)
+            catalogue = Catalogue(database, cache, notifier)
             for _ in range(3):
                 await catalogue.change(frozen.id, BookPatch(title="Emma"), actor)
 

@@ -278,7 +278,7 @@ class TestGetMany:
         books = await catalogue.add_many([a_draft()] * 300, actor)
         with statements_of(database) as statements:
             assert await catalogue.get_many([book.id for book in books]) == books
-        # The bell may ring for the new books meanwhile.
+        # The notifier may tell of the new books meanwhile.
         assert len([statement for statement in statements if "FROM books" in statement]) == 1
 
     async def test_every_id_that_no_book_has_is_named_once(self, catalogue: Catalogue, actor: UUID) -> None:

@@ -11,7 +11,7 @@ from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.books.words import ways_of, words_asked_for, words_of
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,12 +47,12 @@ def peculiar_books(postgresql: PostgreSQLServer, migrated_template: str) -> Iter
 async def shelf(peculiar_books: str) -> AsyncIterator[Catalogue]:
     """A catalogue of books with all those texts."""
     database = Database.open(peculiar_books)
-    bell = OutboxBell(database)
-    catalogue = Catalogue(database, NoCache(), bell)
+    notifier = OutboxNotifier(database)
+    catalogue = Catalogue(database, NoCache(), notifier)
     if not await catalogue.count():
         await fill(catalogue)
     yield catalogue
-    await bell.close()
+    await notifier.close()
     await database.close()
 
 

@@ -12,7 +12,7 @@ from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.books.selection import Selection
 from book_db.books.words import words_asked_for
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database
 from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
 from support.data_layer import a_draft
@@ -65,12 +65,12 @@ def books_of_the_world(postgresql: PostgreSQLServer, migrated_template: str) -> 
 async def shelf(books_of_the_world: str) -> AsyncIterator[Catalogue]:
     """A catalogue of all books of the table, each once."""
     database = Database.open(books_of_the_world)
-    bell = OutboxBell(database)
-    catalogue = Catalogue(database, NoCache(), bell)
+    notifier = OutboxNotifier(database)
+    catalogue = Catalogue(database, NoCache(), notifier)
     if not await catalogue.count():
         await catalogue.add_many(list(dict.fromkeys(row.draft for row in rows())), NOBODY)
     yield catalogue
-    await bell.close()
+    await notifier.close()
     await database.close()
 
 

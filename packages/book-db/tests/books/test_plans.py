@@ -15,7 +15,7 @@ from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
 from book_db.books.finding import Sql, listing, matching
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.migrations import engine_of
 from book_db.postgres.database import Database
 from book_db.tables import words_version_of
@@ -132,9 +132,9 @@ async def database(many_books: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def catalogue(database: Database) -> AsyncIterator[Catalogue]:
-    bell = OutboxBell(database)
-    yield Catalogue(database, NoCache(), bell)
-    await bell.close()
+    notifier = OutboxNotifier(database)
+    yield Catalogue(database, NoCache(), notifier)
+    await notifier.close()
 
 
 @dataclass(frozen=True)

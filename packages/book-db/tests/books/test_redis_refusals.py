@@ -9,7 +9,7 @@ from book_db.books import cache as cache_module
 from book_db.books.cache import Hit, Miss, RedisCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import BookNotFound
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database
 from book_runtime.redis import reason_of
 from prometheus_client import REGISTRY
@@ -53,13 +53,13 @@ async def other_cache(own_redis: RedisServer) -> AsyncIterator[RedisCache]:
 
 
 @pytest.fixture
-def own(database: Database, own_cache: RedisCache, bell: OutboxBell) -> Catalogue:
-    return Catalogue(database, own_cache, bell)
+def own(database: Database, own_cache: RedisCache, notifier: OutboxNotifier) -> Catalogue:
+    return Catalogue(database, own_cache, notifier)
 
 
 @pytest.fixture
-def other(database: Database, other_cache: RedisCache, bell: OutboxBell) -> Catalogue:
-    return Catalogue(database, other_cache, bell)
+def other(database: Database, other_cache: RedisCache, notifier: OutboxNotifier) -> Catalogue:
+    return Catalogue(database, other_cache, notifier)
 
 
 async def is_tried(cache: RedisCache, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,10 +169,15 @@ class TestANodeOfACluster:
             yield server
 
     async def test_is_said_to_be_one(
-        self, node: RedisServer, database: Database, bell: OutboxBell, actor: UUID, monkeypatch: pytest.MonkeyPatch
+        self,
+        node: RedisServer,
+        database: Database,
+        notifier: OutboxNotifier,
+        actor: UUID,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         cache = RedisCache.open(node.url, timeout=PATIENCE)
-        catalogue = Catalogue(database, cache, bell)
+        catalogue = Catalogue(database, cache, notifier)
         with capture_logs() as logs:
             books = await catalogue.add_many([a_draft()] * 20, actor)
             assert await catalogue.get_many([book.id for book in books]) == books

@@ -1,4 +1,4 @@
-"""The outbox: one relay leads, claims in order, forgets what was confirmed, and is woken by the bell."""
+"""The outbox: one relay leads, claims in order, forgets what was confirmed, and is woken by the notifier."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import pytest
 from book_db.book import BookPatch
 from book_db.books.catalogue import Catalogue
 from book_db.errors import DatabaseUnavailable
-from book_db.events.outbox import Outbox, OutboxBell, OutboxLead
+from book_db.events.outbox import Outbox, OutboxLead, OutboxNotifier
 from book_db.postgres.database import Database
 from sqlalchemy import text
 from support.data_layer import Query, StatementsOf, a_draft, statements_sent_to
@@ -187,12 +187,12 @@ class TestBell:
         await patiently(waiting, "it is woken")
 
     async def test_that_rang_while_the_lead_was_busy_is_heard(
-        self, catalogue: Catalogue, actor: UUID, lead: OutboxLead, bell: OutboxBell
+        self, catalogue: Catalogue, actor: UUID, lead: OutboxLead, notifier: OutboxNotifier
     ) -> None:
         await catalogue.add(a_draft(), actor)
-        await bell.close()
+        await notifier.close()
         await lead.claim(10)
-        await patiently(lead.wait(AN_HOUR), "the bell is heard")
+        await patiently(lead.wait(AN_HOUR), "the notification arrives")
 
     async def test_a_lead_that_nobody_wakes_looks_by_itself(self, lead: OutboxLead) -> None:
         began = time.monotonic()
@@ -200,27 +200,27 @@ class TestBell:
         assert time.monotonic() - began > 0.15
 
     async def test_many_rings_in_one_turn_are_one_statement(
-        self, database: Database, bell: OutboxBell, lead: OutboxLead, statements_of: StatementsOf
+        self, database: Database, notifier: OutboxNotifier, lead: OutboxLead, statements_of: StatementsOf
     ) -> None:
         with statements_of(database) as statements:
             for _ in range(100):
-                bell.ring()
-            await bell.close()
+                notifier.notify()
+            await notifier.close()
         assert len([statement for statement in statements if "pg_notify" in statement]) == 1
 
     async def test_a_ring_during_a_ring_is_not_lost(
-        self, bell: OutboxBell, lead: OutboxLead, database: Database, statements_of: StatementsOf
+        self, notifier: OutboxNotifier, lead: OutboxLead, database: Database, statements_of: StatementsOf
     ) -> None:
         with statements_of(database) as statements:
-            bell.ring()
+            notifier.notify()
             await asyncio.sleep(0)
-            bell.ring()
-            await bell.close()
+            notifier.notify()
+            await notifier.close()
         assert len([statement for statement in statements if "pg_notify" in statement]) == 2
 
     async def test_a_bell_without_a_database_loses_nothing_but_the_ring(self) -> None:
         database = Database.open("postgresql://postgres@127.0.0.1:1/books")
-        bell = OutboxBell(database)
-        bell.ring()
-        await bell.close()
+        notifier = OutboxNotifier(database)
+        notifier.notify()
+        await notifier.close()
         await database.close()

@@ -12,7 +12,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.exporting import Exports
 from book_db.books.selection import EVERYTHING, Order, Selection
 from book_db.errors import ReadOnlyDatabase, UnfitDatabase
-from book_db.events.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxNotifier
 from book_db.migrations import check, upgrade
 from book_db.postgres import connector as connecting
 from book_db.postgres.connector import Connector, parameters_of
@@ -83,8 +83,8 @@ async def database(set_otherwise: str) -> AsyncIterator[Database]:
 
 class TestADatabaseWhereItIsSetOtherwise:
     async def test_serves_as_any_other(self, database: Database, set_otherwise: str, actor: UUID) -> None:
-        bell = OutboxBell(database)
-        catalogue = Catalogue(database, NoCache(), bell)
+        notifier = OutboxNotifier(database)
+        catalogue = Catalogue(database, NoCache(), notifier)
         book = await catalogue.add(a_draft(title="Œuvres – 全集", publication_date=date(1871, 2, 1)), actor)
         assert await catalogue.get(book.id) == book
         assert book.created_at.utcoffset() == timedelta(0)
@@ -96,14 +96,14 @@ class TestADatabaseWhereItIsSetOtherwise:
         async with Outbox(database).lead() as lead:
             [event] = await lead.claim(10)
             assert (event.book.publication_date, event.occurred_at) == (date(1871, 2, 1), book.created_at)
-        await bell.close()
+        await notifier.close()
 
     async def test_exports_as_any_other(self, database: Database, set_otherwise: str, actor: UUID) -> None:
-        bell = OutboxBell(database)
-        book = await Catalogue(database, NoCache(), bell).add(a_draft(publication_date=date(1871, 2, 1)), actor)
+        notifier = OutboxNotifier(database)
+        book = await Catalogue(database, NoCache(), notifier).add(a_draft(publication_date=date(1871, 2, 1)), actor)
         async with Exports(set_otherwise, at_once=1).open(EVERYTHING, "ndjson", actor) as blocks:
             assert b"".join([block async for block in blocks]) == book.to_json() + b"\n"
-        await bell.close()
+        await notifier.close()
 
     def test_is_set_up_as_any_other(self, postgresql: PostgreSQLServer) -> None:
         name = postgresql.create_database()
@@ -278,10 +278,10 @@ class TestADatabaseThatIsReadOnlyByDefault:
         await database.ping()
         with pytest.raises(ReadOnlyDatabase):
             await database.ping(writes=True)
-        bell = OutboxBell(database)
+        notifier = OutboxNotifier(database)
         with pytest.raises(ReadOnlyDatabase):
-            await Catalogue(database, NoCache(), bell).add(a_draft(), actor)
-        await bell.close()
+            await Catalogue(database, NoCache(), notifier).add(a_draft(), actor)
+        await notifier.close()
         await database.close()
 
     async def test_takes_writes_again_on_a_new_connection(self, read_only: str, actor: UUID) -> None:

@@ -14,9 +14,9 @@ from book_db.book import BookPatch
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import ConnectionLost, DatabaseOverloaded, DatabaseUnavailable, NotCommitted, SchemaNotThere
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.postgres import database as database_module
-from book_db.postgres.database import Database, outage_of, repeat_write
+from book_db.postgres.database import Database, outage_of, retry_write
 from book_runtime import outage as outage_module
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
@@ -104,10 +104,10 @@ class TestAnOutage:
 class TestADatabaseThatIsNotSetUp:
     async def test_is_one_that_does_not_answer_just_now(self, empty_database_url: str, actor: UUID) -> None:
         database = Database.open(empty_database_url)
-        bell = OutboxBell(database)
+        notifier = OutboxNotifier(database)
         with pytest.raises(SchemaNotThere):
-            await Catalogue(database, NoCache(), bell).add(a_draft(), actor)
-        await bell.close()
+            await Catalogue(database, NoCache(), notifier).add(a_draft(), actor)
+        await notifier.close()
         await database.close()
 
 
@@ -200,8 +200,8 @@ class TestAConnectionThatIsLost:
         statements_of: StatementsOf,
     ) -> None:
         database = Database.open(migrated_on_own)
-        bell = OutboxBell(database)
-        catalogue = Catalogue(database, NoCache(), bell)
+        notifier = OutboxNotifier(database)
+        catalogue = Catalogue(database, NoCache(), notifier)
         book = await catalogue.add(a_draft(), actor)
         blocker = Database.open(migrated_on_own)
         async with blocker.statement() as connection:
@@ -216,7 +216,7 @@ class TestAConnectionThatIsLost:
                     await patiently(change, "the loss is noticed")
                 assert len(statements) == 1
             await connection.invalidate()
-        await bell.close()
+        await notifier.close()
         await database.close()
         await blocker.close()
 
@@ -258,13 +258,13 @@ class TestADatabaseThatHasTooMuchToDo:
         self,
         impatient: Database,
         catalogue: Catalogue,
-        bell: OutboxBell,
+        notifier: OutboxNotifier,
         actor: UUID,
         statements_of: StatementsOf,
         query: Query,
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
-        hurried = Catalogue(impatient, NoCache(), bell)
+        hurried = Catalogue(impatient, NoCache(), notifier)
         query("BEGIN")
         query("LOCK TABLE books IN ACCESS EXCLUSIVE MODE")
         with statements_of(impatient) as statements:
@@ -281,7 +281,7 @@ class TestAConflictOfTransactions:
         attempts = 0
         both_hold_one = asyncio.Barrier(2)
 
-        @repeat_write
+        @retry_write
         async def lock(first: int, second: int) -> None:
             nonlocal attempts
             attempts += 1
@@ -302,7 +302,7 @@ class TestAConflictOfTransactions:
         await catalogue.add(a_draft(title="1"), actor)
         attempts = 0
 
-        @repeat_write
+        @retry_write
         async def count() -> None:
             nonlocal attempts
             attempts += 1

@@ -12,7 +12,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.exporting import Exports
 from book_db.books.selection import EVERYTHING
 from book_db.errors import DatabaseUnavailable, ReadOnlyDatabase
-from book_db.events.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxNotifier
 from book_db.migrations import upgrade
 from book_db.postgres.connector import REPLICA
 from book_db.postgres.database import Database
@@ -65,9 +65,9 @@ async def database(address: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def a_catalogue(database: Database) -> AsyncIterator[Catalogue]:
-    bell = OutboxBell(database)
-    yield Catalogue(database, NoCache(), bell)
-    await bell.close()
+    notifier = OutboxNotifier(database)
+    yield Catalogue(database, NoCache(), notifier)
+    await notifier.close()
 
 
 def fail_over(proxy: Proxy, to: PostgreSQLServer) -> None:
@@ -132,7 +132,7 @@ class TestAnAddressThatLeadsToAStandbyForAWhile:
     ) -> None:
         heard, hearing = asyncio.Event(), asyncio.Event()
         channels = {"shelves": lambda _: heard.set()}
-        listener = Listener(address + target, channels, hearing=hearing.set, deaf=hearing.clear)
+        listener = Listener(address + target, channels, on_connected=hearing.set, on_disconnected=hearing.clear)
         proxy.lead_to(standby.port)
         with capture_logs() as logs:
             async with beside(listener.run()):
@@ -224,7 +224,7 @@ class TestAnAddressOfSeveralHosts:
         async with Exports(address, at_once=1).open(EVERYTHING, "ndjson", actor) as blocks:
             assert b"Middlemarch" in b"".join([block async for block in blocks])
         hearing = asyncio.Event()
-        async with beside(Listener(address, {}, hearing=hearing.set, deaf=hearing.clear).run()):
+        async with beside(Listener(address, {}, on_connected=hearing.set, on_disconnected=hearing.clear).run()):
             await patiently(hearing.wait(), "it listens")
         await database.close()
 

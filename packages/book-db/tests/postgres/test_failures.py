@@ -12,7 +12,7 @@ from book_db.errors import (
     SchemaNotThere,
     UnfitDatabase,
 )
-from book_db.postgres.failures import has_answered, meaning_of, translated, why
+from book_db.postgres.failures import has_answered, meaning_of, translate_errors, why
 from psycopg import errors
 
 SERVER = 'connection to server at "127.0.0.1", port 5432 failed'
@@ -43,7 +43,7 @@ class TestASqlstate:
 
     @pytest.mark.parametrize("failure", [errors.UniqueViolation, errors.DivisionByZero, errors.SyntaxError])
     def test_of_a_statement_that_is_wrong_has_none(self, failure: type[psycopg.Error]) -> None:
-        with pytest.raises(failure), translated(lost=ConnectionLost):
+        with pytest.raises(failure), translate_errors(on_lost=ConnectionLost):
             raise failure
 
 
@@ -85,7 +85,7 @@ class TestAConnectionThatWasNotMade:
     )
     def test_for_any_other_reason_may_be_made_later(self, said: str, answered: bool) -> None:
         failure = psycopg.OperationalError(said)
-        with pytest.raises(NotCommitted) as raised, translated(lost=NotCommitted):
+        with pytest.raises(NotCommitted) as raised, translate_errors(on_lost=NotCommitted):
             raise failure
         assert type(raised.value) is NotCommitted
         assert has_answered(raised.value) is answered

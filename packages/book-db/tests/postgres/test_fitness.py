@@ -12,7 +12,7 @@ from book_db.books.catalogue import Catalogue
 from book_db.books.exporting import Exports
 from book_db.books.selection import EVERYTHING
 from book_db.errors import DatabaseUnavailable, NotCommitted, UnfitDatabase
-from book_db.events.outbox import Outbox, OutboxBell
+from book_db.events.outbox import Outbox, OutboxNotifier
 from book_db.migrations import upgrade
 from book_db.postgres import connector, fitness
 from book_db.postgres.database import Database
@@ -117,10 +117,12 @@ class TestAPoolerOfSessions:
 
     async def test_exports_and_hears_and_leads(self, pooled: str, actor: UUID) -> None:
         database, second = Database.open(pooled), Database.open(pooled)
-        bell = OutboxBell(database)
+        notifier = OutboxNotifier(database)
         heard, hearing = asyncio.Event(), asyncio.Event()
-        listener = Listener(pooled, {"shelves": lambda _: heard.set()}, hearing=hearing.set, deaf=hearing.clear)
-        book = await Catalogue(database, NoCache(), bell).add(a_draft(), actor)
+        listener = Listener(
+            pooled, {"shelves": lambda _: heard.set()}, on_connected=hearing.set, on_disconnected=hearing.clear
+        )
+        book = await Catalogue(database, NoCache(), notifier).add(a_draft(), actor)
         async with Exports(pooled, at_once=1).open(EVERYTHING, "ndjson", actor) as blocks:
             assert b"".join([block async for block in blocks]) == book.to_json() + b"\n"
         async with beside(listener.run()):
@@ -131,7 +133,7 @@ class TestAPoolerOfSessions:
             assert len(await lead.claim(10)) == 1
             [[free]] = await second.fetch("SELECT pg_try_advisory_lock(7214508362)", {})
             assert not free, "a second relay does not lead"
-        await bell.close()
+        await notifier.close()
         await database.close()
         await second.close()
 

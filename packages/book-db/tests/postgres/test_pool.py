@@ -20,12 +20,12 @@ SIZE = 3
 AN_HOUR = 3_600
 """Seconds. What ends in a test that takes so long was cancelled."""
 
-OURS = "SELECT pid, state FROM pg_stat_activity WHERE application_name = 'lending'"
+OURS = "SELECT pid, state FROM pg_stat_activity WHERE application_name = 'leases'"
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database.open(database_url, pool_size=SIZE, statement_timeout=AN_HOUR, name="lending")
+    database = Database.open(database_url, pool_size=SIZE, statement_timeout=AN_HOUR, name="leases")
     yield database
     await database.close()
 
@@ -60,9 +60,9 @@ def stopped(process: int) -> Iterator[None]:
 
 
 def is_whole(database: Database, query: Query) -> bool:
-    """Whether every connection that the server knows of is in the pool or kept for the next statement, and idle."""
+    """Whether every connection that the server knows of is in a pool, and idle."""
     pool: Any = database.engine.sync_engine.pool
-    return [state for _, state in query(OURS)] == ["idle"] * (pool.checkedin() + database.lender.kept)
+    return [state for _, state in query(OURS)] == ["idle"] * (pool.checkedin() + database.pool.idle)
 
 
 def busy(query: Query) -> list[object]:
@@ -128,7 +128,7 @@ class TestATaskThatIsCancelled:
             for _ in range(SIZE):
                 await holding.enter_async_context(database.statement())
             waiting = [asyncio.create_task(database.ping()) for _ in range(50)]
-            await until(lambda: len(database.lender._turns._waiters or ()) == 50, "all wait for their turn")
+            await until(lambda: len(database.pool._turns._waiters or ()) == 50, "all wait for their turn")
             for task in waiting[:-1]:
                 await cancelled(task)
         await patiently(waiting[-1], "the last one has its turn")
@@ -150,11 +150,11 @@ class TestAConnectionThatIsKept:
     async def test_serves_one_statement_after_the_other(self, database: Database, query: Query) -> None:
         for _ in range(5):
             await database.ping()
-        assert database.lender.kept == 1
+        assert database.pool.idle == 1
         assert len(query(OURS)) == 1
 
     async def test_makes_room_for_a_transaction(self, database: Database, query: Query) -> None:
-        """Where every connection that there may be is kept."""
+        """Where every connection that there may be is idle in the pool."""
         for _ in range(2):
             await use_all(database)
             async with patience("all are in transactions"), AsyncExitStack() as stack:
@@ -170,7 +170,7 @@ class TestAConnectionThatIsKept:
             await connection.execute(text("SELECT 1"))
         async with database.transaction() as connection:
             await connection.execute(text("SELECT 1"))
-        assert database.lender.kept == SIZE - 1
+        assert database.pool.idle == SIZE - 1
 
     @pytest.mark.parametrize("statement_first", [pytest.param(True, id="a-statement-first"), False])
     async def test_that_is_lost_straight_under_the_driver_is_told_of_as_always(
@@ -185,7 +185,7 @@ class TestAConnectionThatIsKept:
             await database.ping()
         sleeping = asyncio.create_task(database.fetch("SELECT pg_sleep(3600)", {}))
         await until(lambda: busy(query) == ["active"], "the statement runs")
-        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lending'")
+        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'leases'")
         with pytest.raises(NotCommitted):
             await patiently(sleeping, "the loss is noticed")
         await database.ping()
@@ -207,7 +207,7 @@ class TestAConnectionThatIsKept:
 
     async def test_is_left_when_the_server_has_closed_it(self, database: Database, query: Query) -> None:
         await database.ping()
-        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lending'")
+        query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'leases'")
         await until(lambda: query(OURS) == [], "the server has closed it")
         await database.ping()
         assert is_whole(database, query)
@@ -215,14 +215,14 @@ class TestAConnectionThatIsKept:
     async def test_is_not_one_that_its_borrower_has_thrown_away(self, database: Database, query: Query) -> None:
         async with database.statement() as connection:
             await connection.invalidate()
-        assert database.lender.kept == 0
+        assert database.pool.idle == 0
         await database.ping()
         await until(lambda: is_whole(database, query), "the pool is whole")
 
     async def test_is_not_one_that_was_left_in_a_transaction(self, database: Database, query: Query) -> None:
         async with database.statement() as connection:
             await connection.execute(text("BEGIN"))
-        assert database.lender.kept == 0
+        assert database.pool.idle == 0
         assert busy(query) == []
 
     async def test_goes_on_after_a_statement_straight_from_the_driver_was_cancelled(
@@ -234,7 +234,7 @@ class TestAConnectionThatIsKept:
         await until(lambda: busy(query) == ["active"], "the statement runs")
         await cancelled(sleeping)
         assert query(OURS) == [(connection, "idle")]
-        assert database.lender.kept == 1
+        assert database.pool.idle == 1
 
 
 class TestClosing:
@@ -253,7 +253,7 @@ class TestClosing:
     async def test_closes_what_comes_back_afterwards(self, database: Database, query: Query) -> None:
         async with database.statement():
             await database.close()
-        assert database.lender.kept == 0
+        assert database.pool.idle == 0
         await until(lambda: query(OURS) == [], "every connection is closed")
 
 
@@ -285,5 +285,5 @@ class TestAPoolThatIsTaken:
         async with database.statement():
             with pytest.raises(DatabaseOverloaded):
                 await patiently(database.ping(), "patience is over")
-        await database.lender.give_back(await database.lender.lend(autocommit=True))
+        await database.pool.release(await database.pool.acquire(autocommit=True))
         await database.close()

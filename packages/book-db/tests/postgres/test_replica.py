@@ -13,7 +13,7 @@ from book_db.book import BookPatch
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import BookNotFound, DatabaseOverloaded, DatabaseUnavailable
-from book_db.events.outbox import OutboxBell
+from book_db.events.outbox import OutboxNotifier
 from book_db.migrations import upgrade
 from book_db.postgres import replica as replica_module
 from book_db.postgres.connector import REPLICA
@@ -155,9 +155,9 @@ def waiting(holder: psycopg.Connection) -> list[tuple[int, int]]:
 
 @asynccontextmanager
 async def a_catalogue(database: Database, reads: ReplicaReads) -> AsyncIterator[Catalogue]:
-    bell = OutboxBell(database)
-    yield Catalogue(database, NoCache(), bell, reads)
-    await bell.close()
+    notifier = OutboxNotifier(database)
+    yield Catalogue(database, NoCache(), notifier, reads)
+    await notifier.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from book_db.errors import DatabaseUnavailable
 from book_db.events.log import EVENTS_RECORDED, EventLog, Interest
-from book_db.postgres.local_bus import Notices
+from book_db.postgres.local_bus import LocalBus
 
 from grpc_api.watching.buffer import Buffer
 from grpc_api.watching.changes import Change
@@ -17,7 +17,7 @@ from grpc_api.watching.changes import Change
 _log = structlog.get_logger(__name__)
 
 _LOOK_EVERY: Final = 1.0
-"""Seconds after which it looks by itself, should the bell have been lost."""
+"""Seconds after which it looks by itself, should a notification have been lost."""
 
 _AT_ONCE: Final = 100
 """Changes between which other work of the process has its turn."""
@@ -38,9 +38,9 @@ class Tail:
     to the last change, then where many join at once and changes come quickly nobody would ever arrive.
     """
 
-    def __init__(self, log: EventLog, notices: Notices) -> None:
+    def __init__(self, log: EventLog, local_bus: LocalBus) -> None:
         self._log = log
-        self._notices = notices
+        self._local_bus = local_bus
         self._watchers = 0
         self._position: int | None = None
         self._remembered: deque[Change] = deque()
@@ -63,12 +63,12 @@ class Tail:
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """Follows the log for the length of the block."""
-        self._notices.listen(EVENTS_RECORDED, self._wake)
+        self._local_bus.subscribe(EVENTS_RECORDED, self._wake)
         task = asyncio.create_task(self._follow())
         try:
             yield
         finally:
-            self._notices.leave(EVENTS_RECORDED, self._wake)
+            self._local_bus.unsubscribe(EVENTS_RECORDED, self._wake)
             # Not by cancellation: one that meets a connection in the making leaves the server with half of it.
             self._is_stopping = True
             self._woken.set()

@@ -27,7 +27,7 @@ _LEADING = Gauge("colophon_outbox_leading", "1 while this relay is the active on
 
 _BATCH_EVENTS: Final = 500
 _POLL_SECONDS: Final = 1.0
-"""The relay looks by itself, should the bell have been lost."""
+"""The relay looks by itself, should a notification have been lost."""
 
 _RETRY_SECONDS_MIN: Final = 0.1
 _RETRY_SECONDS_MAX: Final = 1.0

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 from sqlalchemy import LargeBinary, bindparam, delete, extract, func, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from book_db.accounts.invalidation import changing_callers
+from book_db.accounts.invalidation import invalidating_callers
 from book_db.accounts.secret_tokens import API_TOKEN, digest, new_token
 from book_db.accounts.sessions import holding
 from book_db.errors import ApiTokenNotFound, Overtaken, TooManyApiTokens, UserNotFound
-from book_db.postgres.database import Database, repeat_read, repeat_write
+from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.roles import Role, role_of
 from book_db.tables import ApiTokenRow, User
 
@@ -70,7 +70,7 @@ class ApiTokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeat_write
+    @retry_write
     async def add(
         self,
         user_id: UUID,
@@ -101,7 +101,7 @@ class ApiTokens:
             added = insert(ApiTokenRow).values(**values, expires_at=expires_at).returning(*_COLUMNS)
             return ApiToken(*(await connection.execute(added)).one()), token
 
-    @repeat_read
+    @retry_read
     async def of(self, user_id: UUID) -> list[ApiToken]:
         """The user's tokens that have not expired, the newest first."""
         query = select(*_COLUMNS).where(ApiTokenRow.user_id == user_id, ApiTokenRow.expires_at > func.now())
@@ -109,15 +109,15 @@ class ApiTokens:
             rows = await connection.execute(query.order_by(ApiTokenRow.created_at.desc(), ApiTokenRow.id))
             return [ApiToken(*row) for row in rows]
 
-    @repeat_write
+    @retry_write
     async def remove(self, user_id: UUID, token_id: UUID) -> None:
         """Takes one of the user's tokens back at once. Raises ApiTokenNotFound when it is none of these."""
         this = removing_all(user_id).where(ApiTokenRow.id == token_id)
-        async with changing_callers(self._database, user_id) as connection:
+        async with invalidating_callers(self._database, user_id) as connection:
             if not (await connection.execute(this)).rowcount:
                 raise ApiTokenNotFound(token_id)
 
-    @repeat_read
+    @retry_read
     async def good(self, hashes: Collection[bytes]) -> dict[bytes, GoodToken]:
         """Of the tokens with these digests those that are good, by their digests."""
         async with self._database.statement() as connection:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select
 
-from book_db.postgres.database import Database, repeat_read, repeat_write
+from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.postgres.sweeping import kept_swept
 from book_db.tables import AccountEventRow
 
@@ -57,13 +57,13 @@ class AccountEvents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeat_write
+    @retry_write
     async def add(self, events: Collection[AccountEvent]) -> None:
         """Puts them at the end, all or none; at least one."""
         async with self._database.transaction() as connection:
             await connection.execute(insert(AccountEventRow), [event._asdict() for event in events])
 
-    @repeat_read
+    @retry_read
     async def page(
         self,
         size: int,

@@ -72,7 +72,7 @@ class Authenticator:
         self._remembered: dict[str, _Memory] = {}
         self._tokens: defaultdict[str, set[str]] = defaultdict(set)
         self._changes = 0
-        self._hearing = False
+        self._is_connected = False
         sessions.on_change(self.forget)
 
     async def authenticate(self, token: str) -> Caller:
@@ -86,7 +86,7 @@ class Authenticator:
         changes = self._changes
         memory = await (self._program(token) if token.startswith(API_TOKEN) else self._person(token))
         # What changed during the look-up may have changed this caller.
-        if self._hearing and changes == self._changes:
+        if self._is_connected and changes == self._changes:
             self._remember(token, memory)
         return memory.caller
 
@@ -97,17 +97,17 @@ class Authenticator:
             self._remembered.pop(token, None)
 
     def listener(self, url: str, others: Mapping[str, Callable[[str], None]] | None = None) -> Listener:
-        """What must run beside this for anything to be remembered. On its connection it hears ``others`` as well."""
-        heard = {CALLERS_CHANGED: self.forget, **(others or {})}
-        return Listener(url, heard, hearing=self._begin_to_hear, deaf=self._go_deaf)
+        """What must run for anything to be remembered. Its connection serves the channels of ``others`` as well."""
+        handlers = {CALLERS_CHANGED: self.forget, **(others or {})}
+        return Listener(url, handlers, on_connected=self._on_connected, on_disconnected=self._on_disconnected)
 
-    def _begin_to_hear(self) -> None:
+    def _on_connected(self) -> None:
         # Look-ups that are under way began when a change could still be missed.
         self._changes += 1
-        self._hearing = True
+        self._is_connected = True
 
-    def _go_deaf(self) -> None:
-        self._hearing = False
+    def _on_disconnected(self) -> None:
+        self._is_connected = False
         self._forget_all()
 
     async def _person(self, token: str) -> _Memory:

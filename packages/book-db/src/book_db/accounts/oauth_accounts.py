@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from book_db.accounts.addresses import folded, with_folded
 from book_db.accounts.sessions import holding
 from book_db.errors import LinkNotFound, Overtaken
-from book_db.postgres.database import Database, repeat_read, repeat_write
+from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.tables import OAuthAccountRow, User
 
 # FOR SHARE waits for a change of the user that is under way, and then looks at the user again. Without it, an account
@@ -54,7 +54,7 @@ class OAuthAccounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeat_read
+    @retry_read
     async def user_of(self, provider: str, account_id: str) -> User | None:
         """The user whom the account belongs to."""
         accounts = select(*User.__table__.c).join(OAuthAccountRow, OAuthAccountRow.user_id == User.id)
@@ -63,7 +63,7 @@ class OAuthAccounts:
             row = (await connection.execute(theirs)).one_or_none()
             return None if row is None else _user(row)
 
-    @repeat_write
+    @retry_write
     async def add_user(self, values: Mapping[str, Any], account: ProviderAccount) -> User:
         """A new user, whom the account belongs to. Raises Overtaken when someone has the address or the account."""
         user_id = uuid4()
@@ -86,7 +86,7 @@ class OAuthAccounts:
             raise
         return user
 
-    @repeat_write
+    @retry_write
     async def link(self, user_id: UUID, account: ProviderAccount) -> None:
         """Gives the account to the active user who has its address and has verified it.
 
@@ -98,7 +98,7 @@ class OAuthAccounts:
         if not linked.rowcount:
             raise Overtaken
 
-    @repeat_write
+    @retry_write
     async def note_address(self, account: ProviderAccount) -> None:
         """Remembers the address that the provider tells of an account now."""
         known = update(OAuthAccountRow).where(
@@ -109,7 +109,7 @@ class OAuthAccounts:
         async with self._database.transaction() as connection:
             await connection.execute(known.values(account_email=account.email))
 
-    @repeat_read
+    @retry_read
     async def links_of(self, user_id: UUID) -> list[Link]:
         """The user's accounts, the oldest first."""
         theirs = _LINKS.where(OAuthAccountRow.user_id == user_id)
@@ -117,7 +117,7 @@ class OAuthAccounts:
             rows = await connection.execute(theirs.order_by(OAuthAccountRow.created_at, OAuthAccountRow.id))
             return [Link(*row) for row in rows]
 
-    @repeat_write
+    @retry_write
     async def unlink(self, user_id: UUID, link_id: UUID, *, hashed_password: str, within: UUID) -> None:
         """Takes an account away from its user, who cannot sign in with it from then on.
 

@@ -10,10 +10,10 @@ from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from book_db.accounts.invalidation import CALLERS_CHANGED, changing_callers, tell, tell_this_process
+from book_db.accounts.invalidation import CALLERS_CHANGED, invalidating_callers, notify_all, notify_local
 from book_db.accounts.secret_tokens import REFRESH_TOKEN, digest, is_whole, new_token
 from book_db.errors import RefreshRefused, SessionNotFound, UserNotFound
-from book_db.postgres.database import Database, repeat_read, repeat_write
+from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.roles import Role, role_of
 from book_db.tables import RefreshTokenRow, SessionRow, User
 
@@ -126,7 +126,7 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeat_write
+    @retry_write
     async def begin(
         self,
         user_id: UUID,
@@ -160,12 +160,12 @@ class Sessions:
             await connection.execute(_ADD_TOKEN, {"hash": digest(token), "session_id": session_id})
             ended = (await connection.execute(_END_THOSE_BEYOND, {"user_id": user_id, "most": MOST})).rowcount
             if ended:
-                await tell(connection, user_id)
+                await notify_all(connection, user_id)
         if ended:
-            tell_this_process(self._database, user_id)
+            notify_local(self._database, user_id)
         return SignIn(user_id, session_id, token)
 
-    @repeat_write
+    @retry_write
     async def refresh(self, token: str, seconds: int) -> SignIn:
         """Lets a session live for so many seconds from now, and gives its next token in exchange for this one.
 
@@ -181,17 +181,17 @@ class Sessions:
             found = await _locked(connection, token)
             if found.used:
                 await connection.execute(_END.where(SessionRow.id == found.id))
-                await tell(connection, found.user_id)
+                await notify_all(connection, found.user_id)
             else:
                 hashes = {"hash": digest(token), "new_hash": digest(next_token)}
                 await connection.execute(_ROTATE, hashes | {"session_id": found.id, "seconds": seconds})
         if found.used:
-            tell_this_process(self._database, found.user_id)
+            notify_local(self._database, found.user_id)
             _log.warning("a used refresh token came again: its session was ended", session=found.id, user=found.user_id)
             raise RefreshRefused
         return SignIn(found.user_id, found.id, next_token)
 
-    @repeat_read
+    @retry_read
     async def of_refresh_token(self, token: str) -> UUID | None:
         """The session that the token belongs to, live or not."""
         if not is_whole(token, REFRESH_TOKEN):
@@ -201,7 +201,7 @@ class Sessions:
             session_id: UUID | None = await connection.scalar(query)
             return session_id
 
-    @repeat_read
+    @retry_read
     async def of(self, user_id: UUID) -> list[Session]:
         """The user's live sessions, the one that was used last first; no more than MOST."""
         query = select(*_COLUMNS).where(SessionRow.user_id == user_id, *_IS_LIVE)
@@ -209,35 +209,35 @@ class Sessions:
         async with self._database.statement() as connection:
             return [Session(*row) for row in await connection.execute(newest_first)]
 
-    @repeat_write
+    @retry_write
     async def end(self, session_id: UUID) -> None:
         """Ends a session at once; ending one that is over already changes nothing."""
         async with self._database.transaction() as connection:
             user_id = await connection.scalar(_END.where(SessionRow.id == session_id))
             if user_id is not None:
-                await tell(connection, user_id)
+                await notify_all(connection, user_id)
         if user_id is not None:
-            tell_this_process(self._database, user_id)
+            notify_local(self._database, user_id)
 
-    @repeat_write
+    @retry_write
     async def end_one(self, user_id: UUID, session_id: UUID) -> None:
         """Ends one of a user's live sessions at once. Raises SessionNotFound when it is none of these."""
         own = ending_all(user_id).where(SessionRow.expires_at > func.now())
-        async with changing_callers(self._database, user_id) as connection:
+        async with invalidating_callers(self._database, user_id) as connection:
             if not (await connection.execute(own.where(SessionRow.id == session_id))).first():
                 raise SessionNotFound(session_id)
 
-    @repeat_write
+    @retry_write
     async def end_all(self, user_id: UUID, *, keep: UUID | None = None) -> None:
         """Ends every session of a user at once, but for ``keep``."""
-        async with changing_callers(self._database, user_id) as connection:
+        async with invalidating_callers(self._database, user_id) as connection:
             await connection.execute(ending_all(user_id, keep))
 
-    def on_change(self, heard: Callable[[str], None]) -> None:
-        """Calls ``heard`` with a user's id before a change that this process made to the user is answered."""
-        self._database.notices.listen(CALLERS_CHANGED, heard)
+    def on_change(self, handler: Callable[[str], None]) -> None:
+        """Calls ``handler`` with a user's id before a change that this process made to the user is answered."""
+        self._database.local_bus.subscribe(CALLERS_CHANGED, handler)
 
-    @repeat_read
+    @retry_read
     async def live(self, session_ids: Collection[UUID]) -> dict[UUID, LiveSession]:
         """Of these sessions the live ones of active users, each with its user."""
         async with self._database.statement() as connection:

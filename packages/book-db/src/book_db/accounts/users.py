@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from book_db.accounts.addresses import folded, with_folded
 from book_db.accounts.api_tokens import removing_all
-from book_db.accounts.invalidation import changing_callers
+from book_db.accounts.invalidation import invalidating_callers
 from book_db.accounts.oauth_accounts import unlink_others, unlinking
 from book_db.accounts.sessions import ending_all, holding
 from book_db.errors import AccessNotFound, EmailTaken, LastSuperuser, Overtaken, UserNotFound
-from book_db.postgres.database import Database, repeat_read, repeat_write
+from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.tables import ApiTokenRow, OAuthAccountRow, SessionRow, User
 
 _COLUMNS: Final = tuple(User.__table__.c)
@@ -54,7 +54,7 @@ class Users:
         """The user with this address, which must be normalised, in whatever case it is written."""
         return await self._one(_USERS.where(User.email_folded == folded(email)))
 
-    @repeat_read
+    @retry_read
     async def page(self, size: int, after: UUID | None = None) -> list[User]:
         """At most ``size`` users by ascending id, those after ``after``."""
         query = _USERS.order_by(User.id).limit(size)
@@ -62,7 +62,7 @@ class Users:
             rows = await connection.execute(query if after is None else query.where(User.id > after))
             return [_user(row) for row in rows]
 
-    @repeat_write
+    @retry_write
     async def add(self, values: Mapping[str, Any]) -> User:
         """Raises EmailTaken."""
         user_id = uuid4()
@@ -71,7 +71,7 @@ class Users:
             async with self._database.transaction() as connection:
                 return await _written(connection, insert(User).values(id=user_id, **with_folded(values)), user_id)
 
-    @repeat_write
+    @retry_write
     async def change(
         self,
         user_id: UUID,
@@ -105,7 +105,7 @@ class Users:
                 await unlink_others(connection, user)
             return user
 
-    @repeat_write
+    @retry_write
     async def end(self, user_id: UUID, ends: Access) -> None:
         """Ends these ways to act as a user at once. Raises UserNotFound."""
         async with self._writing(user_id) as connection:
@@ -114,7 +114,7 @@ class Users:
                 raise UserNotFound(user_id)
             await _end(connection, user_id, ends)
 
-    @repeat_write
+    @retry_write
     async def end_one(self, user_id: UUID, access_id: UUID) -> None:
         """Ends the session, the token or the login of a user that has this id, at once. Raises AccessNotFound."""
         ways = (
@@ -133,14 +133,14 @@ class Users:
         except (Overtaken, UserNotFound):
             return None
 
-    @repeat_write
+    @retry_write
     async def remove(self, user_id: UUID) -> None:
         """Takes a user out, and with the user every session and token. Raises LastSuperuser."""
         async with self._writing(user_id) as connection:
             await _keep_a_superuser(connection, user_id)
             await connection.execute(delete(User).where(User.id == user_id))
 
-    @repeat_read
+    @retry_read
     async def _one(self, query: Any) -> User | None:
         async with self._database.statement() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -150,7 +150,7 @@ class Users:
     async def _writing(self, user_id: UUID) -> AsyncIterator[AsyncConnection]:
         """A transaction that changes one user, and tells of it."""
         with _refusing_a_taken_address():
-            async with changing_callers(self._database, user_id) as connection:
+            async with invalidating_callers(self._database, user_id) as connection:
                 yield connection
 
 

@@ -24,8 +24,8 @@ from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys, is_taken
 from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
 from book_db.books.words import words_of
 from book_db.errors import BatchTooLarge, BookNotFound, BooksNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
-from book_db.events.outbox import OutboxBell
-from book_db.postgres.database import Database, Reader, repeat_read, repeat_write
+from book_db.events.outbox import OutboxNotifier
+from book_db.postgres.database import Database, Reader, retry_read, retry_write
 
 PAGE_SIZE_DEFAULT: Final = 50
 PAGE_SIZE_MAX: Final = 1_000
@@ -55,12 +55,12 @@ _Rows = Sequence[tuple[Any, ...]]
 class Catalogue:
     """The books. ``actor`` is always the id of the user who writes, and goes into the event."""
 
-    def __init__(self, database: Database, cache: Cache, bell: OutboxBell, reads: Reader | None = None) -> None:
+    def __init__(self, database: Database, cache: Cache, notifier: OutboxNotifier, reads: Reader | None = None) -> None:
         """``reads`` is where books are read, if not from ``database``."""
         self._database = database
         self._reads = reads or database
         self._cache = cache
-        self._bell = bell
+        self._notifier = notifier
         self._cached = BatchLoader(cache.get, max_batch=_TOGETHER, max_concurrent=1, idle_turns=IDLE_TURNS)
         self._stored = BatchLoader(self._fetch, max_batch=_TOGETHER, max_concurrent=_LOOK_UPS, idle_turns=IDLE_TURNS)
         # Two, so that one writes while the other waits for the disk.
@@ -114,7 +114,7 @@ class Catalogue:
         asked = all(answer.cache_available for answer in missed.values())
         return known | await self._stored.load_many(missed, share_in_flight=asked)
 
-    @repeat_read
+    @retry_read
     async def page(
         self,
         size: int = PAGE_SIZE_DEFAULT,
@@ -128,12 +128,12 @@ class Catalogue:
         """
         return await finding.page(self._reads, selection, order, max(1, min(size, PAGE_SIZE_MAX)), token)
 
-    @repeat_read
+    @retry_read
     async def count(self, selection: Selection = EVERYTHING) -> int:
         """How many books are in a selection. Goes through all of them."""
         return await finding.count(self._reads, selection)
 
-    @repeat_read
+    @retry_read
     async def estimate(self, selection: Selection = EVERYTHING) -> int:
         """About how many books are in a selection, at least one, from PostgreSQL's statistics."""
         return await finding.estimate(self._reads, selection)
@@ -241,12 +241,12 @@ class Catalogue:
         self._stored.detach(book_id)
         return _book(rows[0])
 
-    @repeat_read
+    @retry_read
     async def _why_not_written(self, book_id: int) -> BookNotFound | VersionMismatch:
         rows = await self._database.fetch(statements.VERSION, {"book_id": book_id})
         return VersionMismatch(book_id, rows[0][0]) if rows else BookNotFound(book_id)
 
-    @repeat_read  # since the key makes it as safe as a read
+    @retry_read  # since the key makes it as safe as a read
     async def _write_once(self, **values: object) -> _Rows:
         """What was written; nothing where the key is known, or somebody else has just written with it."""
         try:
@@ -256,17 +256,17 @@ class Catalogue:
                 return []
             raise
 
-    @repeat_write
+    @retry_write
     async def _write(self, statement: LiteralString, **values: object) -> _Rows:
         return await self._send(statement, **values)
 
     async def _send(self, statement: LiteralString, **values: object) -> _Rows:
         rows = await self._database.fetch(statement, values)
         if rows:
-            self._bell.ring()
+            self._notifier.notify()
         return rows
 
-    @repeat_read
+    @retry_read
     async def _fetch(self, book_ids: Collection[int]) -> Mapping[int, bytes | None]:
         read_at = time.monotonic()
         rows = await self._reads.fetch(statements.BY_IDS, {"book_ids": list(book_ids)})

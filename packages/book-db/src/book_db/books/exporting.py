@@ -22,8 +22,8 @@ from book_db.books.finding import matching
 from book_db.books.selection import Selection
 from book_db.errors import ConnectionLost, DatabaseUnavailable, NotCommitted, TooManyExports
 from book_db.postgres.connector import Connector
-from book_db.postgres.database import outage_of, reason_of, written
-from book_db.postgres.failures import translated
+from book_db.postgres.database import compile_sql, outage_of, reason_of
+from book_db.postgres.failures import translate_errors
 
 Form = Literal["ndjson", "csv"]
 """JSON as of ``Book.to_json``, a book a line; or CSV (RFC 4180) with a header."""
@@ -74,8 +74,8 @@ class Exports:
         Raises TooManyExports, and DatabaseUnavailable at any time: what was given until then is not the whole.
         """
         try:
-            with self._counted(user_id), translated(lost=ConnectionLost):
-                with translated(lost=NotCommitted):  # nothing was given yet
+            with self._counted(user_id), translate_errors(on_lost=ConnectionLost):
+                with translate_errors(on_lost=NotCommitted):  # nothing was given yet
                     connection = await self._connector.connect(psycopg.AsyncConnection, autocommit=True)
                 async with connection, connection.cursor().copy(*_copy(selection, form)):
                     try:
@@ -101,7 +101,7 @@ def _copy(selection: Selection, form: Form) -> tuple[bytes, dict[str, Any]]:
     expressions, options = _FORMS[form]
     matches = matching(selection)
     statement = f"COPY (SELECT {expressions} FROM {_BOOKS} {matches.text} ORDER BY id) TO STDOUT ({options})"  # noqa: S608 - of constants
-    return written(text(statement)).encode(), dict(matches.values)
+    return compile_sql(text(statement)).encode(), dict(matches.values)
 
 
 async def _end(connection: psycopg.AsyncConnection) -> None:
@@ -116,7 +116,7 @@ async def _end(connection: psycopg.AsyncConnection) -> None:
 async def _blocks(connection: psycopg.AsyncConnection) -> AsyncIterator[bytes]:
     is_last = False
     while not is_last:
-        with translated(lost=ConnectionLost):
+        with translate_errors(on_lost=ConnectionLost):
             block, is_last = await connection.wait(_next_block(connection.pgconn))
         if block:
             yield block

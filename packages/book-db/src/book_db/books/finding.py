@@ -15,7 +15,7 @@ from book_db.books import pages
 from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.books.words import ways_of
-from book_db.postgres.database import Reader, written
+from book_db.postgres.database import Reader, compile_sql
 from book_db.tables import SORTED_LENGTH
 
 COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
@@ -30,9 +30,9 @@ class Sql(NamedTuple):
 
 
 @lru_cache(maxsize=1_000)
-def _written(statement: str) -> LiteralString:
+def _compile_sql(statement: str) -> LiteralString:
     """There are as many as there are kinds of selections in use: the values are no part of them."""
-    return written(text(statement))
+    return compile_sql(text(statement))
 
 
 async def page(reads: Reader, selection: Selection, order: Order, size: int, token: str | None) -> Page:
@@ -42,7 +42,7 @@ async def page(reads: Reader, selection: Selection, order: Order, size: int, tok
     # By id every page has the same plan. Any other is planned for its values: few books of an author are best looked
     # up and sorted, many are best met on the way through the order, and which it is hangs on the author.
     one_plan_will_do = selection == EVERYTHING and order == BY_ID
-    rows = await reads.fetch(_written(statement.text), statement.values, prepared=one_plan_will_do)
+    rows = await reads.fetch(_compile_sql(statement.text), statement.values, prepared=one_plan_will_do)
     books = [Book(*row) for row in rows[:size]]
     return Page(books, pages.encode(books[-1], order, selection) if len(rows) > size else None)
 
@@ -50,7 +50,7 @@ async def page(reads: Reader, selection: Selection, order: Order, size: int, tok
 async def count(reads: Reader, selection: Selection) -> int:
     """How many books are in a selection. Takes the time that it takes to go through all of them."""
     condition = matching(selection)
-    statement = _written(f"SELECT count(*) FROM books {condition.text}")  # noqa: S608 - of constants
+    statement = _compile_sql(f"SELECT count(*) FROM books {condition.text}")  # noqa: S608 - of constants
     [[number]] = await reads.fetch(statement, condition.values, prepared=False)
     return int(number)
 
@@ -58,7 +58,7 @@ async def count(reads: Reader, selection: Selection) -> int:
 async def estimate(reads: Reader, selection: Selection) -> int:
     """How many books PostgreSQL expects in a selection, from its statistics; never fewer than one."""
     condition = matching(selection)
-    statement = _written(f"EXPLAIN (FORMAT JSON) SELECT FROM books {condition.text}")
+    statement = _compile_sql(f"EXPLAIN (FORMAT JSON) SELECT FROM books {condition.text}")
     [[explanation]] = await reads.fetch(statement, condition.values, prepared=False)
     [explained] = explanation
     return int(explained["Plan"]["Plan Rows"])

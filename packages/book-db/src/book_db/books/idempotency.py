@@ -19,7 +19,7 @@ from sqlalchemy import text
 from book_db.book import Book, Draft
 from book_db.books.statements import KEY_EXPIRED
 from book_db.errors import IdempotencyKeyReused
-from book_db.postgres.database import Database, repeat_read
+from book_db.postgres.database import Database, retry_read
 from book_db.postgres.sweeping import kept_swept
 
 _AT_ONCE: Final = 1_000
@@ -79,13 +79,13 @@ class IdempotencyKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeat_read
+    @retry_read
     async def find(self, actor: UUID, key: str) -> Remembered | None:
         async with self._database.statement() as connection:
             row = (await connection.execute(_FIND, {"actor": actor, "key": key})).one_or_none()
             return None if row is None else Remembered(*row)
 
-    @repeat_read  # which does no harm either
+    @retry_read  # which does no harm either
     async def forget_expired(self, actor: UUID, key: str) -> None:
         """Makes room for the key, if it is one that has expired and was not swept away yet."""
         async with self._database.statement() as connection:

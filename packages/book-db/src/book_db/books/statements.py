@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
-from book_db.postgres.database import written
+from book_db.postgres.database import compile_sql
 from book_db.tables import EVENT_COLUMNS, WORDS_VERSION_OF_NEW, BookRow, words_version_of
 
 KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"
@@ -32,12 +32,12 @@ _book = select(
     _books.updated_at,
 )
 
-BY_IDS: Final = written(_book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger)))))
-VERSION: Final = written(select(_books.version).where(_books.id == bindparam("book_id", type_=BigInteger)))
+BY_IDS: Final = compile_sql(_book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger)))))
+VERSION: Final = compile_sql(select(_books.version).where(_books.id == bindparam("book_id", type_=BigInteger)))
 
 
 def _text(statement: str) -> LiteralString:
-    return written(text(statement))
+    return compile_sql(text(statement))
 
 
 def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> LiteralString:

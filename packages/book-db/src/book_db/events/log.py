@@ -14,8 +14,8 @@ import msgspec
 from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.errors import PositionSwept
-from book_db.postgres.database import Database, repeat_read, repeat_write, written
-from book_db.postgres.notifier import Bell
+from book_db.postgres.database import Database, compile_sql, retry_read, retry_write
+from book_db.postgres.notifier import Notifier
 from book_db.postgres.sweeping import kept_swept
 from book_db.tables import EventLogRow, EventLogSweepRow
 
@@ -100,7 +100,7 @@ _json: Final = msgspec.json.Encoder()
 # takes 23 us to write an entry into eleven arrays, and msgspec takes 1.
 # A number is drawn when the lock is held, and the lock is given back when the row can be seen: whoever sees a position
 # sees every lower one that there will ever be. No row comes out of the join before `turn` has one.
-_RECORD: Final = written(
+_RECORD: Final = compile_sql(
     text(
         f"""
     WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_ONE_RECORDER}))
@@ -200,11 +200,11 @@ class EventLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._bell = Bell(database, EVENTS_RECORDED)
+        self._notifier = Notifier(database, EVENTS_RECORDED)
 
     async def close(self) -> None:
         """Until everybody has been told of what was recorded."""
-        await self._bell.close()
+        await self._notifier.close()
 
     async def record(self, entries: Sequence[Entry]) -> set[UUID]:
         """Records the events in their order, all or none; returns the ids of those that were not there before.
@@ -215,17 +215,17 @@ class EventLog:
         if positions:
             newest = str(max(positions.values()))
             # Who is in this process hears it without the way through PostgreSQL and back.
-            self._database.notices.give(EVENTS_RECORDED, newest)
-            self._bell.ring(newest)
+            self._database.local_bus.publish(EVENTS_RECORDED, newest)
+            self._notifier.notify(newest)
         return set(positions)
 
-    @repeat_read
+    @retry_read
     async def newest(self) -> int:
         """The position of the newest event, 0 when there is none. Raises DatabaseUnavailable."""
         async with self._database.statement() as connection:
             return int(await connection.scalar(_NEWEST) or 0)
 
-    @repeat_read
+    @retry_read
     async def newer(self, position: int, *, at_most: int = 500) -> list[Recorded]:
         """The first events after a position, ``at_most`` or, where there are no more or their texts are long, fewer.
 
@@ -233,7 +233,7 @@ class EventLog:
         """
         return [_recorded(row) for row in await self._read(after=position, until=_END, at_most=at_most)]
 
-    @repeat_read
+    @retry_read
     async def after(self, position: int, until: int, interest: Interest = EVERYTHING, *, at_most: int = 500) -> Stretch:
         """What follows a position, up to another one that is not before it and that was seen already.
 
@@ -270,7 +270,7 @@ class EventLog:
         async with self._database.statement() as connection:
             return int(await connection.scalar(_SWEPT_UNTIL) or 0)
 
-    @repeat_write
+    @retry_write
     async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
         return dict(await self._database.fetch(_RECORD, {"entries": _json_of(entries)}))
 

@@ -20,9 +20,9 @@ from sqlalchemy.types import BigInteger
 from book_db.book import Book
 from book_db.errors import ConnectionLost
 from book_db.events.parked import PARK, ParkedEvents
-from book_db.postgres.database import Database, repeat_read
-from book_db.postgres.failures import translated
-from book_db.postgres.notifier import Bell
+from book_db.postgres.database import Database, retry_read
+from book_db.postgres.failures import translate_errors
+from book_db.postgres.notifier import Notifier
 from book_db.tables import OutboxRow
 
 _CHANNEL: Final = "outbox"
@@ -64,29 +64,29 @@ class OutboxLead:
 
     async def claim(self, at_most: int) -> list[Event]:
         """The oldest events, in order. They stay in the outbox until they are forgotten."""
-        with translated(lost=ConnectionLost):
+        with translate_errors(on_lost=ConnectionLost):
             rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
             return [_event(row) for row in rows]
 
     async def forget(self, events: Sequence[Event]) -> None:
         """Takes events out of the outbox, once the broker has them."""
-        with translated(lost=ConnectionLost):
+        with translate_errors(on_lost=ConnectionLost):
             await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
 
     async def park(self, event: Event, reason: str) -> None:
         """Sets an event aside that can never be published as it is."""
-        with translated(lost=ConnectionLost):
+        with translate_errors(on_lost=ConnectionLost):
             await self._connection.execute(PARK, {"position": event.position, "reason": reason})
 
     async def wait(self, seconds: float) -> None:
-        """Until the bell rings, or until so many seconds have passed. All that rang before counts as one."""
-        with translated(lost=ConnectionLost):
+        """Until a writer notifies, or until so many seconds have passed. All earlier notifications count as one."""
+        with translate_errors(on_lost=ConnectionLost):
             async for _ in (await self._driver()).notifies(timeout=seconds, stop_after=1):
                 pass
 
     async def keep(self) -> None:
         """Breaks the silence after which a lead is over, for one who has nothing to ask; also beside another method."""
-        with translated(lost=ConnectionLost):
+        with translate_errors(on_lost=ConnectionLost):
             # The driver lets one statement through at a time, which SQLAlchemy leaves to its callers.
             await (await self._driver()).execute("SELECT")
 
@@ -121,7 +121,7 @@ class Outbox:
                 # The lock and the LISTEN belong to the connection: it must not go back to the pool with them.
                 await connection.invalidate()
 
-    @repeat_read
+    @retry_read
     async def waiting(self) -> tuple[int, datetime | None]:
         """How many events wait, and since when the oldest does."""
         async with self._database.statement() as connection:
@@ -129,7 +129,7 @@ class Outbox:
             return row[0], row[1]
 
 
-class OutboxBell(Bell):
+class OutboxNotifier(Notifier):
     """Wakes the relay after a commit."""
 
     def __init__(self, database: Database) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 
-from book_db.postgres.database import Database, repeat_read, repeat_write
+from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.tables import EVENT_COLUMNS, ParkedEventRow
 
 _COLUMNS: Final = f"event_id, {EVENT_COLUMNS}"
@@ -55,24 +55,24 @@ class ParkedEvents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeat_read
+    @retry_read
     async def count(self) -> int:
         async with self._database.statement() as connection:
             return int(await connection.scalar(select(func.count()).select_from(ParkedEventRow)) or 0)
 
-    @repeat_read
+    @retry_read
     async def all(self) -> list[ParkedEvent]:
         """Those that were parked first come first."""
         async with self._database.statement() as connection:
             return [ParkedEvent(*row) for row in await connection.execute(_ALL)]
 
-    @repeat_write
+    @retry_write
     async def send_again(self, event_ids: Collection[UUID]) -> int:
         """Puts events back into the outbox, at its end, and returns how many were there."""
         async with self._database.statement() as connection:
             return (await connection.execute(_SEND_AGAIN, {"event_ids": list(event_ids)})).rowcount
 
-    @repeat_write
+    @retry_write
     async def drop(self, event_ids: Collection[UUID]) -> int:
         """Forgets events for good, and returns how many were there."""
         async with self._database.statement() as connection:

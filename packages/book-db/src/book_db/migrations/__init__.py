@@ -15,7 +15,7 @@ from book_db.books.indexing import index_books
 from book_db.errors import DatabaseOverloaded, NotCommitted, RightsMissing, UnfitDatabase
 from book_db.postgres import fitness
 from book_db.postgres.connector import Connector
-from book_db.postgres.failures import cause_of, first_line, translated
+from book_db.postgres.failures import cause_of, first_line, translate_errors
 
 
 def upgrade(
@@ -68,7 +68,7 @@ def engine_of(url: str) -> Engine:
 @contextmanager
 def _what_fails_named() -> Iterator[None]:
     try:
-        with translated(lost=NotCommitted):
+        with translate_errors(on_lost=NotCommitted):
             yield
     except RightsMissing as error:
         raise UnfitDatabase(f"this role may not do what the schema needs: {first_line(cause_of(error))}") from error

@@ -16,7 +16,7 @@ _PAUSE: Final = 0.05
 """Seconds."""
 
 
-class Connection(psycopg.AsyncConnection):
+class CancellableConnection(psycopg.AsyncConnection):
     """Asks for the end of a statement until it has ended.
 
     PostgreSQL passes over a request that overtakes its statement, which is not rare where callers have milliseconds.

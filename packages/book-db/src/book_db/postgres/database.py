@@ -17,11 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from book_db.errors import ConnectionLost, DatabaseUnavailable, NotCommitted, ReadOnlyDatabase, UnfitDatabase
-from book_db.postgres.cancellation import Connection
+from book_db.postgres.cancellation import CancellableConnection
 from book_db.postgres.connector import PRIMARY, Connector
-from book_db.postgres.failures import is_of_a_read_only_session, translated, why
-from book_db.postgres.local_bus import Notices
-from book_db.postgres.pool import Lender, Lent, keep_what_is_whole, was_left_by_the_server
+from book_db.postgres.failures import is_of_a_read_only_session, translate_errors, why
+from book_db.postgres.local_bus import LocalBus
+from book_db.postgres.pool import ConnectionPool, Lease, keep_what_is_whole, was_left_by_the_server
 
 _log = structlog.get_logger(__name__)
 
@@ -36,9 +36,9 @@ _QUIET: Final = 5.0
 
 _OUTAGES: Final[WeakValueDictionary[str, Outage]] = WeakValueDictionary()
 
-# A database that is overloaded is not asked again: that would add to its load, after a wait that was long already.
-repeat_read: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=(NotCommitted, ConnectionLost))
-repeat_write: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=NotCommitted)
+# Not after DatabaseOverloaded: a retry would add to the load, after a wait that was long already.
+retry_read: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=(NotCommitted, ConnectionLost))
+retry_write: Final = retry(times=2, delay=0.05, backoff=4, jitter=0.5, exceptions=NotCommitted)
 """A read may always be repeated, a write only where it is certain that nothing was committed."""
 
 
@@ -56,14 +56,13 @@ class Database:
 
     A task that is cancelled in a block leaves no statement behind that goes on, and the connection is free again.
 
-    ``outage`` is told when the database is out, and when that is over: whoever meets with one of these errors need not
-    say so.
+    ``outage`` is told when the database is out, and when that is over: callers need not report these errors.
     """
 
-    def __init__(self, engine: AsyncEngine, lender: Lender, outage: Outage | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, pool: ConnectionPool, outage: Outage | None = None) -> None:
         self.engine = engine
-        self.lender: Final = lender
-        self.notices = Notices()
+        self.pool: Final = pool
+        self.local_bus = LocalBus()
         self.outage: Final = outage
 
     @classmethod
@@ -89,14 +88,14 @@ class Database:
             max_overflow=0,
             # What is written, password hashes among it, has no place in a log.
             hide_parameters=True,
-            connect_args={"async_creator_fn": partial(connector.connect, Connection)},
+            connect_args={"async_creator_fn": partial(connector.connect, CancellableConnection)},
         )
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_connection)
         event.listen(engine.sync_engine, "handle_error", keep_what_is_whole)
-        return cls(engine, Lender(engine, pool_size, statement_timeout), outage)
+        return cls(engine, ConnectionPool(engine, pool_size, statement_timeout), outage)
 
     async def close(self) -> None:
-        await self.lender.close()
+        await self.pool.close()
         await self.engine.dispose()
 
     async def ping(self, *, writes: bool = False) -> None:
@@ -108,51 +107,50 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which each statement is a transaction of its own: one round trip."""
-        async with self._lent(autocommit=True) as lent:
-            yield lent.connection
+        async with self._lease(autocommit=True) as lease:
+            yield lease.connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which everything in the block commits together when the block ends."""
-        async with self._lent(autocommit=False) as lent, AsyncExitStack() as stack:
-            with translated(lost=NotCommitted):
-                await stack.enter_async_context(lent.connection.begin())
-            yield lent.connection
+        async with self._lease(autocommit=False) as lease, AsyncExitStack() as stack:
+            with translate_errors(on_lost=NotCommitted):
+                await stack.enter_async_context(lease.connection.begin())
+            yield lease.connection
 
     async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
         """The rows that one statement gives, a transaction of its own, straight from the driver.
 
-        For what is asked all the time: through SQLAlchemy it is two and a half times as much work
-        (docs/decisions/0024). ``query`` is psycopg's, as `written` makes it, and what is wrong with it comes out as an
-        error of psycopg.
+        For frequent statements: through SQLAlchemy it is two and a half times as much work (docs/decisions/0024).
+        ``query`` is psycopg's, as ``compile_sql`` makes it. An error in it is raised as psycopg's own.
 
         The driver prepares what is sent often, and PostgreSQL soon has one plan for all its values. Where the best plan
-        hangs on the values, ``prepared=False`` has it planned each time.
+        depends on the values, ``prepared=False`` has it planned each time.
         """
-        async with self._lent(autocommit=True) as lent:
-            return await rows_of(lent.driver, query, values, prepared=prepared)
+        async with self._lease(autocommit=True) as lease:
+            return await fetch_rows(lease.driver, query, values, prepared=prepared)
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[psycopg.AsyncConnection]:
         """A connection as psycopg has it, on which each statement is a transaction of its own."""
-        async with self._lent(autocommit=True) as lent:
-            yield lent.driver
+        async with self._lease(autocommit=True) as lease:
+            yield lease.driver
 
     @asynccontextmanager
-    async def _lent(self, *, autocommit: bool) -> AsyncIterator[Lent]:
+    async def _lease(self, *, autocommit: bool) -> AsyncIterator[Lease]:
         try:
-            with translated(lost=NotCommitted):  # nothing was sent yet
-                lent = await self.lender.lend(autocommit=autocommit)
-            with translated(lost=ConnectionLost):
+            with translate_errors(on_lost=NotCommitted):  # nothing was sent yet
+                lease = await self.pool.acquire(autocommit=autocommit)
+            with translate_errors(on_lost=ConnectionLost):
                 try:
-                    yield lent
+                    yield lease
                 except (DBAPIError, psycopg.Error, DatabaseUnavailable) as error:
                     if is_of_a_read_only_session(error):
                         # By now the address may lead to a server that takes writes: the next one connects anew.
-                        await lent.connection.invalidate()
+                        await lease.connection.invalidate()
                     raise
                 finally:
-                    await self.lender.give_back(lent)
+                    await self.pool.release(lease)
         except DatabaseUnavailable as error:
             if self.outage is not None:
                 self.outage.begin(reason_of(error))
@@ -176,16 +174,16 @@ def reason_of(error: DatabaseUnavailable) -> Reason:
     return Reason(f"{error} {said}".rstrip(), kind)
 
 
-async def rows_of(
+async def fetch_rows(
     driver: psycopg.AsyncConnection, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True
 ) -> Rows:
-    """As ``Database.fetch``, on a connection that one has."""
+    """As ``Database.fetch``, on a given connection."""
     async with driver.cursor(binary=True) as cursor:
         await cursor.execute(query, values, prepare=None if prepared else False)
         return await cursor.fetchall()
 
 
-def written(statement: ClauseElement) -> LiteralString:
+def compile_sql(statement: ClauseElement) -> LiteralString:
     """A statement of SQLAlchemy's as psycopg takes it, for `Database.fetch`.
 
     It is made of what is in the code alone, which is what psycopg's type stands for: values have no place in it.

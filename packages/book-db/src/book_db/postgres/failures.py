@@ -63,15 +63,15 @@ _ANSWERED: Final = re.compile(r"failed: [^:\n]{1,40}:  ")
 
 
 @contextmanager
-def translated(*, lost: type[DatabaseUnavailable]) -> Iterator[None]:
-    """Turns the driver's failures into the data layer's errors, a lost connection into ``lost``.
+def translate_errors(*, on_lost: type[DatabaseUnavailable]) -> Iterator[None]:
+    """Turns the driver's failures into the data layer's errors, a lost connection into ``on_lost``.
 
     What is wrong with a statement comes through as it is.
     """
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
-        meaning = meaning_of(error, lost)
+        meaning = meaning_of(error, on_lost)
         if meaning is None:
             raise
         raise meaning from error

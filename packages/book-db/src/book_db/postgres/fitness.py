@@ -16,7 +16,7 @@ from book_runtime.tasks import end
 
 from book_db.errors import DatabaseUnavailable, NotCommitted, UnfitDatabase
 from book_db.postgres.connector import Connector, is_behind_a_pooler
-from book_db.postgres.failures import translated
+from book_db.postgres.failures import translate_errors
 from book_db.postgres.grants import rights_of
 
 _log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ async def check(url: str, *, services: Collection[str] = ()) -> None:
     Raises UnfitDatabase, and DatabaseUnavailable when it cannot be asked.
     """
     connector = Connector(url, "colophon-check", statement_timeout=10)
-    with translated(lost=NotCommitted):
+    with translate_errors(on_lost=NotCommitted):
         async with await connector.connect(psycopg.AsyncConnection, autocommit=True) as connection:
             if is_behind_a_pooler(connection, await _backend_of(connection)):
                 await _refuse_a_pooler_of_transactions(connector, connection)

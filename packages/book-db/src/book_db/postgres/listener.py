@@ -1,4 +1,4 @@
-"""LISTEN and NOTIFY: how one process hears at once what another one did."""
+"""LISTEN and NOTIFY: how one process learns at once what another one did."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -19,24 +19,24 @@ _RECONNECT_AFTER: Final = 0.5
 
 
 class Listener:
-    """Hears notifications on a connection of its own, and tells when it is deaf.
+    """Receives notifications on a connection of its own, and says when it has one and when not.
 
-    ``heard`` gives for each channel what to call with a payload. ``hearing`` is called when every notification from
-    now on will be heard, ``deaf`` when some may be missed.
+    ``handlers`` gives for each channel what to call with a payload. ``on_connected`` is called when every notification
+    from now on will arrive, ``on_disconnected`` when some may be missed.
     """
 
     def __init__(
         self,
         url: str,
-        heard: Mapping[str, Callable[[str], None]],
+        handlers: Mapping[str, Callable[[str], None]],
         *,
-        hearing: Callable[[], None],
-        deaf: Callable[[], None],
+        on_connected: Callable[[], None],
+        on_disconnected: Callable[[], None],
     ) -> None:
         self._connector = Connector(url, "colophon-listener", statement_timeout=10)
-        self._heard = heard
-        self._hearing = hearing
-        self._deaf = deaf
+        self._handlers = handlers
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
         self._outage = Outage(_log, "PostgreSQL's notifications", "what others write is noticed later")
 
     async def run(self) -> None:
@@ -48,14 +48,14 @@ class Listener:
             except (psycopg.Error, DatabaseUnavailable) as error:
                 self._outage.begin(error.reason if isinstance(error, DatabaseUnavailable) else str(error).strip())
             finally:
-                self._deaf()
+                self._on_disconnected()
             await asyncio.sleep(_RECONNECT_AFTER)
 
     async def _listen(self) -> None:
         async with await self._connector.connect(psycopg.AsyncConnection, autocommit=True) as connection:
-            for channel in self._heard:
+            for channel in self._handlers:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             self._outage.end()
-            self._hearing()
+            self._on_connected()
             async for notification in connection.notifies():
-                self._heard[notification.channel](notification.payload)
+                self._handlers[notification.channel](notification.payload)

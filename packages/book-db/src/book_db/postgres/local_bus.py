@@ -4,19 +4,19 @@ from collections import defaultdict
 from collections.abc import Callable
 
 
-class Notices:
-    """Calls whoever listens on a channel, in the order they began to listen."""
+class LocalBus:
+    """Calls the subscribers of a channel, in the order in which they subscribed."""
 
     def __init__(self) -> None:
-        self._heard: defaultdict[str, list[Callable[[str], None]]] = defaultdict(list)
+        self._handlers: defaultdict[str, list[Callable[[str], None]]] = defaultdict(list)
 
-    def listen(self, channel: str, heard: Callable[[str], None]) -> None:
-        self._heard[channel].append(heard)
+    def subscribe(self, channel: str, handler: Callable[[str], None]) -> None:
+        self._handlers[channel].append(handler)
 
-    def leave(self, channel: str, heard: Callable[[str], None]) -> None:
-        """Takes back what ``listen`` was told."""
-        self._heard[channel].remove(heard)
+    def unsubscribe(self, channel: str, handler: Callable[[str], None]) -> None:
+        """Takes back what ``subscribe`` was told."""
+        self._handlers[channel].remove(handler)
 
-    def give(self, channel: str, payload: str) -> None:
-        for heard in self._heard[channel]:
-            heard(payload)
+    def publish(self, channel: str, payload: str) -> None:
+        for handler in self._handlers[channel]:
+            handler(payload)

@@ -1,4 +1,4 @@
-"""Connections for a while, each of which comes back whole, whatever becomes of those who borrow it."""
+"""The pool of connections, each of which comes back usable, whatever becomes of the task that holds it."""
 
 import asyncio
 import select
@@ -19,7 +19,7 @@ _USABLE: Final = (TransactionStatus.IDLE, TransactionStatus.INTRANS, Transaction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lent:
+class Lease:
     """A connection as SQLAlchemy has it, and the driver's own beneath it."""
 
     connection: AsyncConnection
@@ -28,59 +28,59 @@ class Lent:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the next borrower finds it as it was made, as far as this end knows."""
+        """Whether the next holder finds it as it was made, as far as this end knows."""
         if self.connection.closed or self.connection.invalidated or self.driver.closed:
             return False
         return self.driver.info.transaction_status == TransactionStatus.IDLE
 
 
-class Lender:
-    """Lends the connections of a pool, as many at once as there are.
+class ConnectionPool:
+    """Leases the connections of SQLAlchemy's pool, as many at a time as it has.
 
-    Those that were lent for statements of their own (autocommit) are kept for the next one: the way into SQLAlchemy's
-    pool and out of it takes 0.16 ms of work, three times as much as a small statement.
+    A connection of single statements (autocommit) stays here for the next one: the way into SQLAlchemy's pool and out
+    of it takes 0.16 ms of work, three times as much as a small statement.
 
-    A borrower may be cancelled at any moment. One that waits for its turn leaves the queue. One that waits for a
-    connection in the making leaves it to the pool: SQLAlchemy and the server would be left with half of it. One that
-    waits for a statement has it cancelled on the server, by psycopg.
+    The holder may be cancelled at any moment. If it waits for a free connection, it leaves the queue. If it waits for a
+    new connection, that one goes to SQLAlchemy's pool when it is open: SQLAlchemy and the server would be left with
+    half of it. If it waits for a statement, psycopg cancels the statement on the server.
     """
 
-    def __init__(self, engine: AsyncEngine, at_once: int, patience: float) -> None:
-        """``patience`` is how long, in seconds, a borrower waits for its turn."""
+    def __init__(self, engine: AsyncEngine, size: int, timeout: float) -> None:
+        """``size`` is that of SQLAlchemy's pool, ``timeout`` how many seconds ``acquire`` waits."""
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._at_once = at_once
-        self._turns = asyncio.Semaphore(at_once)
-        self._out = 0
-        self._patience = patience
-        self._kept: list[Lent] = []
+        self._size = size
+        self._turns = asyncio.Semaphore(size)
+        self._leased = 0
+        self._timeout = timeout
+        self._idle: list[Lease] = []
         self._is_closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
-    def kept(self) -> int:
-        """How many connections wait outside of the pool for the next statement."""
-        return len(self._kept)
+    def idle(self) -> int:
+        """How many connections wait here for the next statement, outside of SQLAlchemy's pool."""
+        return len(self._idle)
 
-    async def lend(self, *, autocommit: bool) -> Lent:
-        """A connection, to be given back. Raises DatabaseOverloaded when none becomes free in time."""
+    async def acquire(self, *, autocommit: bool) -> Lease:
+        """A connection, to be released. Raises DatabaseOverloaded when none becomes free in time."""
         await self._wait_for_a_turn()
         return await self._take(autocommit=autocommit)
 
-    async def give_back(self, lent: Lent) -> None:
-        if lent.autocommit and lent.is_whole and not self._is_closed:
-            self._kept.append(lent)
+    async def release(self, lease: Lease) -> None:
+        if lease.autocommit and lease.is_whole and not self._is_closed:
+            self._idle.append(lease)
             self._end_turn()
         else:
-            await asyncio.shield(self._closing(lent))
+            await asyncio.shield(self._closing(lease))
 
     async def close(self) -> None:
-        """Until all connections are in the pool but those that are lent, which are closed when they come back. A pool
-        that is closed earlier would not close them.
+        """Returns when all connections are in SQLAlchemy's pool, but for those on lease, which are closed when they are
+        released. An engine that is disposed of earlier would not close them.
         """
         self._is_closed = True
-        while self._kept:
-            self._begin(self._return_to_the_pool(self._kept.pop()))
+        while self._idle:
+            self._begin(self._return_to_the_pool(self._idle.pop()))
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -89,27 +89,25 @@ class Lender:
             await self._wait_for_the_end_of_one()
         else:
             await self._turns.acquire()
-        self._out += 1
+        self._leased += 1
 
     async def _wait_for_the_end_of_one(self) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise DatabaseOverloaded from error
 
     def _end_turn(self) -> None:
-        self._out -= 1
+        self._leased -= 1
         self._turns.release()
 
-    async def _take(self, *, autocommit: bool) -> Lent:
-        """One that is kept, or else one of the pool, which is as large as there are turns: where it has none left, one
-        that is kept goes back first.
-        """
-        kept = self._kept.pop() if self._kept and (autocommit or len(self._kept) + self._out > self._at_once) else None
-        if kept is not None and autocommit and not was_left_by_the_server(kept.driver):
-            return kept
-        making = self._begin(self._make(kept, autocommit=autocommit))
+    async def _take(self, *, autocommit: bool) -> Lease:
+        """An idle one, or else one of SQLAlchemy's pool. Where that has none left, an idle one goes back first."""
+        idle = self._idle.pop() if self._idle and (autocommit or len(self._idle) + self._leased > self._size) else None
+        if idle is not None and autocommit and not was_left_by_the_server(idle.driver):
+            return idle
+        making = self._begin(self._make(idle, autocommit=autocommit))
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
@@ -119,29 +117,29 @@ class Lender:
             self._end_turn()
             raise
 
-    async def _make(self, instead_of: Lent | None, *, autocommit: bool) -> Lent:
+    async def _make(self, instead_of: Lease | None, *, autocommit: bool) -> Lease:
         if instead_of is not None:
             await self._return_to_the_pool(instead_of)
         connection = await (self._autocommit if autocommit else self._engine).connect()
         pooled = await connection.get_raw_connection()
-        return Lent(connection, cast(psycopg.AsyncConnection, pooled.driver_connection), autocommit)
+        return Lease(connection, cast(psycopg.AsyncConnection, pooled.driver_connection), autocommit)
 
-    def _take_back(self, making: asyncio.Task[Lent]) -> None:
+    def _take_back(self, making: asyncio.Task[Lease]) -> None:
         if making.cancelled() or making.exception():
             self._end_turn()
         else:
             self._closing(making.result())
 
-    def _closing(self, lent: Lent) -> asyncio.Task[None]:
-        closing = self._begin(self._return_to_the_pool(lent))
+    def _closing(self, lease: Lease) -> asyncio.Task[None]:
+        closing = self._begin(self._return_to_the_pool(lease))
         closing.add_done_callback(lambda _: self._end_turn())
         return closing
 
-    async def _return_to_the_pool(self, lent: Lent) -> None:
+    async def _return_to_the_pool(self, lease: Lease) -> None:
         # SQLAlchemy has not seen a connection go where the driver was asked past it, and would send it a ROLLBACK.
-        if not lent.connection.closed and (self._is_closed or was_left_by_the_server(lent.driver)):
-            await lent.connection.invalidate()
-        await lent.connection.close()
+        if not lease.connection.closed and (self._is_closed or was_left_by_the_server(lease.driver)):
+            await lease.connection.invalidate()
+        await lease.connection.close()
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -151,8 +149,10 @@ class Lender:
 
 
 def was_left_by_the_server(driver: psycopg.AsyncConnection) -> bool:
-    """A server that restarts closes its connections, which shows as something to read: a look at the socket finds that
-    without the round trip of a ping, so that a write is not begun on a dead connection.
+    """Whether the server has closed the connection, as one that restarts does.
+
+    The socket of a closed connection is readable. To look at that needs no round trip, as a ping does, and no write is
+    begun on a dead connection.
     """
     if driver.closed:
         return True

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from book_db.errors import DatabaseOverloaded, DatabaseUnavailable, UnfitDatabase
 from book_db.postgres.connector import REPLICA
-from book_db.postgres.database import Database, Rows, rows_of
+from book_db.postgres.database import Database, Rows, fetch_rows
 
 _log = structlog.get_logger(__name__)
 
@@ -158,7 +158,7 @@ class ReplicaReads:
         try:
             async with self._replica.driver() as connection:
                 await self._come_as_far(connection, position)
-                return await rows_of(connection, query, values, prepared=prepared)
+                return await fetch_rows(connection, query, values, prepared=prepared)
         except DatabaseOverloaded:
             raise
         except (DatabaseUnavailable, psycopg.Error, DBAPIError, _Unfit):
@@ -202,7 +202,7 @@ class ReplicaReads:
             async with self._lookout.driver() as connection:
                 self._replayed.pop(connection, None)  # it must answer, though nothing was written meanwhile
                 await self._come_as_far(connection, position)
-                await rows_of(connection, _MAY_BE_READ, {})
+                await fetch_rows(connection, _MAY_BE_READ, {})
         except Exception as error:  # noqa: BLE001 - as above
             self._leave(error)
         else:
@@ -227,7 +227,7 @@ class ReplicaReads:
 
 async def _replayed_by(connection: psycopg.AsyncConnection, history: str) -> _Position:
     """What the server at the other end has replayed. Raises _Unfit."""
-    rows = await rows_of(connection, _REPLAYED, {})
+    rows = await fetch_rows(connection, _REPLAYED, {})
     if not rows:
         raise _Unfit("it is no replica")
     replayed = _Position(*rows[0])
