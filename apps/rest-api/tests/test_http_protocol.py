@@ -1,6 +1,7 @@
 """What reaches the service below HTTP frameworks: bytes on a socket, sent by whoever likes."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from rest_api.serving import listen, serving
 from rest_api.settings import RestSettings
 from support.waiting import until
 from support.wire import Wire, a_request
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 pytestmark = pytest.mark.usefixtures("port")
 
@@ -38,6 +40,24 @@ async def wire(port: int) -> AsyncIterator[Wire]:
 
 
 LIVE = b"GET /healthz/live HTTP/1.1\r\nHost: colophon\r\n"
+
+
+class TestARequest:
+    @pytest.mark.parametrize("version", ["1.0", "1.1"])
+    async def test_that_was_answered_leaves_nothing_to_the_garbage_collector(self, port: int, version: str) -> None:
+        """It would stop the service now and then, for what reference counts do at once."""
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                wire = await Wire.to(port)
+                await wire.send(LIVE.replace(b"1.1", version.encode()) + b"\r\n")
+                assert (await wire.answer()).status == 200
+                await wire.close()
+            left = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+            assert len(left) < 3
+        finally:
+            gc.enable()
 
 
 class TestAHead:

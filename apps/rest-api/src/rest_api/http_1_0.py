@@ -7,6 +7,7 @@ import asyncio
 import socket
 import struct
 from typing import Any, Final
+from weakref import proxy
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -17,8 +18,9 @@ _RESET: Final = struct.pack("ii", 1, 0)
 def answer_as_1_0(cycle: RequestResponseCycle) -> None:
     """Has the answer of this request, which has not begun, follow HTTP/1.0."""
     cycle.waiting_for_100_continue = False  # RFC 9110, 10.1.1: this expectation is to be ignored
-    cycle.send = _Unchunked(cycle).send  # type: ignore[method-assign]  # uvicorn makes the cycle itself
-    cycle.transport = _WholeOrReset(cycle)  # type: ignore[assignment]  # of it a cycle calls these three methods
+    # Proxies, since a cycle that held itself would be left to the garbage collector.
+    cycle.transport = _WholeOrReset(proxy(cycle), cycle.transport)  # type: ignore[assignment]  # it calls these three
+    cycle.send = _Unchunked(proxy(cycle)).send  # type: ignore[method-assign]  # uvicorn makes the cycle itself
 
 
 class _Unchunked:
@@ -26,7 +28,6 @@ class _Unchunked:
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
-        self._send = cycle.send
         self._is_of_known_length = True
 
     async def send(self, message: Any) -> None:
@@ -36,15 +37,15 @@ class _Unchunked:
                 self._cycle.chunked_encoding = False
         elif not self._is_of_known_length:
             self._cycle.expected_content_length = len(message.get("body", b""))
-        await self._send(message)
+        await RequestResponseCycle.send(self._cycle, message)
 
 
 class _WholeOrReset:
     """The transport of an answer: where it ends before its end, the client must not take it for whole."""
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
         self._cycle = cycle
-        self._transport: asyncio.Transport = cycle.transport
+        self._transport = transport
 
     def write(self, data: bytes) -> None:
         self._transport.write(data)
