@@ -20,7 +20,7 @@ import pytest
 from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.book import Book
 from book_db.events.log import EventLog
-from book_db.events.outbox import Event
+from book_db.events.outbox import OutboxEvent
 from book_db.postgres.database import Database
 from book_db.settings import DatabaseSettings
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters, Topology
@@ -30,7 +30,7 @@ from book_runtime.settings import Settings
 from colophon import running
 from grpc_api import errors as grpc_errors
 from grpc_api import guard, server
-from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.consumer import BOOK_LOG, EventRecorder
 from grpc_api.settings import GrpcSettings
 from prometheus_client import REGISTRY
 from pydantic.fields import FieldInfo
@@ -293,7 +293,7 @@ def _examples_with_output(document: str) -> list[tuple[str, str]]:
 def _message(kind: str, title: str, version: int) -> Message:
     now = datetime.now(UTC)
     book = Book(2, title, "George Eliot", date(1863, 1, 1), version, now, now)
-    return message_of(Event(version, uuid4(), kind, uuid4(), now, None, book))
+    return message_of(OutboxEvent(version, uuid4(), kind, uuid4(), now, None, book))
 
 
 class TestTheExamplesOfEvents:
@@ -325,7 +325,7 @@ class TestTheExamplesOfEvents:
         [session] = re.findall(
             r"<!-- dead letters -->\n```console\n(.*?)```", (ROOT / "docs/events.md").read_text(), re.DOTALL
         )
-        log = BookLog(EventLog(Database.open("postgresql://not-asked-for-what-is-no-event/")))
+        log = EventRecorder(EventLog(Database.open("postgresql://not-asked-for-what-is-no-event/")))
         no_event = replace(_message("created", "Romola", 1), id="made-by-hand", body=b"\xff\xff")
         async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, AmqpConsumer(amqp_url, BOOK_LOG).consuming(log):
             await publisher.ready()

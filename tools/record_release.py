@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from book_db.book import Book
-from book_db.events.outbox import Event
+from book_db.events.outbox import OutboxEvent
 from books.v1.book_event_pb2 import BookEvent
 from books.v1.book_service_pb2 import GetBookResponse, ListBooksResponse
 from google.protobuf.json_format import MessageToDict
@@ -48,7 +48,7 @@ def _event(kind: str, version: int) -> Message:
     event_id = UUID(int=version)
     time = UPDATED if version > 1 else CREATED
     book = replace(A_BOOK, version=version, updated_at=time)
-    return BookEvent.FromString(message_of(Event(version, event_id, kind, ACTOR, time, None, book)).body)
+    return BookEvent.FromString(message_of(OutboxEvent(version, event_id, kind, ACTOR, time, None, book)).body)
 
 
 def main(version: str) -> None:

@@ -36,8 +36,8 @@ async def sent(database_url: str, amqp_url: str) -> Sent:
             channel = await connection.channel()
             queue = await channel.declare_queue(exclusive=True)
             await queue.bind(events.EXCHANGE, events.ALL_EVENTS)
-            async with Outbox(database).lead() as lead:
-                await relay_once(lead, publisher)
+            async with Outbox(database).acquire_lease() as lease:
+                await relay_once(lease, publisher)
             messages = [await queue.get(no_ack=True, timeout=PATIENCE) for _ in range(3)]
     finally:
         await database.close()

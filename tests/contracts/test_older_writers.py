@@ -20,7 +20,7 @@ from book_runtime.broker.messages import Message as BrokerMessage
 from books.v1 import book_event_pb2, book_service_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from grpc_api.consumer import BookLog
+from grpc_api.consumer import EventRecorder
 
 RELEASES = Path(__file__).parents[2] / "packages/book-contracts/releases"
 FOLDERS = sorted(folder for folder in RELEASES.iterdir() if folder.is_dir())
@@ -74,7 +74,7 @@ async def _consumed(database_url: str, bodies: list[bytes]) -> list[str]:
     database, console = Database.open(database_url), io.StringIO()
     log = EventLog(database)
     try:
-        await BookLog(log, console)([_delivered(body) for body in bodies])
+        await EventRecorder(log, console)([_delivered(body) for body in bodies])
         await log.close()
     finally:
         await database.close()

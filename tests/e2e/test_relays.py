@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from aio_pika.abc import AbstractQueue
 from book_contracts.events import ALL_EVENTS, EXCHANGE
-from book_db.events.outbox import Outbox, OutboxLead
+from book_db.events.outbox import Outbox, OutboxLease
 from book_db.postgres.database import Database
 from support.services import OutboxRelay
 from support.waiting import PATIENCE, patience, until
@@ -55,7 +55,7 @@ async def queue(amqp_url: str) -> AsyncIterator[AbstractQueue]:
 
 
 class ImpatientRelay(OutboxRelay):
-    """The lead of one that is silent for two seconds is over, not for twenty, and is asked for ten times a second."""
+    """The lease of one that is silent for two seconds is over, not for twenty, and is asked for ten times a second."""
 
     command = (
         sys.executable,
@@ -64,7 +64,7 @@ class ImpatientRelay(OutboxRelay):
 from functools import partialmethod
 from book_db.events.outbox import Outbox
 from rest_api.cli import main
-Outbox.lead = partialmethod(Outbox.lead, stand_by=0.1, silence=2.0)
+Outbox.acquire_lease = partialmethod(Outbox.acquire_lease, retry_every=0.1, idle_timeout=2.0)
 main()
 """,
         "relay",
@@ -92,7 +92,7 @@ def leads(relay: OutboxRelay) -> bool:
 
 
 def stand_by(database_url: str) -> int:
-    """How many relays have asked for the lead last, and were refused."""
+    """How many relays have asked for the lease last, and were refused."""
     with psycopg.connect(database_url) as connection:
         [count] = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'"
@@ -183,12 +183,12 @@ class TestAnOutboxWithManyEvents:
         database = Database.open(database_url)
         outbox = Outbox(database)
         counting = await seconds(outbox.waiting)
-        async with outbox.lead() as lead:
-            fresh = await seconds_to_claim(lead)
+        async with outbox.acquire_lease() as lease:
+            fresh = await seconds_to_claim(lease)
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute("DELETE FROM outbox WHERE id < (SELECT min(id) + %s FROM outbox)", [events // 2])
-            first = await seconds(lambda: lead.claim(500))
-            later = await seconds_to_claim(lead)
+            first = await seconds(lambda: lease.claim(500))
+            later = await seconds_to_claim(lease)
         await database.close()
         print(
             f"to count them takes {counting * 1000:.0f} ms; to claim 500 of them {fresh * 1000:.1f} ms, behind"
@@ -197,13 +197,13 @@ class TestAnOutboxWithManyEvents:
         assert later < 10 * fresh
 
 
-async def seconds_to_claim(lead: OutboxLead) -> float:
+async def seconds_to_claim(lease: OutboxLease) -> float:
     """The best of some rounds: others that work on this machine make some of them longer."""
     times = []
     for _ in range(9):
-        claimed = await lead.claim(500)
-        times.append(await seconds(lambda: lead.claim(500)))
-        await lead.forget(claimed)
+        claimed = await lease.claim(500)
+        times.append(await seconds(lambda: lease.claim(500)))
+        await lease.delete_published(claimed)
     return min(times)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 from book_contracts import BookEventKind
-from book_contracts.client import BookCatalogue, Change
+from book_contracts.client import BookCatalogue, BookChanged
 from faults.writes import Book, Entry, Kind
 from support.people import Person
 from support.waiting import PATIENCE
@@ -63,7 +63,7 @@ async def token_of_somebody(url: str) -> str:
         return await (await Person.register(client)).sign_in()
 
 
-def _entry_of(change: Change) -> Entry:
+def _entry_of(change: BookChanged) -> Entry:
     book, day = change.book, change.book.publication_date
     assert day is not None
     date = f"{day.year:04}-{day.month:02}-{day.day:02}"

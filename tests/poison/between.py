@@ -19,7 +19,7 @@ from book_runtime.broker.amqp import AmqpConsumer, DeadLetter, DeadLetters
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BookEvent
 from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.consumer import BOOK_LOG, EventRecorder
 from grpc_api.dead_letters.commands import commands
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -129,7 +129,7 @@ async def passage(database_url: str, amqp_url: str) -> AsyncIterator[Passage]:
     try:
         with capture_logs() as logs:
             async with (
-                consumer.consuming(BookLog(event_log, io.StringIO())),
+                consumer.consuming(EventRecorder(event_log, io.StringIO())),
                 raw_publisher(amqp_url) as publisher,
                 await aio_pika.connect(amqp_url) as connection,
             ):

@@ -20,7 +20,7 @@ from book_runtime.logs import _add_trace_id
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BOOK_EVENT_KIND_DELETED, BOOK_EVENT_KIND_UPDATED, BookEvent
 from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_api.consumer import BookLog
+from grpc_api.consumer import EventRecorder
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
@@ -77,8 +77,8 @@ def console() -> io.StringIO:
 
 
 @pytest.fixture
-def book_log(store: Store, console: io.StringIO) -> BookLog:
-    return BookLog(store.event_log, console)
+def book_log(store: Store, console: io.StringIO) -> EventRecorder:
+    return EventRecorder(store.event_log, console)
 
 
 async def recorded(store: Store) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def outcomes() -> Callable[[str], float]:
 
 
 class TestAnEvent:
-    async def test_it_is_recorded_with_all_it_says(self, book_log: BookLog, store: Store) -> None:
+    async def test_it_is_recorded_with_all_it_says(self, book_log: EventRecorder, store: Store) -> None:
         event = an_event()
         await book_log([a_message(event)])
         [row] = await recorded(store)
@@ -119,7 +119,9 @@ class TestAnEvent:
             "updated_at": datetime(2026, 11, 23, 18, 2, 1, 123456, tzinfo=UTC),
         }
 
-    async def test_it_is_printed_with_the_trace_of_its_writer(self, book_log: BookLog, console: io.StringIO) -> None:
+    async def test_it_is_printed_with_the_trace_of_its_writer(
+        self, book_log: EventRecorder, console: io.StringIO
+    ) -> None:
         event = an_event()
         await book_log([a_message(event)])
         assert console.getvalue() == (
@@ -127,12 +129,12 @@ class TestAnEvent:
             f"  actor {ACTOR}  event {event.id}  trace {TRACE_ID}\n"
         )
 
-    async def test_one_without_a_trace_is_printed_without(self, book_log: BookLog, console: io.StringIO) -> None:
+    async def test_one_without_a_trace_is_printed_without(self, book_log: EventRecorder, console: io.StringIO) -> None:
         await book_log([replace(a_message(an_event()), headers={})])
         assert "trace" not in console.getvalue()
 
     async def test_nothing_is_printed_that_is_not_recorded(
-        self, book_log: BookLog, store: Store, console: io.StringIO
+        self, book_log: EventRecorder, store: Store, console: io.StringIO
     ) -> None:
         async with store.database.transaction() as connection:
             await connection.execute(text("DROP TABLE event_log"))
@@ -142,7 +144,7 @@ class TestAnEvent:
 
 
 class TestABatch:
-    async def test_it_keeps_its_order(self, book_log: BookLog, store: Store, console: io.StringIO) -> None:
+    async def test_it_keeps_its_order(self, book_log: EventRecorder, store: Store, console: io.StringIO) -> None:
         batch = [an_event(version) for version in range(1, 201)]
         await book_log([a_message(event) for event in batch])
         assert [row["version"] for row in await recorded(store)] == list(range(1, 201))
@@ -151,7 +153,7 @@ class TestABatch:
         ]
 
     async def test_what_arrives_again_is_recorded_and_printed_once(
-        self, book_log: BookLog, store: Store, console: io.StringIO
+        self, book_log: EventRecorder, store: Store, console: io.StringIO
     ) -> None:
         one, two, three = (a_message(an_event(version)) for version in (1, 2, 3))
         count = outcomes()
@@ -163,21 +165,21 @@ class TestABatch:
         assert (count("recorded"), count("repeated")) == (3, 3)
 
     async def test_what_stands_twice_in_it_is_recorded_and_printed_once(
-        self, book_log: BookLog, store: Store, console: io.StringIO
+        self, book_log: EventRecorder, store: Store, console: io.StringIO
     ) -> None:
         message = a_message(an_event())
         await book_log([message, message])
         assert len(await recorded(store)) == 1
         assert len(console.getvalue().splitlines()) == 1
 
-    async def test_an_empty_one_is_no_trouble(self, book_log: BookLog) -> None:
+    async def test_an_empty_one_is_no_trouble(self, book_log: EventRecorder) -> None:
         await book_log([])
 
 
 class TestAKindFromANewerContract:
     @pytest.mark.parametrize("kind", [0, 4, 2**31 - 1])
     async def test_it_is_passed_over_and_the_others_are_recorded(
-        self, book_log: BookLog, store: Store, console: io.StringIO, kind: int
+        self, book_log: EventRecorder, store: Store, console: io.StringIO, kind: int
     ) -> None:
         newer, known = an_event(kind=kind), an_event()
         count = outcomes()
@@ -189,7 +191,7 @@ class TestAKindFromANewerContract:
         assert count("passed over") == 1
         assert newer.id not in console.getvalue()
 
-    async def test_it_may_come_without_a_book(self, book_log: BookLog, store: Store) -> None:
+    async def test_it_may_come_without_a_book(self, book_log: EventRecorder, store: Store) -> None:
         await book_log([a_message(an_event(kind=4, book=None))])
         assert await recorded(store) == []
 
@@ -221,7 +223,7 @@ class TestWhatIsNoEvent:
         ],
     )
     async def test_it_can_never_be_delivered(
-        self, book_log: BookLog, store: Store, console: io.StringIO, body: BookEvent | bytes
+        self, book_log: EventRecorder, store: Store, console: io.StringIO, body: BookEvent | bytes
     ) -> None:
         message = a_message(body)
         with pytest.raises(Undeliverable) as error:
@@ -233,7 +235,7 @@ class TestWhatIsNoEvent:
 
     @given(st.binary())
     def test_no_bytes_whatever_raise_anything_else(self, body: bytes) -> None:
-        book_log = BookLog(EventLog(Database.open("postgresql://nowhere/")))
+        book_log = EventRecorder(EventLog(Database.open("postgresql://nowhere/")))
         handling = book_log([a_message(body)])
         with pytest.raises(Undeliverable):
             handling.send(None)
@@ -254,15 +256,15 @@ class TestACacheThatWasNotTold:
     async def test_forgets_what_the_change_has_made_old(
         self, store: Store, console: io.StringIO, cache: RedisCache, versions: list[int]
     ) -> None:
-        await BookLog(store.event_log, console, cache)([a_message(an_event(version)) for version in versions])
+        await EventRecorder(store.event_log, console, cache)([a_message(an_event(version)) for version in versions])
         assert await cache.get([42]) == {42: Miss(cache_available=True)}
 
     async def test_hears_of_it_when_the_event_comes_again(
-        self, store: Store, book_log: BookLog, console: io.StringIO, cache: RedisCache
+        self, store: Store, book_log: EventRecorder, console: io.StringIO, cache: RedisCache
     ) -> None:
         message = a_message(an_event(2))
         await book_log([message])  # and was killed in its turn
-        await BookLog(store.event_log, console, cache)([message])
+        await EventRecorder(store.event_log, console, cache)([message])
         assert await cache.get([42]) == {42: Miss(cache_available=True)}
 
 
@@ -270,6 +272,6 @@ class TestADatabaseThatIsAway:
     async def test_the_batch_waits(self, console: io.StringIO) -> None:
         database = Database.open(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
         with pytest.raises(TryAgainLater):
-            await BookLog(EventLog(database), console)([a_message(an_event())])
+            await EventRecorder(EventLog(database), console)([a_message(an_event())])
         assert console.getvalue() == ""
         await database.close()

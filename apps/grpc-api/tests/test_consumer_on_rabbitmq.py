@@ -19,7 +19,7 @@ from book_runtime.broker.messages import Message
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_UPDATED, BookEvent
 from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.consumer import BOOK_LOG, EventRecorder
 from sqlalchemy import text
 from structlog.testing import capture_logs
 from support.postgresql import PostgreSQLServer
@@ -88,7 +88,7 @@ async def consuming(database_url: str, amqp_url: str) -> AsyncIterator[Log]:
     try:
         async with AmqpPublisher(amqp_url, events.EXCHANGE) as publisher:
             log = Log(database, publisher, consumer)
-            async with consumer.consuming(BookLog(event_log, log.console)):
+            async with consumer.consuming(EventRecorder(event_log, log.console)):
                 await consumer.ready()
                 await publisher.ready()
                 yield log

@@ -26,7 +26,7 @@ from book_runtime.broker.messages import Message
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BookEvent
 from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.consumer import BOOK_LOG, EventRecorder
 from grpc_api.dead_letters.commands import commands
 from support.waiting import PATIENCE, patience, patiently, until
 from typer.testing import CliRunner, Result
@@ -336,7 +336,7 @@ async def recording(database_url: str, amqp_url: str, console: io.StringIO) -> A
     try:
         async with (
             AmqpPublisher(amqp_url, events.EXCHANGE) as publisher,
-            consumer.consuming(BookLog(EventLog(database), console)),
+            consumer.consuming(EventRecorder(EventLog(database), console)),
         ):
             await consumer.ready()
             await publisher.ready()

@@ -190,7 +190,7 @@ class TestAWatch:
     async def test_is_told_how_far_others_have_come(
         self, store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grpc_api.watching.watch._QUIET", 0.2)
+        monkeypatch.setattr("grpc_api.watching.watch._QUIET_SECONDS", 0.2)
         watching = await watch(book_ids=[7])
         await store.event_log.record([an_entry(1), an_entry(2)])
         newest = await store.event_log.newest()

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from book_db.events.log import EVENTS_RECORDED, Entry, Interest
+from book_db.events.log import EVENTS_RECORDED, Entry, EventFilter
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -61,7 +61,7 @@ class Restless:
 
     def __init__(self, chance: random.Random, replicas: list["BookServiceAsyncStub"]) -> None:
         ids = frozenset(chance.sample(range(1, BOOKS + 1), 5)) if chance.random() < 0.4 else frozenset[int]()
-        self.interest = Interest(ids, chance.choice(AUTHORS) if chance.random() < 0.4 else "")
+        self.event_filter = EventFilter(ids, chance.choice(AUTHORS) if chance.random() < 0.4 else "")
         self.seen: list[tuple[int, str]] = []
         self.calls = 0
         self._position = 0
@@ -81,7 +81,7 @@ class Restless:
     async def _once(self, responses: int, seconds: float) -> None:
         self.calls += 1
         request = WatchBooksRequest(
-            after=self._position, book_ids=sorted(self.interest.book_ids), author=self.interest.author
+            after=self._position, book_ids=sorted(self.event_filter.book_ids), author=self.event_filter.author
         )
         call: Any = self._chance.choice(self._replicas).WatchBooks(request)
         try:
@@ -132,7 +132,7 @@ async def test_nothing_is_missed_and_nothing_told_twice(
     changes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("grpc_api.watching.watch._QUIET", 0.2)
+    monkeypatch.setattr("grpc_api.watching.watch._QUIET_SECONDS", 0.2)
     chances = [random.Random(f"{seed} {number}") for number in range(WATCHERS + len(stores))]  # noqa: S311  # no secrets
     watchers = [Restless(chances.pop(), replicas) for _ in range(WATCHERS)]
     end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -144,13 +144,13 @@ async def test_nothing_is_missed_and_nothing_told_twice(
 
     everything, position = [], 0
     while position < newest:
-        stretch = await stores[0].event_log.after(position, newest)
-        everything += stretch.recorded
-        position = stretch.position
+        page = await stores[0].event_log.after(position, newest)
+        everything += page.events
+        position = page.position
     assert len(everything) == changes
     for watcher in watchers:
         meant = [
-            (each.position, str(each.entry.event_id)) for each in everything if watcher.interest.covers(each.entry)
+            (each.position, str(each.entry.event_id)) for each in everything if watcher.event_filter.matches(each.entry)
         ]
         assert watcher.seen == meant
     print(

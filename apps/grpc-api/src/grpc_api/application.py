@@ -16,7 +16,7 @@ from book_runtime.process import spare_what_is_built, stopping
 from book_runtime.tasks import beside
 from book_runtime.tokens import TokenVerifier
 
-from grpc_api.consumer import BOOK_LOG, BookLog
+from grpc_api.consumer import BOOK_LOG, EventRecorder
 from grpc_api.guard import Guard
 from grpc_api.health import Health
 from grpc_api.limits import Limits
@@ -65,7 +65,7 @@ async def serving(
     guard = Guard(store.authenticator if authenticate else None, streams, limits.calls)
     server = make_server(BookService(store.catalogue, watches), health, guard, limits, share_port=share_port)
     port = listen(server, host, port, tls)
-    book_log = BookLog(store.event_log, console, store.cache)
+    book_log = EventRecorder(store.event_log, console, store.cache)
     async with (
         consumer.consuming(book_log),
         _watching(health, store),

@@ -53,13 +53,13 @@ class _Arrival(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class BookLog:
-    """The handler of the messages that tell of books.
+class EventRecorder:
+    """The handler of book events: records, updates the cache, prints.
 
     An event is recorded first and printed last. Should the process end in between, the event is delivered again,
     found recorded, and not printed: the database has each event once, the console at most once.
 
-    In between the cache hears of it. The writer has told it already, unless that one died after the commit.
+    The cache is updated in between, in case the writer died after its commit and before it updated the cache.
     """
 
     log: EventLog

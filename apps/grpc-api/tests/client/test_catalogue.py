@@ -9,7 +9,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from book_contracts import BookEventKind, Date
-from book_contracts.client import BookCatalogue, CatalogueClosed, Change, channel
+from book_contracts.client import BookCatalogue, BookChanged, CatalogueClosed, channel
 from book_contracts.errors import (
     BookNotFound,
     CatalogueError,
@@ -173,8 +173,8 @@ class TestRepeating:
 
 
 class TestWatching:
-    async def next_of(self, watch: Any) -> Change:
-        change: Change = await patiently(anext(watch), "a change is told")
+    async def next_of(self, watch: Any) -> BookChanged:
+        change: BookChanged = await patiently(anext(watch), "a change is told")
         return change
 
     async def test_changes_come_as_they_happen(self, catalogue: BookCatalogue, store: Store) -> None:

@@ -6,15 +6,15 @@ from uuid import UUID
 import pytest
 from book_contracts import BookEvent, BookEventKind, Date
 from book_db.book import Book
-from book_db.events.outbox import Event
+from book_db.events.outbox import OutboxEvent
 from rest_api.relay.events import message_of
 
 CREATED = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 UPDATED = datetime(2026, 11, 24, 12, 0, 0, 1, tzinfo=UTC)
 
 
-def an_event(*, kind: str = "updated", traceparent: str | None = None) -> Event:
-    return Event(
+def an_event(*, kind: str = "updated", traceparent: str | None = None) -> OutboxEvent:
+    return OutboxEvent(
         position=7,
         id=UUID("1f8d3c7e-9f0a-4d27-8f1b-0a1b2c3d4e5f"),
         kind=kind,

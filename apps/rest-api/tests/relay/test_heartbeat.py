@@ -12,7 +12,7 @@ from book_db.book import Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.errors import ConnectionLost
-from book_db.events.outbox import Outbox, OutboxLead, OutboxNotifier
+from book_db.events.outbox import Outbox, OutboxLease, OutboxNotifier
 from book_db.postgres.database import Database
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed
@@ -137,7 +137,7 @@ class TestHeartbeat:
             await beats_on()
 
     async def test_a_relay_that_stands_by_beats(self, database: Database) -> None:
-        async with Outbox(database).lead(), relaying(database, Broker()):
+        async with Outbox(database).acquire_lease(), relaying(database, Broker()):
             await beats_on()
 
     async def test_a_relay_beats_while_the_database_is_away(self, no_database: Database) -> None:
@@ -153,14 +153,14 @@ class TestHeartbeat:
     async def test_a_relay_whose_broker_takes_no_messages_beats_on_and_keeps_the_lead(
         self, database: Database, an_event_waits: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        broker, kept, keep = Broker(stuck=True, blocked=True), 0, OutboxLead.keep
+        broker, kept, keep = Broker(stuck=True, blocked=True), 0, OutboxLease.keep
 
-        async def count(lead: OutboxLead) -> None:
+        async def count(lease: OutboxLease) -> None:
             nonlocal kept
-            await keep(lead)
+            await keep(lease)
             kept += 1
 
-        monkeypatch.setattr(OutboxLead, "keep", count)
+        monkeypatch.setattr(OutboxLease, "keep", count)
         async with relaying(database, broker):
             await patiently(broker.was_given_something.wait(), "the relay publishes")
             await beats_on()
@@ -170,14 +170,14 @@ class TestHeartbeat:
     async def test_one_whose_lead_is_lost_meanwhile_leaves_it(
         self, database: Database, an_event_waits: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def lose(_: OutboxLead) -> None:
+        async def lose(_: OutboxLease) -> None:
             raise ConnectionLost
 
         broker = Broker(stuck=True, blocked=True)
         async with relaying(database, broker):
             await patiently(broker.was_given_something.wait(), "the relay publishes")
             broker.was_waited_for.clear()
-            monkeypatch.setattr(OutboxLead, "keep", lose)
+            monkeypatch.setattr(OutboxLease, "keep", lose)
             await patiently(broker.was_waited_for.wait(), "it begins anew")
 
     async def test_a_heartbeat_ends_with_its_block(self) -> None:

@@ -163,9 +163,9 @@ class TestRelay:
     async def test_a_write_is_heard_at_once(
         self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # It does not look by itself, and loses no lead by keeping silent: a notification wakes it.
+        # It does not look by itself, and loses no lease by keeping silent: a notification wakes it.
         monkeypatch.setattr(relay, "_POLL_SECONDS", 3_600)
-        monkeypatch.setattr(outbox, "lead", partial(outbox.lead, silence=3_600))
+        monkeypatch.setattr(outbox, "acquire_lease", partial(outbox.acquire_lease, idle_timeout=3_600))
         heard = Heard()
         async with (
             AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
@@ -179,19 +179,19 @@ class TestRelay:
 
     async def test_keeps_what_no_queue_takes(self, amqp_url: str, catalogue: Catalogue, outbox: Outbox) -> None:
         await catalogue.add(A_DRAFT, ACTOR)
-        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, outbox.lead() as lead:
+        async with AmqpPublisher(amqp_url, EXCHANGE) as publisher, outbox.acquire_lease() as lease:
             await publisher.ready()
             with pytest.raises(NotConfirmed):
-                await relay_once(lead, publisher)
+                await relay_once(lease, publisher)
         assert (await outbox.waiting())[0] == 1
 
     async def test_sends_again_what_was_not_confirmed(self, catalogue: Catalogue, outbox: Outbox) -> None:
         await catalogue.add_many([A_DRAFT] * 3, ACTOR)
         publisher = Refusing()
-        async with outbox.lead() as lead:
+        async with outbox.acquire_lease() as lease:
             for _ in range(2):
                 with pytest.raises(NotConfirmed):
-                    await relay_once(lead, publisher)
+                    await relay_once(lease, publisher)
         ids = [message.id for message in publisher.taken]
         assert ids[:3] == ids[3:]
         assert (await outbox.waiting())[0] == 3
@@ -325,9 +325,9 @@ class TestAnEventThatCannotBePublished:
             await heard(messages)
 
         broker = LocalBroker()
-        async with broker.consuming(refuse_the_second), outbox.lead() as lead:
-            assert await relay_once(lead, broker) == 3
-            assert await relay_once(lead, broker) == 0
+        async with broker.consuming(refuse_the_second), outbox.acquire_lease() as lease:
+            assert await relay_once(lease, broker) == 3
+            assert await relay_once(lease, broker) == 0
         assert heard.versions == [(books[0].id, 1), (books[2].id, 1)]
         [parked] = await outbox.parked.all()
         assert (parked.book_id, parked.version, parked.reason) == (books[1].id, 1, "no shelf is that long")
@@ -364,9 +364,9 @@ class TestAnEventThatCannotBePublished:
                 reasons = {message.id: "connection lost" for message in messages}
                 raise NotConfirmed(reasons, hopeless=[messages[0].id])
 
-        async with outbox.lead() as lead:
+        async with outbox.acquire_lease() as lease:
             with pytest.raises(NotConfirmed):
-                await relay_once(lead, Picky())
+                await relay_once(lease, Picky())
         assert ((await outbox.waiting())[0], await outbox.parked.count()) == (2, 1)
 
 
@@ -376,10 +376,10 @@ class TestParkedEvents:
         """The ids of three events that are parked, the first and the second of one book."""
         book, _ = await catalogue.add_many([A_DRAFT] * 2, ACTOR)
         await catalogue.change(book.id, BookPatch(title="Emma"), ACTOR)
-        async with outbox.lead() as lead:
-            events = await lead.claim(3)
+        async with outbox.acquire_lease() as lease:
+            events = await lease.claim(3)
             for event in reversed(events):
-                await lead.park(event, "too long")
+                await lease.park(event, "too long")
         return [event.id for event in events]
 
     @pytest.fixture
@@ -402,8 +402,8 @@ class TestParkedEvents:
         self, parked: list[UUID], command: Callable[..., Result], outbox: Outbox
     ) -> None:
         assert (await asyncio.to_thread(command, "send-again", "--all")).output == "3 will be sent again.\n"
-        async with outbox.lead() as lead:
-            assert [event.id for event in await lead.claim(10)] == parked
+        async with outbox.acquire_lease() as lease:
+            assert [event.id for event in await lease.claim(10)] == parked
         assert await outbox.parked.count() == 0
 
     async def test_that_are_sent_again_arrive(
@@ -477,7 +477,7 @@ class TestTrouble:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Writes go on meanwhile, for longer than a confirm may take. All events come, in order, and each once."""
-        monkeypatch.setattr(outbox, "lead", partial(outbox.lead, silence=3_600))
+        monkeypatch.setattr(outbox, "acquire_lease", partial(outbox.acquire_lease, idle_timeout=3_600))
         heard, alarm = Heard(), rabbitmq.alarm()
         async with (
             AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from book_db.errors import PositionSwept
-from book_db.events.log import _RECORD, Entry, EventLog, Interest, Stretch, _json_of
+from book_db.events.log import _RECORD, Entry, EventFilter, EventLog, LogPage, _json_of
 from book_db.postgres.database import Database
 from psycopg.errors import IntegrityError
 from support.data_layer import Query
@@ -109,49 +109,49 @@ class TestTheOrder:
             assert await event_log.newest() == 0
             assert not quick.done()
         await quick
-        assert [each.position for each in (await event_log.after(0, await event_log.newest())).recorded] == [1, 2]
+        assert [each.position for each in (await event_log.after(0, await event_log.newest())).events] == [1, 2]
 
 
 class TestAfter:
-    async def test_gives_everything_in_stretches(self, event_log: EventLog) -> None:
+    async def test_gives_everything_in_pages(self, event_log: EventLog) -> None:
         entries = [an_entry(version=version) for version in range(1, 31)]
         await event_log.record(entries)
         seen, position, newest = [], 0, await event_log.newest()
         while position < newest:
-            stretch = await event_log.after(position, newest, at_most=7)
-            assert len(stretch.recorded) <= 7
-            seen += [each.entry for each in stretch.recorded]
-            position = stretch.position
+            page = await event_log.after(position, newest, at_most=7)
+            assert len(page.events) <= 7
+            seen += [each.entry for each in page.events]
+            position = page.position
         assert seen == entries
 
     async def test_gives_long_texts_a_few_at_a_time(self, event_log: EventLog) -> None:
         await event_log.record([an_entry(title="ä" * 2_000) for _ in range(100)])
-        stretch = await event_log.after(0, 100)
-        assert 0 < len(stretch.recorded) < 100
-        assert stretch.position == stretch.recorded[-1].position
+        page = await event_log.after(0, 100)
+        assert 0 < len(page.events) < 100
+        assert page.position == page.events[-1].position
 
     async def test_reaches_to_the_end_where_nothing_is_meant(self, event_log: EventLog) -> None:
         await event_log.record([an_entry() for _ in range(5)])
-        assert await event_log.after(0, 5, Interest(frozenset([7]))) == Stretch([], 5)
-        assert await event_log.after(0, 5, Interest(author="Ann Radcliffe")) == Stretch([], 5)
+        assert await event_log.after(0, 5, EventFilter(frozenset([7]))) == LogPage([], 5)
+        assert await event_log.after(0, 5, EventFilter(author="Ann Radcliffe")) == LogPage([], 5)
 
     @pytest.mark.parametrize(
-        "interest",
+        "event_filter",
         [
-            pytest.param(Interest(author="Jane Austen"), id="author"),
-            pytest.param(Interest(frozenset([42, 1])), id="books"),
-            pytest.param(Interest(frozenset([42]), "Jane Austen"), id="both"),
+            pytest.param(EventFilter(author="Jane Austen"), id="author"),
+            pytest.param(EventFilter(frozenset([42, 1])), id="books"),
+            pytest.param(EventFilter(frozenset([42]), "Jane Austen"), id="both"),
         ],
     )
-    async def test_gives_what_is_meant_alone(self, event_log: EventLog, interest: Interest) -> None:
+    async def test_gives_what_is_meant_alone(self, event_log: EventLog, event_filter: EventFilter) -> None:
         other = an_entry()._replace(book_id=7, author="Ann Radcliffe")
         meant = [an_entry(version=version) for version in range(1, 21)]
         await event_log.record([entry for each in meant for entry in (each, other._replace(event_id=uuid4()))])
         seen, position = [], 0
         while position < 40:
-            stretch = await event_log.after(position, 40, interest, at_most=6)
-            seen += [each.entry for each in stretch.recorded]
-            position = stretch.position
+            page = await event_log.after(position, 40, event_filter, at_most=6)
+            seen += [each.entry for each in page.events]
+            position = page.position
         assert seen == meant
 
 
@@ -196,7 +196,7 @@ class TestSweep:
         await event_log.sweep(7)
         await event_log.record([an_entry(version=2)])
         with pytest.raises(PositionSwept):
-            await event_log.after(0, 2, Interest(frozenset((42,))))
+            await event_log.after(0, 2, EventFilter(frozenset((42,))))
         assert [each.position for each in (await event_log.after(1, 2)).recorded] == [2]
 
     async def test_a_log_that_nobody_swept_is_whole_from_0_though_its_first_numbers_were_lost(
@@ -205,9 +205,9 @@ class TestSweep:
         with pytest.raises(IntegrityError):
             await event_log.record([an_entry(kind="burnt")])
         await event_log.record([an_entry()])
-        stretch = await event_log.after(0, await event_log.newest())
-        assert [each.position for each in stretch.recorded] != [1]
-        assert len(stretch.recorded) == 1
+        page = await event_log.after(0, await event_log.newest())
+        assert [each.position for each in page.events] != [1]
+        assert len(page.events) == 1
 
     async def test_what_is_swept_while_a_page_is_read_is_no_gap(
         self, event_log: EventLog, database: Database, query: Query, monkeypatch: pytest.MonkeyPatch

@@ -93,8 +93,8 @@ class TestADatabaseWhereItIsSetOtherwise:
         user = await Users(database).add({"email": "ann@example.org", "hashed_password": "-"})
         assert await Users(database).by_email("ANN@example.org") is not None
         assert user.created_at.utcoffset() == timedelta(0)
-        async with Outbox(database).lead() as lead:
-            [event] = await lead.claim(10)
+        async with Outbox(database).acquire_lease() as lease:
+            [event] = await lease.claim(10)
             assert (event.book.publication_date, event.occurred_at) == (date(1871, 2, 1), book.created_at)
         await notifier.close()
 

@@ -149,17 +149,17 @@ class TestAnAddressThatLeadsToAStandbyForAWhile:
         self, primary: PostgreSQLServer, standby: PostgreSQLReplica, proxy: Proxy, database: Database
     ) -> None:
         async def lead_until_it_is_lost() -> None:
-            async with Outbox(database).lead() as lead:
+            async with Outbox(database).acquire_lease() as lease:
                 fail_over(proxy, to=standby)
-                await lead.wait(3_600)
+                await lease.wait(3_600)
 
         with pytest.raises(DatabaseUnavailable):
             await patiently(lead_until_it_is_lost(), "it is lost")
         with pytest.raises(ReadOnlyDatabase):
             await lead_until_it_is_lost()
         fail_over(proxy, to=primary)
-        async with Outbox(database).lead() as lead:
-            await lead.claim(1)
+        async with Outbox(database).acquire_lease() as lease:
+            await lease.claim(1)
 
     def test_is_not_set_up(self, standby: PostgreSQLReplica) -> None:
         with pytest.raises(ReadOnlyDatabase):

@@ -129,8 +129,8 @@ class TestAPoolerOfSessions:
             await patiently(hearing.wait(), "it listens")
             await database.fetch("SELECT pg_notify('shelves', '')", {})
             await patiently(heard.wait(), "it hears")
-        async with Outbox(database).lead() as lead:
-            assert len(await lead.claim(10)) == 1
+        async with Outbox(database).acquire_lease() as lease:
+            assert len(await lease.claim(10)) == 1
             [[free]] = await second.fetch("SELECT pg_try_advisory_lock(7214508362)", {})
             assert not free, "a second relay does not lead"
         await notifier.close()

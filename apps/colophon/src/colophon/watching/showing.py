@@ -7,7 +7,7 @@ from datetime import date
 from uuid import UUID
 
 import typer
-from book_contracts.client import BookCatalogue, Change, Session, Watch
+from book_contracts.client import BookCatalogue, BookChanged, Session, Watch
 from book_contracts.errors import CatalogueError, InvalidRequest
 from book_db.events.log import Entry
 from book_runtime import process
@@ -43,7 +43,7 @@ async def _print(watch: Watch) -> None:
         typer.echo(writable(line_of_change(change), sys.stdout))
 
 
-def line_of_change(change: Change) -> str:
+def line_of_change(change: BookChanged) -> str:
     """The line that the log of events has for it, and its position."""
     book, day = change.book, change.book.publication_date
     assert day is not None, "the contract has it always present"

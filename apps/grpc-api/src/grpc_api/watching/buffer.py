@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from grpc_api.watching.changes import Change
+from grpc_api.watching.changes import WatchMessage
 from grpc_api.watching.errors import WatcherTooSlow
 
 WAITING_MAX: Final = 10_000
@@ -19,21 +19,21 @@ _CUT_OFF: Final = Counter("colophon_watchers_cut_off", "Watchers that read too s
 
 
 class Buffer:
-    """The changes that one watcher means and has not been sent. Ends its stream when they become too many."""
+    """The changes that wait to be sent to one watcher. Ends its stream when they become too many."""
 
     def __init__(self, position: int, end: Callable[[Exception], None]) -> None:
         """`position` is that of the last response that the watcher was sent."""
         self.position = position
         self.end = end
-        self._waiting: deque[Change] = deque()
+        self._waiting: deque[WatchMessage] = deque()
         self._bytes = 0
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, changes: Sequence[Change]) -> None:
-        """Takes changes that are meant, which follow those before. Those that the watcher knows are passed over."""
+    def put(self, changes: Sequence[WatchMessage]) -> None:
+        """Takes the next changes. Those that the watcher knows already are skipped."""
         if changes[0].position <= self.position:
             changes = [each for each in changes if each.position > self.position]
         self._waiting.extend(changes)
@@ -42,7 +42,7 @@ class Buffer:
             self._cut_off()
         self._arrived.set()
 
-    async def take(self, patience: float) -> Change | None:
+    async def take(self, patience: float) -> WatchMessage | None:
         """The next change, as soon as there is one; None when none came for so many seconds."""
         if not self._waiting:
             self._arrived.clear()

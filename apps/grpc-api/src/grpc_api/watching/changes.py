@@ -19,7 +19,7 @@ _KINDS: Final = {
 
 
 @dataclass(frozen=True)
-class Change:
+class WatchMessage:
     """A change, and the responses that tell of it."""
 
     position: int

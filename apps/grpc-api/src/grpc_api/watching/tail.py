@@ -8,11 +8,11 @@ from typing import Final
 
 import structlog
 from book_db.errors import DatabaseUnavailable
-from book_db.events.log import EVENTS_RECORDED, EventLog, Interest
+from book_db.events.log import EVENTS_RECORDED, EventFilter, EventLog
 from book_db.postgres.local_bus import LocalBus
 
 from grpc_api.watching.buffer import Buffer
-from grpc_api.watching.changes import Change
+from grpc_api.watching.changes import WatchMessage
 
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +34,8 @@ _PAUSE: Final = 0.01
 class Tail:
     """Follows the log while somebody watches, and hands what is new to those who have come as far as it has.
 
-    It remembers the newest changes. Who has come nearly as far joins it out of its memory: were the log to be read up
-    to the last change, then where many join at once and changes come quickly nobody would ever arrive.
+    It remembers the newest changes. A watcher that has read nearly to the end joins from this memory. If each had to
+    read the log to its very end first, then under many watchers and quick changes none would ever catch up.
     """
 
     def __init__(self, log: EventLog, local_bus: LocalBus) -> None:
@@ -43,16 +43,16 @@ class Tail:
         self._local_bus = local_bus
         self._watchers = 0
         self._position: int | None = None
-        self._remembered: deque[Change] = deque()
+        self._remembered: deque[WatchMessage] = deque()
         self._remembered_after = 0
         self._heard = 0
         self._woken = asyncio.Event()
-        self._buffers: defaultdict[Interest, set[Buffer]] = defaultdict(set)
+        self._buffers: defaultdict[EventFilter, set[Buffer]] = defaultdict(set)
         self._is_stopping = False
 
     @property
     def position(self) -> int:
-        """All up to here has been handed out. For the inside of a `watched` block."""
+        """All up to here has been handed out. For the inside of a `session` block."""
         assert self._position is not None
         return self._position
 
@@ -75,8 +75,8 @@ class Tail:
             await task
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """A block in which the log is followed. With the last one of them the tail forgets where it was.
+    async def session(self) -> AsyncIterator[None]:
+        """A block in which the log is followed. When the last of them ends, the tail forgets its position.
 
         Raises DatabaseUnavailable when the end of the log is not known and cannot be asked for.
         """
@@ -96,18 +96,18 @@ class Tail:
                 self._remembered.clear()
 
     @contextmanager
-    def handing_to(self, interest: Interest, position: int, end: Callable[[Exception], None]) -> Iterator[Buffer]:
-        """A buffer that gets what is meant of all that follows a position which the tail remembers."""
+    def subscribe(self, event_filter: EventFilter, position: int, end: Callable[[Exception], None]) -> Iterator[Buffer]:
+        """A buffer that gets the matching changes after a position which the tail remembers."""
         buffer = Buffer(position, end)
-        if meant := _meant(interest, self._remembered):
-            buffer.put(meant)
-        self._buffers[interest].add(buffer)
+        if matching := _matching(event_filter, self._remembered):
+            buffer.put(matching)
+        self._buffers[event_filter].add(buffer)
         try:
             yield buffer
         finally:
-            self._buffers[interest].remove(buffer)
-            if not self._buffers[interest]:
-                del self._buffers[interest]
+            self._buffers[event_filter].remove(buffer)
+            if not self._buffers[event_filter]:
+                del self._buffers[event_filter]
 
     def _wake(self, newest: str) -> None:
         # What this process has recorded it hears at once, and then from PostgreSQL again.
@@ -139,17 +139,17 @@ class Tail:
                 continue
             if not recorded:
                 return
-            self._hand_out([Change(*each) for each in recorded])
+            self._hand_out([WatchMessage(*each) for each in recorded])
             await self._keep_pace()
             # What was not heard of may have been recorded as well; only the log knows then.
             if self._position == self._heard:
                 return
 
-    def _hand_out(self, changes: Sequence[Change]) -> None:
-        for interest, buffers in self._buffers.items():
-            if meant := _meant(interest, changes):
+    def _hand_out(self, changes: Sequence[WatchMessage]) -> None:
+        for event_filter, buffers in self._buffers.items():
+            if matching := _matching(event_filter, changes):
                 for buffer in buffers:
-                    buffer.put(meant)
+                    buffer.put(matching)
         # In the same turn of the event loop: who joins has either been handed these or finds them remembered.
         self._position = changes[-1].position
         self._remembered.extend(changes)
@@ -173,5 +173,5 @@ class Tail:
                 buffer.end(error)
 
 
-def _meant(interest: Interest, changes: Sequence[Change] | deque[Change]) -> list[Change]:
-    return [each for each in changes if interest.covers(each.entry)]
+def _matching(event_filter: EventFilter, changes: Sequence[WatchMessage] | deque[WatchMessage]) -> list[WatchMessage]:
+    return [each for each in changes if event_filter.matches(each.entry)]

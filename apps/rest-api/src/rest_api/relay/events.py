@@ -4,7 +4,7 @@ from typing import Final
 
 from book_contracts import events
 from book_contracts.filling import write_book, write_time
-from book_db.events.outbox import Event
+from book_db.events.outbox import OutboxEvent
 from book_runtime.broker.messages import Message
 from books.v1 import book_event_pb2
 
@@ -15,7 +15,7 @@ _KINDS: Final = {
 }
 
 
-def message_of(event: Event) -> Message:
+def message_of(event: OutboxEvent) -> Message:
     """The message that tells of an event. Its id is the event's, on every delivery.
 
     Raises ValueError when the contract has no place for the event.
@@ -37,14 +37,14 @@ def message_of(event: Event) -> Message:
     )
 
 
-def _kind_of(event: Event) -> tuple[str, book_event_pb2.BookEventKind]:
+def _kind_of(event: OutboxEvent) -> tuple[str, book_event_pb2.BookEventKind]:
     try:
         return _KINDS[event.kind]
     except KeyError:
         raise ValueError(f"this release knows no event of the kind {event.kind!r}") from None
 
 
-def _cloud_event(event: Event, event_id: str, type_: str) -> dict[str, str]:
+def _cloud_event(event: OutboxEvent, event_id: str, type_: str) -> dict[str, str]:
     """The attributes, under the prefix that the AMQP binding of CloudEvents gives them."""
     attributes = {
         "specversion": events.SPEC_VERSION,

@@ -1,4 +1,4 @@
-"""The relay: claim, publish, forget."""
+"""The relay: claim, publish, delete."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from book_contracts.events import EXCHANGE
 from book_db.errors import DatabaseUnavailable
-from book_db.events.outbox import Event, Outbox, OutboxLead
+from book_db.events.outbox import Outbox, OutboxEvent, OutboxLease
 from book_runtime import telemetry
 from book_runtime.broker.messages import Message
 from book_runtime.broker.seam import NotConfirmed, Publisher
@@ -45,35 +45,35 @@ class Relay:
     async def run(self) -> None:
         """Relays until it is cancelled. A database or a broker that is away is waited for."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lead_again_and_again())
+            tasks.create_task(self._renew_lease())
             tasks.create_task(backlog.watch(self._outbox))
 
-    async def _lead_again_and_again(self) -> None:
+    async def _renew_lease(self) -> None:
         while True:
             try:
-                async with AsyncExitStack() as leading:
+                async with AsyncExitStack() as leasing:
                     async with heartbeat.keep_beating():
                         await self._publisher.ready()
-                        lead = await leading.enter_async_context(self._outbox.lead())
-                    await self._relay(lead)
+                        lease = await leasing.enter_async_context(self._outbox.acquire_lease())
+                    await self._relay(lease)
             except DatabaseUnavailable:
                 # It has said that it is out.
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _relay(self, lead: OutboxLead) -> None:
+    async def _relay(self, lease: OutboxLease) -> None:
         """Relays until the broker is away: it may be so for this relay alone."""
-        # In an outage the lead may change hands again and again.
+        # In an outage the lease may change hands again and again.
         if not self._outage.is_on:
             _log.info("relaying events")
         with _LEADING.track_inprogress():
-            await first_of(self._relay_until_the_broker_is_away(lead), self._sit_out_alarms(lead))
+            await first_of(self._relay_until_the_broker_is_away(lease), self._sit_out_alarms(lease))
 
-    async def _relay_until_the_broker_is_away(self, lead: OutboxLead) -> None:
+    async def _relay_until_the_broker_is_away(self, lease: OutboxLease) -> None:
         pause = _RETRY_SECONDS_MIN
         while True:
             heartbeat.beat()
             try:
-                relayed = await relay_once(lead, self._publisher)
+                relayed = await relay_once(lease, self._publisher)
             except NotConfirmed as error:
                 self._outage.begin(Reason(error.reason, kind=self._publisher.is_connected))
                 if not self._publisher.is_connected:
@@ -84,26 +84,24 @@ class Relay:
                 self._outage.end()
                 pause = _RETRY_SECONDS_MIN
                 if not relayed:
-                    await lead.wait(_POLL_SECONDS)
+                    await lease.wait(_POLL_SECONDS)
 
-    async def _sit_out_alarms(self, lead: OutboxLead) -> None:
-        """Keeps the lead, and shows that all is well with this relay, while an alarm of the broker lets a publish wait:
-        for hours, it may be.
-        """
+    async def _sit_out_alarms(self, lease: OutboxLease) -> None:
+        """Keeps the lease, and the heartbeat, while an alarm of the broker makes a publish wait, perhaps for hours."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             if self._publisher.is_blocked:
                 heartbeat.beat()
-                await lead.keep()
+                await lease.keep()
 
 
-async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
+async def relay_once(lease: OutboxLease, publisher: Publisher) -> int:
     """Brings one batch to the broker and returns how many events it had.
 
     An event that can never be published is parked, so that it does not stand in the way of the others. Raises
     NotConfirmed, or DatabaseUnavailable, and then everything else of the batch is still in the outbox.
     """
-    events = await lead.claim(_BATCH_EVENTS)
+    events = await lease.claim(_BATCH_EVENTS)
     messages, hopeless = _messages_of(events)
     began = telemetry.began()
     try:
@@ -111,19 +109,19 @@ async def relay_once(lead: OutboxLead, publisher: Publisher) -> int:
     except NotConfirmed as error:
         hopeless |= {event_id: error.reasons[event_id] for event_id in error.hopeless}
         if error.ids - error.hopeless:
-            await _park(lead, events, hopeless)
+            await _park(lease, events, hopeless)
             raise
-    await _park(lead, events, hopeless)
+    await _park(lease, events, hopeless)
     published = [event for event in events if str(event.id) not in hopeless] if hopeless else events
     causes = (telemetry.Cause(str(event.id), event.traceparent) for event in published)
     telemetry.record_spans(f"publish {EXCHANGE}", SpanKind.PRODUCER, causes, began)
-    # Confirm before forgetting: a crash here repeats, never loses.
-    await lead.forget(published)
+    # Confirm before deleting: a crash here repeats, never loses.
+    await lease.delete_published(published)
     _RELAYED.inc(len(published))
     return len(events)
 
 
-def _messages_of(events: Sequence[Event]) -> tuple[list[Message], dict[str, str]]:
+def _messages_of(events: Sequence[OutboxEvent]) -> tuple[list[Message], dict[str, str]]:
     """The messages, and for the ids of events of which none can be made why."""
     messages: list[Message] = []
     hopeless: dict[str, str] = {}
@@ -135,11 +133,11 @@ def _messages_of(events: Sequence[Event]) -> tuple[list[Message], dict[str, str]
     return messages, hopeless
 
 
-async def _park(lead: OutboxLead, events: Sequence[Event], hopeless: Mapping[str, str]) -> None:
+async def _park(lease: OutboxLease, events: Sequence[OutboxEvent], hopeless: Mapping[str, str]) -> None:
     if not hopeless:
         return
     for event in events:
         reason = hopeless.get(str(event.id))
         if reason is not None:
-            await lead.park(event, reason)
+            await lease.park(event, reason)
             _log.error("parked an event that cannot be published", event_id=str(event.id), reason=reason)

@@ -8,14 +8,14 @@ from book_contracts.client.catalogue import BookCatalogue
 from book_contracts.client.connection import CatalogueClosed
 from book_contracts.client.session import Session
 from book_contracts.client.tokens import Token, TokenSource
-from book_contracts.client.watching import Change, Watch
+from book_contracts.client.watching import BookChanged, Watch
 
 __all__ = [
     "BookCatalogue",
+    "BookChanged",
     "BookField",
     "BookOrder",
     "CatalogueClosed",
-    "Change",
     "Session",
     "Token",
     "TokenSource",

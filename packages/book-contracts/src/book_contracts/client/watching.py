@@ -28,7 +28,7 @@ _PASSING_WITHOUT_A_REASON: Final = ("CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BookChanged:
     """One change of one book."""
 
     position: int
@@ -75,7 +75,7 @@ class Watch:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> BookChanged:
         # The loop has come back: it has done with the change that it was given last.
         self._position = self._after
         while True:
@@ -167,9 +167,9 @@ def _passes(error: CatalogueError) -> bool:
     return error.code in _PASSING or (not error.reason and error.code in _PASSING_WITHOUT_A_REASON)
 
 
-def _change_of(answer: WatchBooksResponse) -> Change:
+def _change_of(answer: WatchBooksResponse) -> BookChanged:
     event = answer.event
-    return Change(
+    return BookChanged(
         position=answer.position,
         id=event.id,
         kind=BookEventKind(event.kind),

@@ -20,18 +20,18 @@ from book_db.postgres.sweeping import kept_swept
 from book_db.tables import EventLogRow, EventLogSweepRow
 
 EVENTS_RECORDED: Final = "event_log"
-"""The channel on which the newest position is told."""
+"""The channel of notifications, whose payload is the newest position."""
 
 _ONE_RECORDER: Final = 7214508363
-"""The advisory lock of whoever records. The number only has to be ours."""
+"""The advisory lock of recorders. The number only has to be ours."""
 
 _END: Final = 2**63 - 1
 
 _WINDOW: Final = 10_000
-"""Positions that one statement looks through for those that are meant: 2 ms of work."""
+"""Positions that one statement filters: 2 ms of work."""
 
 _FEW_BOOKS: Final = 20
-"""So many are looked up book by book. For more it is less work to look through everything."""
+"""Up to so many are looked up book by book. With more it is less work to filter everything."""
 
 _WINDOW_OF_FEW_BOOKS: Final = 100_000
 """The positions of one such look-up: bounds the work for books that are changed all the time, whatever the plan."""
@@ -57,40 +57,40 @@ class Entry(NamedTuple):
     """Of the book. None for what was recorded before the log knew of it."""
 
 
-class Recorded(NamedTuple):
+class LoggedEvent(NamedTuple):
     """An event of the log and its place there."""
 
     position: int
     entry: Entry
 
 
-class Stretch(NamedTuple):
-    """A part of the log: what is meant of it, and how far it reaches."""
+class LogPage(NamedTuple):
+    """The events of a part of the log that match a filter, and how far the part reaches."""
 
-    recorded: list[Recorded]
+    events: list[LoggedEvent]
     position: int
-    """All that is meant up to here has been given."""
+    """Nothing up to here is missing: go on after it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
-    """Which events are meant: those that meet everything that is said here. What is empty says nothing."""
+class EventFilter:
+    """Selects the events that meet every condition given here. An empty field is no condition."""
 
     book_ids: frozenset[int] = frozenset()
     author: str = ""
     """As it is after the change."""
 
     @property
-    def is_of_few_books(self) -> bool:
+    def is_selective(self) -> bool:
         return 0 < len(self.book_ids) <= _FEW_BOOKS
 
-    def covers(self, entry: Entry) -> bool:
+    def matches(self, entry: Entry) -> bool:
         return (not self.author or entry.author == self.author) and (
             not self.book_ids or entry.book_id in self.book_ids
         )
 
 
-EVERYTHING: Final = Interest()
+EVERYTHING: Final = EventFilter()
 
 _COLUMNS: Final = ", ".join(Entry._fields)
 
@@ -203,7 +203,7 @@ class EventLog:
         self._notifier = Notifier(database, EVENTS_RECORDED)
 
     async def close(self) -> None:
-        """Until everybody has been told of what was recorded."""
+        """Returns when the last notification is out."""
         await self._notifier.close()
 
     async def record(self, entries: Sequence[Entry]) -> set[UUID]:
@@ -214,7 +214,7 @@ class EventLog:
         positions = await self._record(entries)
         if positions:
             newest = str(max(positions.values()))
-            # Who is in this process hears it without the way through PostgreSQL and back.
+            # Subscribers in this process need not wait for PostgreSQL's notification.
             self._database.local_bus.publish(EVENTS_RECORDED, newest)
             self._notifier.notify(newest)
         return set(positions)
@@ -226,32 +226,34 @@ class EventLog:
             return int(await connection.scalar(_NEWEST) or 0)
 
     @retry_read
-    async def newer(self, position: int, *, at_most: int = 500) -> list[Recorded]:
+    async def newer(self, position: int, *, at_most: int = 500) -> list[LoggedEvent]:
         """The first events after a position, ``at_most`` or, where there are no more or their texts are long, fewer.
 
         Raises DatabaseUnavailable.
         """
-        return [_recorded(row) for row in await self._read(after=position, until=_END, at_most=at_most)]
+        return [_logged_event(row) for row in await self._read(after=position, until=_END, at_most=at_most)]
 
     @retry_read
-    async def after(self, position: int, until: int, interest: Interest = EVERYTHING, *, at_most: int = 500) -> Stretch:
+    async def after(
+        self, position: int, until: int, event_filter: EventFilter = EVERYTHING, *, at_most: int = 500
+    ) -> LogPage:
         """What follows a position, up to another one that is not before it and that was seen already.
 
-        Gives ``at_most`` events or fewer, and not more than about 256 KiB of text: go on after the stretch's position
+        Gives ``at_most`` events or fewer, and not more than about 256 KiB of text: go on after the page's position
         until that is ``until``. Raises DatabaseUnavailable, and PositionSwept when some of it is no longer kept.
         """
-        if interest != EVERYTHING:
-            until = min(until, position + (_WINDOW_OF_FEW_BOOKS if interest.is_of_few_books else _WINDOW))
-        page = await self._read(after=position, until=until, interest=interest, at_most=at_most)
-        # After the page was read: what is swept from now on was read.
+        if event_filter != EVERYTHING:
+            until = min(until, position + (_WINDOW_OF_FEW_BOOKS if event_filter.is_selective else _WINDOW))
+        rows = await self._read(after=position, until=until, event_filter=event_filter, at_most=at_most)
+        # Not before the rows were read: what is swept from now on was read.
         swept_until = await self._swept_until()
         if position < swept_until:
             raise PositionSwept(swept_until)
-        recorded = [_recorded(row) for row in page]
-        is_all = not page or len(page) == page[0][0] < at_most
-        # One of few books may have had another author.
-        meant = [each for each in recorded if interest.covers(each.entry)]
-        return Stretch(meant, until if is_all else recorded[-1].position)
+        events = [_logged_event(row) for row in rows]
+        is_all = not rows or len(rows) == rows[0][0] < at_most
+        # The statement for few books does not look at the author.
+        matching = [each for each in events if event_filter.matches(each.entry)]
+        return LogPage(matching, until if is_all else events[-1].position)
 
     async def sweep(self, days: int) -> int:
         """Deletes what was recorded longer ago, some at a time, and tells how many. Several may sweep at once."""
@@ -275,14 +277,14 @@ class EventLog:
         return dict(await self._database.fetch(_RECORD, {"entries": _json_of(entries)}))
 
     async def _read(
-        self, *, after: int, until: int, interest: Interest = EVERYTHING, at_most: int
+        self, *, after: int, until: int, event_filter: EventFilter = EVERYTHING, at_most: int
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         values: dict[str, object] = {"after": after, "until": until, "at_most": at_most}
-        if interest == EVERYTHING:
+        if event_filter == EVERYTHING:
             statement = _AFTER
         else:
-            statement = _OF_FEW_BOOKS if interest.is_of_few_books else _AMONG
-            values |= {"book_ids": list(interest.book_ids), "author": interest.author}
+            statement = _OF_FEW_BOOKS if event_filter.is_selective else _AMONG
+            values |= {"book_ids": list(event_filter.book_ids), "author": event_filter.author}
         async with self._database.statement() as connection:
             return (await connection.execute(statement, values)).all()
 
@@ -291,5 +293,5 @@ def _json_of(entries: Sequence[Entry]) -> str:
     return _json.encode([entry._asdict() for entry in entries]).decode()
 
 
-def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:
-    return Recorded(row[1], Entry(*row[2:]))
+def _logged_event(row: Row[*tuple[Any, ...]]) -> LoggedEvent:
+    return LoggedEvent(row[1], Entry(*row[2:]))

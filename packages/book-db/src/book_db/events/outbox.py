@@ -29,19 +29,19 @@ _CHANNEL: Final = "outbox"
 _ONE_RELAY: Final = 7214508362
 """The advisory lock that the active relay holds. The number only has to be ours."""
 
-_SILENCE: Final = 20.0
+_IDLE_TIMEOUT_SECONDS: Final = 20.0
 """Seconds. Longer than a batch waits for its confirms, in which time the connection is idle, and as long as it takes to
 find out that a machine has vanished."""
 
-_TAKE_THE_LEAD = select(func.pg_try_advisory_lock(_ONE_RELAY))
-_END_WHEN_SILENT = text("SELECT set_config('idle_session_timeout', :silence, false)")
+_TRY_LOCK = select(func.pg_try_advisory_lock(_ONE_RELAY))
+_SET_IDLE_TIMEOUT = text("SELECT set_config('idle_session_timeout', :idle_timeout, false)")
 _CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
-_FORGET = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
+_DELETE_PUBLISHED = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
 _WAITING = select(func.count(), func.min(OutboxRow.occurred_at)).select_from(OutboxRow)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class OutboxEvent:
     """An event of the outbox. ``book`` is the book as it is after the change, or as it was last."""
 
     position: int
@@ -53,27 +53,27 @@ class Event:
     book: Book
 
 
-class OutboxLead:
+class OutboxLease:
     """What the one active relay does with the outbox, on the one connection that holds its lock.
 
-    When the connection is lost, so is the lead, and every method raises DatabaseUnavailable.
+    When the connection is lost, so is the lease, and every method raises DatabaseUnavailable.
     """
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def claim(self, at_most: int) -> list[Event]:
-        """The oldest events, in order. They stay in the outbox until they are forgotten."""
+    async def claim(self, at_most: int) -> list[OutboxEvent]:
+        """The oldest events, in order. They stay in the outbox until they are deleted."""
         with translate_errors(on_lost=ConnectionLost):
             rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
             return [_event(row) for row in rows]
 
-    async def forget(self, events: Sequence[Event]) -> None:
-        """Takes events out of the outbox, once the broker has them."""
+    async def delete_published(self, events: Sequence[OutboxEvent]) -> None:
+        """Deletes events from the outbox, once the broker has them."""
         with translate_errors(on_lost=ConnectionLost):
-            await self._connection.execute(_FORGET, {"ids": [event.position for event in events]})
+            await self._connection.execute(_DELETE_PUBLISHED, {"ids": [event.position for event in events]})
 
-    async def park(self, event: Event, reason: str) -> None:
+    async def park(self, event: OutboxEvent, reason: str) -> None:
         """Sets an event aside that can never be published as it is."""
         with translate_errors(on_lost=ConnectionLost):
             await self._connection.execute(PARK, {"position": event.position, "reason": reason})
@@ -85,7 +85,7 @@ class OutboxLead:
                 pass
 
     async def keep(self) -> None:
-        """Breaks the silence after which a lead is over, for one who has nothing to ask; also beside another method."""
+        """Keeps the lease from its idle timeout when there is nothing else to ask; also beside another method."""
         with translate_errors(on_lost=ConnectionLost):
             # The driver lets one statement through at a time, which SQLAlchemy leaves to its callers.
             await (await self._driver()).execute("SELECT")
@@ -103,20 +103,22 @@ class Outbox:
         self.parked: Final = ParkedEvents(database)
 
     @asynccontextmanager
-    async def lead(self, *, stand_by: float = 1, silence: float = _SILENCE) -> AsyncIterator[OutboxLead]:
-        """Waits until no other relay leads, asking every ``stand_by`` seconds, then leads to the end of the block.
+    async def acquire_lease(
+        self, *, retry_every: float = 1, idle_timeout: float = _IDLE_TIMEOUT_SECONDS
+    ) -> AsyncIterator[OutboxLease]:
+        """Waits until no other relay has the lease, asking every ``retry_every`` seconds, and holds it for the block.
 
-        A lead that asks nothing of the database for ``silence`` seconds is over: what hangs must not keep the others
-        from working. Raises DatabaseUnavailable when the connection that the lead depends on is lost.
+        A lease on which nothing is asked for ``idle_timeout`` seconds ends: a relay that hangs must not keep the others
+        from working. Raises DatabaseUnavailable when the connection that the lease depends on is lost.
         """
         async with self._database.statement() as connection:
             try:
-                await connection.execute(_END_WHEN_SILENT, {"silence": f"{silence * 1000:.0f}"})
+                await connection.execute(_SET_IDLE_TIMEOUT, {"idle_timeout": f"{idle_timeout * 1000:.0f}"})
                 # Asked again and again: to wait in PostgreSQL would be one statement, and run into its timeout.
-                while not await connection.scalar(_TAKE_THE_LEAD):  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(stand_by)
+                while not await connection.scalar(_TRY_LOCK):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(retry_every)
                 await connection.execute(text(f"LISTEN {_CHANNEL}"))
-                yield OutboxLead(connection)
+                yield OutboxLease(connection)
             finally:
                 # The lock and the LISTEN belong to the connection: it must not go back to the pool with them.
                 await connection.invalidate()
@@ -136,8 +138,8 @@ class OutboxNotifier(Notifier):
         super().__init__(database, _CHANNEL)
 
 
-def _event(row: Row[tuple[OutboxRow]]) -> Event:
-    return Event(
+def _event(row: Row[tuple[OutboxRow]]) -> OutboxEvent:
+    return OutboxEvent(
         position=row.id,
         id=row.event_id,
         kind=row.kind,
