@@ -188,7 +188,7 @@ class TestSweep:
         with pytest.raises(PositionSwept, match="up to position 3 are no longer kept") as refused:
             await event_log.after(2, 5)
         assert refused.value.position == 3
-        assert [each.position for each in (await event_log.after(3, 5)).recorded] == [4, 5]
+        assert [each.position for each in (await event_log.after(3, 5)).events] == [4, 5]
 
     async def test_one_that_was_swept_to_the_last_goes_on_where_it_was(self, event_log: EventLog, query: Query) -> None:
         await event_log.record([an_entry()])
@@ -197,7 +197,7 @@ class TestSweep:
         await event_log.record([an_entry(version=2)])
         with pytest.raises(PositionSwept):
             await event_log.after(0, 2, EventFilter(frozenset((42,))))
-        assert [each.position for each in (await event_log.after(1, 2)).recorded] == [2]
+        assert [each.position for each in (await event_log.after(1, 2)).events] == [2]
 
     async def test_a_log_that_nobody_swept_is_whole_from_0_though_its_first_numbers_were_lost(
         self, event_log: EventLog
