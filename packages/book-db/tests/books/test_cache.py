@@ -521,7 +521,7 @@ class TestRedisKilled(OnOwnRedis):
     async def test_more_than_can_be_pending_keeps_this_process_from_reading_until_old_entries_have_expired(
         self, own_cache: RedisCache, own_redis: RedisServer, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cache_module, "_OWED_MAX", 5)
+        monkeypatch.setattr(cache_module, "_PENDING_MAX", 5)
         monkeypatch.setattr(cache_module, "time", clock)
         own_redis.kill()
         for number in range(1, 8):
