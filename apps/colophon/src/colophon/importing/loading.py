@@ -20,7 +20,7 @@ from colophon.importing.service import BooksRefused, OutcomeUnknown, ServiceErro
 
 BATCH_BYTES: Final = 2**18
 """Far above what 500 books usually have, and with all their words, a pair for each Han character, still less than the
-service takes at once (`book_db.books.catalogue.STATEMENT_MAX`).
+service takes at once (`book_db.books.additions.STATEMENT_MAX`).
 """
 
 

@@ -26,7 +26,7 @@ BATCH_LINES: Final = 500
 BATCH_BYTES: Final = 2**17
 """A batch is what is read until there are so many lines or bytes of it. It hangs on nothing but the upload, so that
 the same upload makes the same batches and their keys are known again. With all its words, which take up to ten times
-its bytes, it still goes into one statement (`book_db.books.catalogue.STATEMENT_MAX`)."""
+its bytes, it still goes into one statement (`book_db.books.additions.STATEMENT_MAX`)."""
 
 REFUSED_MAX: Final = 100_000
 """More than so many lines that are no books are no file of books, and a report as long as that is no help."""
