@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from .conftest import Examine, of_operations
+from .examining import Examine, of_operations
 
 # Who wants books with who makes them.
 GROUPS = (

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from . import test_books
-from .conftest import Examine, of_operations
+from .examining import Examine, of_operations
 
 GROUPS = (
     "register|requestVerification|verifyEmail",

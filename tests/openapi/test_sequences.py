@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import FEW, MANY, Examine
+from .examining import FEW, MANY, Examine
 
 
 # Bodies are of up to a thousand books.
