@@ -3,7 +3,7 @@
 PostgreSQL does not run as root, and its initdb wants a user with a name. `colophon run` still has to work as root (a
 container, a server's first hour), from a checkout under /root that nobody else may enter, and without touching what
 is not its own: no new system user, no changed permission on a folder above the data, no second copy of 38 MB of
-programs. So the program runs in a disguise, the first of these that works here:
+programs. So the program runs as a user that it accepts, the first of these that works here:
 
 1. A user namespace in which root itself bears the name of an ordinary user. The program sees an unprivileged user and
    has no capability outside; to the kernel its files are root's, so it may enter /root like root, and nothing on
@@ -15,7 +15,7 @@ programs. So the program runs in a disguise, the first of these that works here:
 
 A user without a name (`docker run --user 12345`) gets the first one too. Everyone else runs programs as they are.
 
-In the first and third disguise the program may write what root may write. Whoever uses it keeps that power from
+As the first and the third of them the program may write what root may write. Whoever uses it keeps that power from
 strangers: the services connect as a role that is no superuser of the database, which can reach no file.
 """
 
@@ -26,8 +26,9 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-NOBODY = "nobody"
+NOBODY: Final = "nobody"
 
 
 class NoWayToRunUnprivileged(Exception):
@@ -41,25 +42,32 @@ class NoWayToRunUnprivileged(Exception):
 
 
 @dataclass(frozen=True)
-class Disguise:
-    """How to start a program (`prefix` goes before its arguments) and whose its files must be."""
+class ServerUser:
+    """The user that a program runs as: `prefix` goes before its arguments, and `uid` and `gid` own its files."""
 
     name: str
     prefix: tuple[str, ...]
     uid: int
     gid: int
 
-    def give(self, path: Path) -> None:
-        """Makes a file, or a folder with all in it, belong to whom the program runs as, if it does not yet."""
+    def make_folder(self, path: Path) -> Path:
+        """A folder that nobody else may enter."""
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
+        self.chown(path)
+        return path
+
+    def chown(self, path: Path) -> None:
+        """Makes a file, or a folder with all in it, belong to this user, if it does not yet."""
         if path.lstat().st_uid == self.uid:
             return
         for entry in (path, *path.rglob("*")):
             os.chown(entry, self.uid, self.gid, follow_symlinks=False)
 
 
-def as_we_are() -> Disguise:
-    """No disguise at all."""
-    return Disguise("none", (), os.geteuid(), os.getegid())
+def current_user() -> ServerUser:
+    """The user of this process, and nothing before the arguments."""
+    return ServerUser("none", (), os.geteuid(), os.getegid())
 
 
 def needed() -> bool:
@@ -67,29 +75,29 @@ def needed() -> bool:
     return os.geteuid() == 0 or not _has_a_name(os.geteuid())
 
 
-def choose(*, reads: Path, writes: Path) -> Disguise:
-    """The first disguise in which the program `reads` runs and the folder `writes` can be written.
+def choose(*, reads: Path, writes: Path) -> ServerUser:
+    """The first user as which the program `reads` runs and the folder `writes` can be written.
 
     Raises NoWayToRunUnprivileged, which names what was tried and why it failed.
     """
     if not needed():
-        return as_we_are()
+        return current_user()
     failures = []
-    for disguise in disguises():
-        failure = _try(disguise, reads, writes)
+    for user in candidates():
+        failure = _try(user, reads, writes)
         if failure is None:
-            return disguise
-        failures.append(f"{disguise.name}: {failure}")
+            return user
+        failures.append(f"{user.name}: {failure}")
     raise NoWayToRunUnprivileged(_who(), "; ".join(failures) or f"there is no user {NOBODY}")
 
 
-def disguises() -> Iterator[Disguise]:
+def candidates() -> Iterator[ServerUser]:
     """All that might work, the least intrusive first."""
     try:
         nobody = pwd.getpwnam(NOBODY)
     except KeyError:
         return
-    yield Disguise(
+    yield ServerUser(
         "user namespace",
         ("unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}", "--"),
         os.geteuid(),
@@ -104,7 +112,7 @@ def disguises() -> Iterator[Disguise]:
         "--securebits=+no_setuid_fixup",
     )
     for capability in ("dac_read_search", "dac_override"):
-        yield Disguise(
+        yield ServerUser(
             f"nobody with {capability}",
             (*identity, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}", "--"),
             nobody.pw_uid,
@@ -113,17 +121,17 @@ def disguises() -> Iterator[Disguise]:
 
 
 # PostgreSQL looks the folder up by its absolute name, so the trial does as well.
-TRIAL = 'test "$(id -u)" -ne 0 && "$1" --version >/dev/null && touch "$2/trial" && rm "$2/trial"'
+_TRIAL: Final = 'test "$(id -u)" -ne 0 && "$1" --version >/dev/null && touch "$2/trial" && rm "$2/trial"'
 
 
-def _try(disguise: Disguise, program: Path, folder: Path) -> str | None:
-    """Why the disguise does not work, or None."""
+def _try(user: ServerUser, program: Path, folder: Path) -> str | None:
+    """Why the program cannot run as this user, or None."""
     ground = folder / "trial.d"
     ground.mkdir(mode=0o700, exist_ok=True)
     try:
-        disguise.give(ground)
+        user.chown(ground)
         trial = subprocess.run(
-            (*disguise.prefix, "sh", "-c", TRIAL, "sh", str(program), str(ground)),
+            (*user.prefix, "sh", "-c", _TRIAL, "sh", str(program), str(ground)),
             check=False,
             capture_output=True,
             text=True,

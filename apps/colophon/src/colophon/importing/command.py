@@ -16,8 +16,8 @@ from colophon.importing.interruption import Interruption
 from colophon.importing.loading import BrokenOff, Loading
 from colophon.importing.progress import shown
 from colophon.importing.report import Report, written_to
+from colophon.importing.rest_client import RestClient, ServiceError
 from colophon.importing.rows import UnreadableFile, open_table
-from colophon.importing.service import Service, ServiceError
 
 NOT_ALL_LOADED = 1
 WRONG_USAGE = 2
@@ -139,20 +139,20 @@ def _leave(reason: str, code: int) -> NoReturn:
 
 def _logged_in(
     stack: ExitStack, url: str, email: str | None, password: str | None, interruption: Interruption
-) -> Service:
+) -> RestClient:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise typer.BadParameter(f"--url {url} is no address like http://127.0.0.1:8000")
-    service = stack.enter_context(
-        Service(
+    client = stack.enter_context(
+        RestClient(
             url,
             email or asked_for("E-mail", _PURPOSE, "--email or COLOPHON_EMAIL"),
             password or asked_for("Password", _PURPOSE, "COLOPHON_PASSWORD", hidden=True),
             pause=interruption.pause,
         )
     )
-    service.login()
-    return service
+    client.login()
+    return client
 
 
 def _checked_author(default_author: str | None) -> str | None:

@@ -15,8 +15,8 @@ from typing import Final
 from colophon.importing.books import BookReader, Candidate, Refused
 from colophon.importing.interruption import Interrupted, Interruption
 from colophon.importing.report import Report
+from colophon.importing.rest_client import BooksRefused, OutcomeUnknown, ServiceError
 from colophon.importing.rows import Row, UnreadableFile
-from colophon.importing.service import BooksRefused, OutcomeUnknown, ServiceError
 
 BATCH_BYTES: Final = 2**18
 """Far above what 500 books usually have, and with all their words, a pair for each Han character, still less than the
@@ -64,7 +64,7 @@ class Batch:
 
 @dataclass
 class Loading:
-    """One run over a file. `load` sends one batch, as Service.load does; None only reads and checks.
+    """One run over a file. `load` sends one batch, as RestClient.load does; None only reads and checks.
 
     Within 24 hours each `copy` of a file is loaded once. `on_progress` is called after each row that was read.
     """

@@ -69,7 +69,7 @@ class _LoggedOut(ServiceError):
     """The access token is not good any more."""
 
 
-class Service:
+class RestClient:
     """A connection to the REST API at `url`, logged in with the first batch.
 
     `pause` waits for the number of seconds that a busy service asked for.
