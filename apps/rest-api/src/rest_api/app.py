@@ -17,9 +17,7 @@ from starlette.types import ASGIApp
 
 from rest_api import client_address, cross_origin, docs_page, health, methods, openapi, problems
 from rest_api.body_limit import BodyLimit
-from rest_api.books.endpoints import LANES as READING_AND_WRITING
 from rest_api.books.endpoints import router as books
-from rest_api.books.finding import LANES as FINDING
 from rest_api.books.finding import Lists
 from rest_api.books.finding import router as finding
 from rest_api.books.paths import BOOKS_PATH
@@ -141,7 +139,7 @@ def _wrap(app: FastAPI, settings: RestSettings) -> None:
     build = app.build_middleware_stack
 
     def wrapped() -> ASGIApp:
-        quick = HeadMethod(Observed(FastPath(build(), (*READING_AND_WRITING, *FINDING), app)))
+        quick = HeadMethod(Observed(FastPath(build(), app)))
         open_to_others = cross_origin.open_to(settings.cors_origins, quick)
         with_headers = SecurityHeaders(open_to_others, headers_for(settings.public_url))
         return client_address.behind(settings.trusted_proxies, with_headers)

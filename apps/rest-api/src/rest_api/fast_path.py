@@ -1,55 +1,83 @@
-"""The short way past FastAPI, for what is asked for most.
+"""The fast path past FastAPI, for what is asked for most.
 
 On its way to an endpoint a request goes through twelve layers of Starlette, FastAPI and ours, which take twice as
-long as the read of a book does. One of plain form needs none of them and is answered here, by the function
-that is the endpoint elsewhere. Whatever else is asked goes on to FastAPI, which answers alike, or says what is wrong.
-
-docs/decisions/0023 gives the reasons.
+long as the read of a book does. A request of plain form needs none of them: it is answered here, by the function that
+its endpoint names with `@fast_path`. All others go on to FastAPI, which answers alike, or says what is wrong.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from re import Pattern
+from typing import Any, Final, NamedTuple, TypeVar
 
+from book_db.accounts.authentication import Caller
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rest_api.body_limit import declared_length
-from rest_api.guard import authenticate
+from rest_api.guard import GuardedRoute, authenticate
 from rest_api.problems import answer_to
+
+Answer = Callable[[Request], Awaitable[Response | None]]
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+_NUMBER: Final = "[1-9][0-9]{0,17}"
+"""A parameter of a path in plain form. With 18 digits it is below 2**63 for certain."""
+
+
+class _PlainForm(NamedTuple):
+    answer: Answer
+    longest_body: int
+
+
+_PLAIN_FORMS: Final[dict[Callable[..., Any] | None, _PlainForm]] = {}
+"""By endpoint."""
+
+
+def fast_path(answer: Answer, *, longest_body: int = 0) -> Callable[[Endpoint], Endpoint]:
+    """Marks the endpoint of a GuardedRoute: what is of plain form is answered by ``answer``, past FastAPI.
+
+    ``answer`` returns None to leave a request to FastAPI. It is called when the caller has been authorized, and may
+    read the body. ``longest_body`` is how many bytes a request may say it has; one that says nothing comes here too.
+    """
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        _PLAIN_FORMS[endpoint] = _PlainForm(answer, longest_body)
+        return endpoint
+
+    return mark
 
 
 @dataclass(frozen=True, slots=True)
 class FastRoute:
-    """An operation that goes the short way."""
+    """A route of the app whose endpoint is marked."""
 
     operation_id: str
-    """What OpenAPI calls it."""
+    """Where Observed looks for it."""
     method: str
     path: Pattern[str]
-    demands: str
-    """The scope that the caller must have."""
+    authorize: Callable[[Caller], object]
+    answer: Answer
     longest_body: int
-    """Bytes that a request of plain form may say it has; what it has without saying so is not read here."""
-    answer: Callable[[Request], Awaitable[Response | None]]
-    """None leaves the request to FastAPI. The caller is known by then, and the body may have been read."""
 
 
 class FastPath:
-    """ASGI middleware: answers what its routes are for, and hands on the rest."""
+    """ASGI middleware: answers what is of plain form, and hands on the rest."""
 
-    def __init__(self, app: ASGIApp, routes: Sequence[FastRoute], of: FastAPI) -> None:
-        """``of`` is the application whose state the routes work on."""
+    def __init__(self, app: ASGIApp, of: FastAPI) -> None:
+        """``of`` is the application whose routes these are."""
         self._app = app
-        self._routes = routes
         self._of = of
+        self._routes = tuple(_fast_routes(of))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._route_of(scope)
         if route is None:
             await self._app(scope, receive, send)
             return
-        scope["app"], scope["route"] = self._of, route  # where Observed looks for the name of the operation
+        scope["app"], scope["route"] = self._of, route
         request = Request(scope, receive)
         response = await _answer(request, route)
         if response is None:
@@ -62,14 +90,26 @@ class FastPath:
         if scope["type"] != "http":
             return None
         method, path = scope["method"], scope["path"]
-        route = next((route for route in self._routes if route.method == method and route.path.fullmatch(path)), None)
-        return None if route is None or declared_length(scope) > route.longest_body else route
+        for route in self._routes:
+            if route.method == method and route.path.fullmatch(path):
+                return route if declared_length(scope) <= route.longest_body else None
+        return None
+
+
+def _fast_routes(app: FastAPI) -> Iterator[FastRoute]:
+    for route in iter_route_contexts(app.routes):
+        if plain := _PLAIN_FORMS.get(route.endpoint):
+            guarded = route.original_route
+            assert isinstance(guarded, GuardedRoute)  # what `fast_path` is for
+            [method] = route.methods or ()
+            path = re.compile(re.sub(r"\{\w+\}", _NUMBER, route.path or ""))
+            yield FastRoute(route.operation_id, method, path, guarded.authorizer(), *plain)
 
 
 async def _answer(request: Request, route: FastRoute) -> Response | None:
     try:
         request.state.caller = caller = await authenticate(request)
-        caller.require_scope(route.demands)
+        route.authorize(caller)
         return await route.answer(request)
     except Exception as error:  # noqa: BLE001  # as FastAPI: whatever it is, it has an answer
         return await answer_to(request, error)

@@ -96,7 +96,7 @@ class GuardedRoute(JsonRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        authorize = self._authorizer()
+        authorize = self.authorizer()
 
         async def guarded(request: Request) -> Response:
             request.state.caller = caller = await authenticate(request)
@@ -109,8 +109,8 @@ class GuardedRoute(JsonRoute):
         """The tokens that open this route, for OpenAPI."""
         return [_PASSWORD, {"ApiToken": [_scope_of(methods)]}]
 
-    def _authorizer(self) -> Callable[[Caller], object]:
-        """Is called with the caller, and raises what keeps them out."""
+    def authorizer(self) -> Callable[[Caller], object]:
+        """A function of the caller, which raises InsufficientScope, InsufficientRole or SessionRequired."""
         scope = _scope_of(self.methods or ())
         return lambda caller: caller.require_scope(scope)
 
@@ -134,7 +134,7 @@ class SessionRoute(GuardedRoute):
     def _security(self, methods: Collection[str]) -> list[dict[str, list[str]]]:
         return [_PASSWORD]
 
-    def _authorizer(self) -> Callable[[Caller], object]:
+    def authorizer(self) -> Callable[[Caller], object]:
         return Caller.session
 
 

@@ -1,14 +1,12 @@
 """Books: the endpoints. Each reads what was sent, calls the catalogue once, and says what came of it."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from book_db.book import Added, Draft
 from book_db.books.catalogue import Catalogue
-from book_db.roles import READ_BOOKS, WRITE_BOOKS
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
@@ -17,7 +15,7 @@ from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, k
 from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, condition_of, etag_of, is_known
 from rest_api.books.schemas import Book, BookChange, BookDraft, BookId, Books
-from rest_api.fast_path import FastRoute
+from rest_api.fast_path import fast_path
 from rest_api.guard import GuardedRoute, caller_of, require_json
 from rest_api.problems import documented
 
@@ -28,8 +26,8 @@ router = APIRouter(
     responses=documented(401, 503),
 )
 
-_PLAIN_BODY: Final = 8_192
-"""Bytes. What is longer is rare, and left to who reads it with more care."""
+_FAST_BODY_BYTES: Final = 8_192
+"""What is longer is rare, and left to FastAPI, which reads it with more care."""
 
 _WRITES: Final = documented(400, 413, 415, 422)
 _CONDITIONAL: Final = documented(400, 404, 412, 422, 428)
@@ -54,6 +52,20 @@ _NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+async def _answer_plain_create(request: Request) -> Response | None:
+    headers = request.headers
+    # A body of no declared length is read by BodyLimit, which counts what comes.
+    if headers.get("content-type") != "application/json" or "content-length" not in headers:
+        return None
+    if "content-encoding" in headers:
+        return None
+    try:
+        draft = BookDraft.model_validate(msgspec.json.decode(await request.body()))
+    except (ValueError, RecursionError, ClientDisconnect):
+        return None
+    return await create_book(draft, request)
+
+
 @router.post(
     "",
     status_code=201,
@@ -62,6 +74,7 @@ _NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
     operation_id="createBook",
     openapi_extra=FOR_CREATES,
 )
+@fast_path(_answer_plain_create, longest_body=_FAST_BODY_BYTES)
 async def create_book(draft: BookDraft, request: Request) -> Response:
     """Put a new book into the catalogue."""
     [book], replayed = await _add([draft.to_draft()], request, "createBook")
@@ -88,6 +101,10 @@ async def create_books(request: Request) -> Response:
     return _json(b'{"books":' + msgspec.json.encode(books) + b"}", REPLAYED if replayed else {}, 201)
 
 
+async def _answer_plain_get(request: Request) -> Response:
+    return await get_book(int(request.scope["path"].rpartition("/")[2]), request)
+
+
 @router.get(
     "/{book_id}",
     response_model=Book,
@@ -95,6 +112,7 @@ async def create_books(request: Request) -> Response:
     operation_id="getBook",
     openapi_extra=FOR_READS,
 )
+@fast_path(_answer_plain_get)
 async def get_book(book_id: BookId, request: Request) -> Response:
     """Read one book."""
     book = await _catalogue(request).get_json(book_id)
@@ -137,31 +155,6 @@ async def change_book(book_id: BookId, change: BookChange, request: Request) -> 
 async def delete_book(book_id: BookId, request: Request) -> None:
     """Take a book out of the catalogue. Its id is never given again."""
     await _catalogue(request).remove(book_id, caller_of(request).user_id, condition_of(request))
-
-
-async def _get_plainly(request: Request) -> Response:
-    return await get_book(int(request.scope["path"].rpartition("/")[2]), request)
-
-
-async def _create_plainly(request: Request) -> Response | None:
-    headers = request.headers
-    # A body of no declared length is read by who counts what comes.
-    if headers.get("content-type") != "application/json" or "content-length" not in headers:
-        return None
-    if "content-encoding" in headers:
-        return None
-    try:
-        draft = BookDraft.model_validate(msgspec.json.decode(await request.body()))
-    except (ValueError, RecursionError, ClientDisconnect):
-        return None
-    return await create_book(draft, request)
-
-
-# An id of 18 digits is below 2**63 for certain.
-LANES: Final = (
-    FastRoute("getBook", "GET", re.compile(rf"{BOOKS_PATH}/[1-9][0-9]{{0,17}}"), READ_BOOKS, 0, _get_plainly),
-    FastRoute("createBook", "POST", re.compile(BOOKS_PATH), WRITE_BOOKS, _PLAIN_BODY, _create_plainly),
-)
 
 
 class _Versioned(msgspec.Struct):

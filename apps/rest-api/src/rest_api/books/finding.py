@@ -1,6 +1,5 @@
 """Finding books: what may be asked of a list of books, and the list."""
 
-import re
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -14,7 +13,6 @@ from book_db.books.pages import LENGTH_MAX
 from book_db.books.selection import Field as BookField
 from book_db.books.selection import Order, Selection
 from book_db.books.words import words_asked_for
-from book_db.roles import READ_BOOKS
 from book_db.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
 from book_runtime.batching import IDLE_TURNS, SingleFlight
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -22,10 +20,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from starlette.datastructures import QueryParams
 
-from rest_api.books.paths import BOOKS_PATH
 from rest_api.books.preconditions import CACHING
 from rest_api.books.schemas import Book, PublicationDate, text_pattern
-from rest_api.fast_path import FastRoute
+from rest_api.fast_path import fast_path
 from rest_api.fields import is_utf8, utf8_alone
 from rest_api.guard import GuardedRoute
 from rest_api.problems import documented
@@ -241,6 +238,12 @@ _WITH_LINK: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+async def _answer_plain_list(request: Request) -> Response | None:
+    lists: Lists = request.app.state.lists
+    found = await lists.find(request.scope["path"], request.scope["query_string"].decode("latin-1"))
+    return None if found is None else found.response()
+
+
 @router.get(
     "",
     response_model=BookPage,
@@ -248,6 +251,7 @@ _WITH_LINK: Final[dict[int | str, dict[str, Any]]] = {
     operation_id="listBooks",
     dependencies=[Depends(each_once)],
 )
+@fast_path(_answer_plain_list)
 async def list_books(request: Request, listing: Annotated[Listing, Query()]) -> Response:
     """Find books, page by page: those that meet every filter, in the order that is asked for."""
     return (await _found(request.app.state.store.catalogue, listing, request.url.path, request.query_params)).response()
@@ -274,15 +278,6 @@ class Lists:
         except ValidationError:
             return None
         return await _found(self._catalogue, listing, path, asked)
-
-
-async def _list_plainly(request: Request) -> Response | None:
-    lists: Lists = request.app.state.lists
-    found = await lists.find(request.scope["path"], request.scope["query_string"].decode("latin-1"))
-    return None if found is None else found.response()
-
-
-LANES: Final = (FastRoute("listBooks", "GET", re.compile(BOOKS_PATH), READ_BOOKS, 0, _list_plainly),)
 
 
 class _Found(NamedTuple):
