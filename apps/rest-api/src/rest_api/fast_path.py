@@ -101,7 +101,8 @@ def _fast_routes(app: FastAPI) -> Iterator[FastRoute]:
         if plain := _PLAIN_FORMS.get(route.endpoint):
             guarded = route.original_route
             assert isinstance(guarded, GuardedRoute)  # what `fast_path` is for
-            [method] = route.methods or ()
+            assert guarded.methods is not None  # an endpoint has them
+            [method] = guarded.methods
             path = re.compile(re.sub(r"\{\w+\}", _NUMBER, route.path or ""))
             yield FastRoute(route.operation_id, method, path, guarded.authorizer(), *plain)
 
