@@ -25,7 +25,7 @@ from book_db.postgres.database import Database
 from book_db.settings import DatabaseSettings
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters, Topology
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed
+from book_runtime.broker.ports import NotConfirmed
 from book_runtime.settings import Settings
 from colophon import running
 from grpc_api import errors as grpc_errors
@@ -351,7 +351,7 @@ async def _first_dead_letter(amqp_url: str, topology: Topology) -> str:
     """What it is called; waited for."""
 
     async def first() -> str:
-        async with DeadLetters.in_hand(amqp_url, topology) as letters:
+        async with DeadLetters.exclusive(amqp_url, topology) as letters:
             async for letter in letters:
                 return letter.key
         return ""

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import uvicorn
 import uvloop
-from book_runtime.process import spare_what_is_built
+from book_runtime.process import freeze_gc
 from books.v1.book_service_pb2 import DESCRIPTOR
 from fastapi import FastAPI
 
@@ -28,7 +28,7 @@ def serve_http(app: FastAPI, port: int) -> None:
         server_header=False,
         proxy_headers=False,
     )
-    spare_what_is_built()
+    freeze_gc()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(uvicorn.Server(config).serve())
 
@@ -43,5 +43,5 @@ async def _serve(handler: grpc.GenericRpcHandler, port: int) -> None:
     server.add_generic_rpc_handlers([handler])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    spare_what_is_built()
+    freeze_gc()
     await server.wait_for_termination()

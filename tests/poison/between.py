@@ -108,7 +108,7 @@ class Passage:
         return found.declaration_result.message_count or 0
 
     async def letters(self) -> list[DeadLetter]:
-        async with DeadLetters.in_hand(self.url, BOOK_LOG) as letters:
+        async with DeadLetters.exclusive(self.url, BOOK_LOG) as letters:
             return [letter async for letter in letters]
 
     async def command(self, *arguments: str) -> Result:

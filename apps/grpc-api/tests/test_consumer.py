@@ -15,7 +15,7 @@ from book_db.events.log import EventLog
 from book_db.postgres.database import Database
 from book_db.store import Store
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import TryAgainLater, Undeliverable
+from book_runtime.broker.ports import TryAgainLater, Undeliverable
 from book_runtime.logs import _add_trace_id
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BOOK_EVENT_KIND_DELETED, BOOK_EVENT_KIND_UPDATED, BookEvent
 from books.v1.book_pb2 import Book, Date

@@ -20,7 +20,7 @@ from book_contracts import events
 from book_db.events.log import EventLog
 from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters
-from book_runtime.broker.amqp.dead_letters import BrokerAway, InOtherHands
+from book_runtime.broker.amqp.dead_letters import BrokerAway, DeadLettersLocked
 from book_runtime.broker.amqp.topology import declare
 from book_runtime.broker.messages import Message
 from books.v1.book_event_pb2 import BOOK_EVENT_KIND_CREATED, BookEvent
@@ -232,10 +232,10 @@ class TestReplay:
 
     async def test_of_two_at_a_time_is_refused(self, amqp_url: str, run: Run, channel: AbstractChannel) -> None:
         await put(channel, "event-1")
-        async with DeadLetters.in_hand(amqp_url, BOOK_LOG):
+        async with DeadLetters.exclusive(amqp_url, BOOK_LOG):
             refused = await run("replay", "--all")
         assert (refused.exit_code, refused.stdout) == (1, "0 sent again.\n")
-        assert isinstance(refused.exception, InOtherHands)
+        assert isinstance(refused.exception, DeadLettersLocked)
         assert (await run("replay", "--all")).stdout == "1 sent again.\n"
 
 

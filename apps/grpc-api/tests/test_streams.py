@@ -11,7 +11,7 @@ import pytest
 from book_db.accounts.authentication import Authenticator
 from book_db.errors import DatabaseUnavailable
 from book_db.store import Store
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 from books.v1.book_service_pb2 import WatchBooksRequest, WatchBooksResponse
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -72,7 +72,7 @@ async def running(authenticator: Authenticator | None) -> AsyncIterator[Running]
     Guard(authenticator, streams).around(server).add_registered_method_handlers(BOOK_SERVICE, {"WatchBooks": watch})
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with beside(streams.review(every=0.1)), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with background(streams.review(every=0.1)), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Running(service, streams, channel)
     await server.stop(None)
 
@@ -195,7 +195,7 @@ class TestWhoseItIs:
             if asked > 1:
                 raise DatabaseUnavailable
 
-        async with streams.open(authenticate), beside(streams.review(every=0.01)):
+        async with streams.open(authenticate), background(streams.review(every=0.01)):
             await until(lambda: asked > 2, "the caller was authenticated again and again")
 
 

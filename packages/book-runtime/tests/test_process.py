@@ -4,7 +4,7 @@ import gc
 import weakref
 
 import pytest
-from book_runtime.process import loading, spare_what_is_built
+from book_runtime.process import freeze_gc, loading
 
 
 class _Thing:
@@ -36,19 +36,19 @@ class TestSpareWhatIsBuilt:
     def test_what_is_there_already_is_left_out_of_garbage_collection(self) -> None:
         thing = _Thing()
 
-        spare_what_is_built()
+        freeze_gc()
 
         assert not any(each is thing for each in gc.get_objects())
 
     def test_what_is_garbage_already_is_not_kept(self) -> None:
         thing = weakref.ref(_Thing())
 
-        spare_what_is_built()
+        freeze_gc()
 
         assert thing() is None
 
     def test_what_is_made_later_is_collected_as_ever(self) -> None:
-        spare_what_is_built()
+        freeze_gc()
         thing = weakref.ref(_Thing())
 
         gc.collect()

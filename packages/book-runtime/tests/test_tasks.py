@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from book_runtime.tasks import beside, end, first_of
+from book_runtime.tasks import background, end, first_of
 from support.waiting import patience
 
 
@@ -33,7 +33,7 @@ class TestBeside:
             finally:
                 steps.append("ends")
 
-        async with beside(work()):
+        async with background(work()):
             await asyncio.sleep(0)
             steps.append("block")
         assert steps == ["begins", "block", "ends"]
@@ -42,7 +42,7 @@ class TestBeside:
         steps: list[str] = []
 
         async def go_on_beside_it() -> None:
-            async with beside(fail()):
+            async with background(fail()):
                 await asyncio.sleep(0)
                 steps.append("block")
 
@@ -52,13 +52,13 @@ class TestBeside:
 
     async def test_what_the_block_raises_is_raised(self) -> None:
         with pytest.raises(KeyError):
-            async with beside(wait_for_good()):
+            async with background(wait_for_good()):
                 raise KeyError
 
     @pytest.mark.parametrize("turns", range(8))
     async def test_a_cancellation_is_never_taken_for_that_of_the_work(self, turns: int) -> None:
         async def go_on_after_it() -> None:
-            async with beside(wait_for_good()):
+            async with background(wait_for_good()):
                 await asyncio.sleep(0)
             await wait_for_good()
 

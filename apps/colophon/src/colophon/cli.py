@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from book_db.errors import DatabaseUnavailable, UnfitDatabase
 from book_db.postgres.failures import has_answered, why
-from book_runtime.broker.seam import BrokerError
+from book_runtime.broker.ports import BrokerError
 from book_runtime.process import PortTaken, hear_orders_to_stop, loading
 from book_runtime.settings import SettingsError
 from grpc_api.dead_letters.commands import commands as dead_letters

@@ -26,7 +26,7 @@ from book_db.store import Store, open_store
 from book_runtime import logs, process, telemetry
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher
 from book_runtime.broker.local import LocalBroker
-from book_runtime.broker.seam import Consumer, Publisher
+from book_runtime.broker.ports import Consumer, Publisher
 from book_runtime.retry import Failure
 from book_runtime.settings import AmqpUrl, load
 from grpc_api import application as grpc
@@ -115,7 +115,7 @@ def database(data: Path) -> AbstractContextManager[str]:
 async def _serve(settings: RunSettings, listening: socket.socket, data: Path) -> None:
     verifier = verifier_of(settings.jwt_private_key_file)
     async with (
-        process.stopping() as told,
+        process.stopping() as stop_requested,
         fitness.checked(settings.database_url, services=PRIVILEGES),
         open_store(settings, verifier, name="colophon", hears=[EVENTS_RECORDED]) as store,
         _broker(settings.amqp_url) as (publisher, consumer),
@@ -134,9 +134,9 @@ async def _serve(settings: RunSettings, listening: socket.socket, data: Path) ->
         ) as grpc_port,
         rest.serving(settings, listening),
     ):
-        process.spare_what_is_built()
+        process.freeze_gc()
         typer.echo(_greeting(settings, listening.getsockname()[1], grpc_port, data, await _is_empty(store)))
-        await process.run_until(told, Relay(Outbox(store.database), publisher).run())
+        await process.run_until(stop_requested, Relay(Outbox(store.database), publisher).run())
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ from book_db.events.log import EVENTS_RECORDED
 from book_db.postgres import fitness
 from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
-from book_runtime.broker.seam import Consumer
-from book_runtime.process import spare_what_is_built, stopping
-from book_runtime.tasks import beside
+from book_runtime.broker.ports import Consumer
+from book_runtime.process import freeze_gc, stopping
+from book_runtime.tasks import background
 from book_runtime.tokens import TokenVerifier
 
 from grpc_api.consumer import BOOK_LOG, EventRecorder
@@ -72,7 +72,7 @@ async def serving(
         _telling_health(health, host, health_port),
         tail.following(),
         _sweeping(store, event_log_days),
-        beside(streams.review()),
+        background(streams.review()),
         _answering(server, health, streams, notice_seconds, drain_seconds),
     ):
         yield port
@@ -84,7 +84,7 @@ async def serve(settings: GrpcSettings) -> None:
     verifier = TokenVerifier(public_keys(), public_keys)
     consumer = AmqpConsumer(settings.amqp_url, BOOK_LOG)
     async with (
-        stopping() as told,
+        stopping() as stop_requested,
         fitness.checked(settings.database_url, services=["grpc"]),
         open_store(settings, verifier, name="grpc-api", hears=[EVENTS_RECORDED]) as store,
         serving(
@@ -103,9 +103,9 @@ async def serve(settings: GrpcSettings) -> None:
             limits=settings.limits,
         ) as port,
     ):
-        spare_what_is_built()
+        freeze_gc()
         _log.info("listening", host=settings.grpc_host, port=port, auth=settings.grpc_auth)
-        await told.wait()
+        await stop_requested.wait()
         _log.info("stopping")
     _log.info("stopped")
 

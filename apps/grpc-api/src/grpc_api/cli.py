@@ -5,7 +5,7 @@ import sys
 import typer
 from book_db.errors import UnfitDatabase
 from book_runtime import logs, process, telemetry
-from book_runtime.broker.seam import BrokerError
+from book_runtime.broker.ports import BrokerError
 from book_runtime.settings import SettingsError, load
 
 from grpc_api.dead_letters.commands import commands as dead_letters

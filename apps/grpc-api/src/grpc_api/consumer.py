@@ -14,7 +14,7 @@ from book_db.events.log import Entry, EventLog
 from book_runtime import telemetry
 from book_runtime.broker.amqp import Topology
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import TryAgainLater, Undeliverable
+from book_runtime.broker.ports import TryAgainLater, Undeliverable
 from book_runtime.outage import Outage
 from books.v1 import book_event_pb2
 from books.v1.book_event_pb2 import BookEvent

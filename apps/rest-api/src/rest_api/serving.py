@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 import uvicorn
 from book_db.postgres import fitness
-from book_runtime.process import PortTaken, spare_what_is_built, stopping
+from book_runtime.process import PortTaken, freeze_gc, stopping
 
 from rest_api.app import create_app
 from rest_api.http_protocol import bounded
@@ -91,11 +91,11 @@ async def serve(settings: RestSettings) -> None:
     host, port, share = settings.rest_host, settings.rest_port, settings.rest_share_port
     with listen(host, port, "REST_PORT", share=share) as listening:
         async with (
-            stopping() as told,
+            stopping() as stop_requested,
             fitness.checked(settings.database_url, services=["rest"]),
             serving(settings, listening),
         ):
-            spare_what_is_built()
+            freeze_gc()
             _log.info("listening", host=host, port=listening.getsockname()[1])
-            await told.wait()
+            await stop_requested.wait()
             _log.info("stopping")

@@ -15,7 +15,7 @@ from book_db.errors import ConnectionLost
 from book_db.events.outbox import Outbox, OutboxLease, OutboxNotifier
 from book_db.postgres.database import Database
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed
+from book_runtime.broker.ports import NotConfirmed
 from prometheus_client import REGISTRY
 from rest_api.probe import HEARTBEAT
 from rest_api.relay import heartbeat, relay

@@ -19,7 +19,7 @@ from book_db.postgres.database import Database
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, Undeliverable
+from book_runtime.broker.ports import NotConfirmed, Undeliverable
 from prometheus_client import REGISTRY
 from rest_api.relay import backlog, parked_commands, relay
 from rest_api.relay.events import _KINDS
@@ -493,8 +493,8 @@ class TestTrouble:
                     for _ in range(20):
                         await catalogue.replace(book.id, A_DRAFT, ACTOR)
                     await until(lambda: publisher.is_blocked, "the publisher is told of the alarm")
-                    for limit in publisher._link.alarm._limits:
-                        publisher._link.alarm._limits[limit] = 120  # when it is over, a busy broker has time
+                    for limit in publisher._connection.alarm._limits:
+                        publisher._connection.alarm._limits[limit] = 120  # when it is over, a busy broker has time
                     assert (await outbox.waiting())[0] == 20
                 finally:
                     await asyncio.to_thread(alarm.__exit__, None, None, None)

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from argon2 import extract_parameters
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 from hypothesis import given
 from hypothesis import strategies as st
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -174,7 +174,7 @@ class TestHashing:
                 turns += 1
                 await asyncio.sleep(0.001)
 
-        async with Passwords() as passwords, beside(heart()):
+        async with Passwords() as passwords, background(heart()):
             hash_ = passwords.helper.hash
             turns_during: list[int] = []
 

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 from book_runtime.tokens import TokenVerifier
 
 from book_db.accounts.api_tokens import ApiTokens
@@ -59,7 +59,7 @@ async def open_store(
         sessions, api_tokens = Sessions(database), ApiTokens(database)
         authenticator = Authenticator(verifier, sessions, api_tokens)
         handlers = {channel: partial(database.local_bus.publish, channel) for channel in hears}
-        await closing.enter_async_context(beside(authenticator.listener(settings.database_url, handlers).run()))
+        await closing.enter_async_context(background(authenticator.listener(settings.database_url, handlers).run()))
         yield Store(database, cache, catalogue, event_log, Users(database), sessions, api_tokens, authenticator)
 
 

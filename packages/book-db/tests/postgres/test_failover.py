@@ -17,7 +17,7 @@ from book_db.migrations import upgrade
 from book_db.postgres.connector import REPLICA
 from book_db.postgres.database import Database
 from book_db.postgres.listener import Listener
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 from structlog.testing import capture_logs
 from support.data_layer import a_draft
 from support.pgbouncer import PgBouncer
@@ -135,7 +135,7 @@ class TestAnAddressThatLeadsToAStandbyForAWhile:
         listener = Listener(address + target, channels, on_connected=hearing.set, on_disconnected=hearing.clear)
         proxy.lead_to(standby.port)
         with capture_logs() as logs:
-            async with beside(listener.run()):
+            async with background(listener.run()):
                 await until(lambda: logs, "it says that it is deaf")
                 assert said in logs[0]["reason"]
                 fail_over(proxy, to=primary)
@@ -224,7 +224,7 @@ class TestAnAddressOfSeveralHosts:
         async with Exports(address, at_once=1).open(EVERYTHING, "ndjson", actor) as blocks:
             assert b"Middlemarch" in b"".join([block async for block in blocks])
         hearing = asyncio.Event()
-        async with beside(Listener(address, {}, on_connected=hearing.set, on_disconnected=hearing.clear).run()):
+        async with background(Listener(address, {}, on_connected=hearing.set, on_disconnected=hearing.clear).run()):
             await patiently(hearing.wait(), "it listens")
         await database.close()
 

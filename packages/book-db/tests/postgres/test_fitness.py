@@ -18,7 +18,7 @@ from book_db.postgres import connector, fitness
 from book_db.postgres.database import Database
 from book_db.postgres.grants import PRIVILEGES
 from book_db.postgres.listener import Listener
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 from support.data_layer import Query, a_draft
 from support.pgbouncer import PgBouncer
 from support.ports import free_port
@@ -125,7 +125,7 @@ class TestAPoolerOfSessions:
         book = await Catalogue(database, NoCache(), notifier).add(a_draft(), actor)
         async with Exports(pooled, at_once=1).open(EVERYTHING, "ndjson", actor) as blocks:
             assert b"".join([block async for block in blocks]) == book.to_json() + b"\n"
-        async with beside(listener.run()):
+        async with background(listener.run()):
             await patiently(hearing.wait(), "it listens")
             await database.fetch("SELECT pg_notify('shelves', '')", {})
             await patiently(heard.wait(), "it hears")

@@ -52,20 +52,20 @@ def run(main: Coroutine[Any, Any, R]) -> R:
 async def stopping() -> AsyncIterator[asyncio.Event]:
     """An event that is set when the process is told to stop, by SIGTERM or by Ctrl-C."""
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+    stop_requested = asyncio.Event()
     for order in _ORDERS_TO_STOP:
-        loop.add_signal_handler(order, told.set)
+        loop.add_signal_handler(order, stop_requested.set)
     try:
-        yield told
+        yield stop_requested
     finally:
         for order in _ORDERS_TO_STOP:
             loop.remove_signal_handler(order)
 
 
-async def run_until(told: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+async def run_until(stop_requested: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """Runs the work until the event is set, then cancels it and waits for its end. What the work raises is raised."""
     working = asyncio.create_task(work)
-    waiting = asyncio.create_task(told.wait())
+    waiting = asyncio.create_task(stop_requested.wait())
     try:
         await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -88,7 +88,7 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
-def spare_what_is_built() -> None:
+def freeze_gc() -> None:
     """Leaves what the process has made until now out of garbage collection. To be called when it is ready to work.
 
     Modules, routes and models live as long as the process does. To look through all of them again and again held up

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Runs the work for the length of the block, at whose end it is cancelled. What it raised is raised then."""
     task = asyncio.create_task(work)
     try:

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, Publisher
+from book_runtime.broker.ports import NotConfirmed, Publisher
 from support.ports import free_port
 from support.waiting import patience
 from yarl import URL

@@ -10,11 +10,11 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractQueue
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology, link, settling
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology, reconnecting, settling
 from book_runtime.broker.amqp import publisher as publisher_module
 from book_runtime.broker.amqp.alarm import Alarm
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, Undeliverable
+from book_runtime.broker.ports import NotConfirmed, Undeliverable
 from structlog.testing import capture_logs
 from support.rabbitmq import RabbitMQServer
 from support.waiting import PATIENCE, patiently, until
@@ -107,7 +107,7 @@ class TestAPublisher:
                 async with alarm_of(rabbitmq):
                     publishing = await begun(publisher, sent)
                     assert (is_connected(*labels), is_blocked(*labels)) == (True, True)
-                    await outlasts_a_timeout(publisher._link.alarm)
+                    await outlasts_a_timeout(publisher._connection.alarm)
                     assert not publishing.done()
                 await patiently(publishing, "all are confirmed")
                 assert (is_connected(*labels), is_blocked(*labels)) == (True, False)
@@ -140,7 +140,7 @@ class TestAPublisher:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The broker hears no goodbye and reads nothing of what is on its way, which is more than any buffer holds."""
-        for patience in (link, publisher_module):
+        for patience in (reconnecting, publisher_module):
             monkeypatch.setattr(patience, "_PATIENCE_IN_CLOSING", 3_600, raising=False)
             monkeypatch.setattr(patience, "_PATIENCE_IN_STOPPING", 3_600, raising=False)
         sent = [replace(message, body=b"x" * 100_000) for message in messages(200)]
@@ -217,8 +217,8 @@ class TestAConsumer:
                 async with alarm_of(rabbitmq):
                     await consuming.enter_async_context(consumer.consuming(handler))
                     await until(lambda: is_blocked("consumer", TOPOLOGY.queue), "the consumer is told of the alarm")
-                    assert consumer._link is not None
-                    await outlasts_a_timeout(consumer._link.alarm)
+                    assert consumer._connection is not None
+                    await outlasts_a_timeout(consumer._connection.alarm)
                     assert handler.ids == []
                 await handler.has(["event-1", "event-2"])
         assert of_alarms(logs) == [BEGUN, OVER]

@@ -7,10 +7,10 @@ from typing import Any
 
 import aiormq
 import pytest
-from book_runtime.broker.amqp import AmqpPublisher, link
-from book_runtime.broker.amqp.link import BrokerLost, close, connect, stray_failures_mean_lost
+from book_runtime.broker.amqp import AmqpPublisher, reconnecting
+from book_runtime.broker.amqp.reconnecting import BrokerLost, close, connect, stray_failures_mean_lost
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed
+from book_runtime.broker.ports import NotConfirmed
 from support.ports import free_port
 from support.waiting import patience, patiently, until
 from yarl import URL
@@ -60,7 +60,7 @@ class TestSeveralBrokers:
         a_message: Callable[..., Message],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(link, "_PATIENCE_IN_CLOSING", 0.05)
+        monkeypatch.setattr(reconnecting, "_PATIENCE_IN_CLOSING", 0.05)
         cables = [await make_cable(), await make_cable()]
         name(*map(port_of, cables))
         async with AmqpPublisher(url, "books.events", confirm_timeout=0.05) as publisher:

@@ -13,7 +13,7 @@ from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology, inbo
 from book_runtime.broker.amqp import consumer as consumer_module
 from book_runtime.broker.amqp.pauses import Pauses
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import TryAgainLater, Undeliverable
+from book_runtime.broker.ports import TryAgainLater, Undeliverable
 from structlog.testing import capture_logs
 from support.waiting import patience, patiently, until
 from yarl import URL

@@ -1,4 +1,4 @@
-"""What the seam promises, shown with each broker behind it."""
+"""What the port promises, shown with each broker behind it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ import pytest
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import (
+from book_runtime.broker.ports import (
     AlreadyConsuming,
     Consumer,
     NotConfirmed,

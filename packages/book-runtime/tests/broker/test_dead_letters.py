@@ -12,11 +12,11 @@ import aio_pika
 import pytest
 from aio_pika import IncomingMessage
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetter, DeadLetters, NotTaken, Topology
-from book_runtime.broker.amqp.dead_letters import BrokerAway, InOtherHands, NoSuchQueue
+from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetter, DeadLetters, Rejected, Topology
+from book_runtime.broker.amqp.dead_letters import BrokerAway, DeadLettersLocked, NoSuchQueue
 from book_runtime.broker.amqp.topology import declare
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import Undeliverable
+from book_runtime.broker.ports import Undeliverable
 from support.waiting import patience, until
 
 TOPOLOGY = Topology(
@@ -64,7 +64,7 @@ async def becomes(channel: AbstractChannel, **counts: int) -> None:
 
 
 async def seen(amqp_url: str) -> list[DeadLetter]:
-    async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+    async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
         return [letter async for letter in letters]
 
 
@@ -160,7 +160,7 @@ class TestLooking:
         most = 0
         await put(channel, *(a_letter(number, body=b"x" * 1000) for number in range(count)))
         keys = set()
-        async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+        async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
             async for letter in letters:
                 keys.add(letter.key)
                 if len(keys) % (count // 5) == 0:
@@ -174,8 +174,8 @@ class TestLooking:
 
     async def test_is_for_one_at_a_time(self, amqp_url: str, channel: AbstractChannel) -> None:
         await put(channel, a_letter())
-        async with DeadLetters.in_hand(amqp_url, TOPOLOGY):
-            with pytest.raises(InOtherHands, match=r"dead letters in book-log\.dead-letters just now"):
+        async with DeadLetters.exclusive(amqp_url, TOPOLOGY):
+            with pytest.raises(DeadLettersLocked, match=r"dead letters in book-log\.dead-letters just now"):
                 await seen(amqp_url)
         assert len(await seen(amqp_url)) == 1
 
@@ -185,7 +185,7 @@ class TestLooking:
         await put(channel, *map(a_letter, range(5)))
 
         async def look_until_it_is_cut() -> None:
-            async with DeadLetters.in_hand(cable.url, TOPOLOGY) as letters:
+            async with DeadLetters.exclusive(cable.url, TOPOLOGY) as letters:
                 async for letter in letters:
                     cable.cut()
                     await letters.send_again(letter)
@@ -240,12 +240,12 @@ class TestSendingAgain:
         await channel.declare_queue("full", arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
         await put(channel, a_letter(1, queue="nowhere"), a_letter(2, queue="full"), a_letter(3, queue="x" * 256))
         await put(channel, a_letter(4))
-        refusals: list[NotTaken] = []
-        async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+        refusals: list[Rejected] = []
+        async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
             async for letter in letters:
                 try:
                     await letters.send_again(letter)
-                except NotTaken as error:
+                except Rejected as error:
                     refusals.append(error)
         assert [(error.key, error.queue) for error in refusals[:2]] == [("event-1", "nowhere"), ("event-2", "full")]
         assert [error.reason for error in refusals] == [
@@ -266,7 +266,7 @@ class TestSendingAgain:
         await put(channel, *map(a_letter, range(50)))
 
         async def send_until_it_is_cut() -> None:
-            async with DeadLetters.in_hand(cable.url, TOPOLOGY) as letters:
+            async with DeadLetters.exclusive(cable.url, TOPOLOGY) as letters:
                 async for letter in letters:
                     await letters.send_again(letter)
                     if letter.key == "event-25":
@@ -285,7 +285,7 @@ class TestSendingAgain:
 
 
 async def send_all_again(amqp_url: str) -> None:
-    async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+    async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
         async for letter in letters:
             await letters.send_again(letter)
 
@@ -295,7 +295,7 @@ class TestDropping:
         self, amqp_url: str, channel: AbstractChannel
     ) -> None:
         await put(channel, *map(a_letter, range(5)))
-        async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+        async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
             async for letter in letters:
                 if letter.key in {"event-1", "event-3"}:
                     await letters.drop(letter)
@@ -306,7 +306,7 @@ class TestDropping:
         await put(channel, *map(a_letter, range(5)))
 
         async def fail_at_the_third() -> None:
-            async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+            async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
                 async for letter in letters:
                     if letter.key == "event-2":
                         raise BrokenPipeError("the pager has gone")

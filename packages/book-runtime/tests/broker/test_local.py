@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from book_runtime.broker.local import LocalBroker
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, TryAgainLater, Undeliverable
+from book_runtime.broker.ports import NotConfirmed, TryAgainLater, Undeliverable
 from structlog.testing import capture_logs
 from support.waiting import patiently
 

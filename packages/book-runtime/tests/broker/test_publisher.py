@@ -14,9 +14,9 @@ import aio_pika
 import pytest
 from aio_pika.abc import HeadersType
 from book_runtime.broker import metrics
-from book_runtime.broker.amqp import AmqpPublisher, link
+from book_runtime.broker.amqp import AmqpPublisher, reconnecting
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, Publisher
+from book_runtime.broker.ports import NotConfirmed, Publisher
 from structlog.testing import capture_logs
 from support.waiting import PATIENCE, patiently, until
 from yarl import URL
@@ -302,8 +302,8 @@ class TestConnection:
     async def test_an_absent_broker_is_mentioned_once(
         self, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        attempts = Mock(wraps=link.connect)
-        monkeypatch.setattr(link, "connect", attempts)
+        attempts = Mock(wraps=reconnecting.connect)
+        monkeypatch.setattr(reconnecting, "connect", attempts)
         with capture_logs() as logs:
             async with AmqpPublisher(f"amqp://127.0.0.1:{unused_tcp_port}/", EXCHANGE):
                 await until(lambda: attempts.call_count == 4, "three attempts have failed")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, Topology
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import Publisher
+from book_runtime.broker.ports import Publisher
 from structlog.testing import capture_logs
 from support.rabbitmq import RabbitMQServer
 from support.waiting import patiently, until
@@ -84,7 +84,7 @@ class Outage:
             # It waits until the consumer has bound its queue: before that nobody would take it.
             await patiently(publish_like_a_relay(publisher, [a_message(2)]), "the second message is confirmed")
             await handler.has(["event-2"])
-        # That it was stopped in order is no error, and is said by the link.
+        # That it was stopped in order is no error, and is said by the connection.
         assert [record for record in caplog.records if record.name.startswith("aiormq")] == []
 
 

@@ -9,12 +9,20 @@ from typing import Any
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
-from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetter, DeadLetters, NotTaken, Topology, link
+from book_runtime.broker.amqp import (
+    AmqpConsumer,
+    AmqpPublisher,
+    DeadLetter,
+    DeadLetters,
+    Rejected,
+    Topology,
+    reconnecting,
+)
 from book_runtime.broker.amqp.pauses import Pauses
 from book_runtime.broker.amqp.reading import ContentReader
 from book_runtime.broker.amqp.topology import declare
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import Undeliverable
+from book_runtime.broker.ports import Undeliverable
 from structlog.testing import capture_logs
 from support.amqp import RawMessage, header, long_text, publish_raw, raw_publisher
 from support.waiting import patiently, until
@@ -57,18 +65,18 @@ async def becomes(channel: AbstractChannel, queue: str, count: int) -> None:
 
 
 async def letters(amqp_url: str) -> list[DeadLetter]:
-    async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+    async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
         return [letter async for letter in letters]
 
 
-async def send_all_again(amqp_url: str) -> list[NotTaken]:
+async def send_all_again(amqp_url: str) -> list[Rejected]:
     """What was not taken."""
     refusals = []
-    async with DeadLetters.in_hand(amqp_url, TOPOLOGY) as letters:
+    async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
         async for letter in letters:
             try:
                 await letters.send_again(letter)
-            except NotTaken as refusal:
+            except Rejected as refusal:
                 refusals.append(refusal)
     return refusals
 
@@ -92,13 +100,13 @@ class TestOneThatIsSetAside:
         fragile = replace(TOPOLOGY, queue="fragile", delivery_limit=0)
         await declare(channel, fragile)
         await publish_raw(amqp_url, "", [replace(STRANGE, routing_key=b"fragile")])
-        connection = await link.connect(amqp_url, "tests")
+        connection = await reconnecting.connect(amqp_url, "tests")
         try:
             again = await (await connection.channel()).get_queue("fragile")
             await again.consume(methodcaller("nack", requeue=True))
             await becomes(channel, TOPOLOGY.dead_letter_queue, 1)
         finally:
-            await link.close(connection)
+            await reconnecting.close(connection)
         [letter] = await letters(amqp_url)
         assert (letter.queue, letter.reason, letter.message.body) == ("fragile", "delivery_limit", b"strange")
         assert letter.time
@@ -148,7 +156,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> bytes:
         return read(reader, channel, payload)
 
     monkeypatch.setattr(ContentReader, "_header", read_or_fail)
-    monkeypatch.setattr(link, "Pauses", partial(Pauses, 0.01, 0.02))
+    monkeypatch.setattr(reconnecting, "Pauses", partial(Pauses, 0.01, 0.02))
     return header(poison, b"V", b"")
 
 

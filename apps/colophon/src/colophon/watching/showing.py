@@ -34,8 +34,8 @@ async def _show(catalogue: BookCatalogue, watch: Watch, token: str | Session) ->
         if isinstance(token, Session):
             await stack.enter_async_context(token)
         await stack.enter_async_context(catalogue)
-        told = await stack.enter_async_context(process.stopping())
-        await process.run_until(told, _print(watch))
+        stop_requested = await stack.enter_async_context(process.stopping())
+        await process.run_until(stop_requested, _print(watch))
 
 
 async def _print(watch: Watch) -> None:

@@ -21,7 +21,7 @@ _All = Annotated[bool, typer.Option("--all", help="All that are there now.")]
 def list_letters(*, stack: Annotated[bool, typer.Option("--stack", help="With the tracebacks.")] = False) -> None:
     """List the dead letters: when each was set aside, its name, type and book, where it comes from, and why.
 
-    They stay where they are, but nobody else can have them in hand for as long as the list takes.
+    They stay where they are, but nobody else can hold them for as long as the list takes.
     """
     # Imported here, and below: they take half a second, which the other commands beside this one need not wait.
     from grpc_api.dead_letters import showing  # noqa: PLC0415

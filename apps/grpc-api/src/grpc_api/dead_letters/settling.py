@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import typer
-from book_runtime.broker.amqp import DeadLetter, DeadLetters, NotTaken
+from book_runtime.broker.amqp import DeadLetter, DeadLetters, Rejected
 from book_runtime.settings import load
 
 from grpc_api.consumer import BOOK_LOG
@@ -29,7 +29,7 @@ async def _settle(keys: frozenset[str], act: _Act, done: str) -> bool:
     url = load(DeadLetterSettings).amqp_url
     settled, refused, missing = 0, 0, set(keys)
     try:
-        async with DeadLetters.in_hand(url, BOOK_LOG) as letters:
+        async with DeadLetters.exclusive(url, BOOK_LOG) as letters:
             async for letter in letters:
                 if keys != _ALL and letter.key not in keys:
                     continue
@@ -49,7 +49,7 @@ async def _settle(keys: frozenset[str], act: _Act, done: str) -> bool:
 async def _is_done(act: _Act, letters: DeadLetters, letter: DeadLetter) -> bool:
     try:
         await act(letters, letter)
-    except NotTaken as error:
+    except Rejected as error:
         typer.echo(str(error), err=True)
         return False
     return True

@@ -18,7 +18,7 @@ from grpc_api.dead_letters.settings import DeadLetterSettings
 async def show(*, stack: bool) -> None:
     """Prints a line for each dead letter, with ``stack`` the tracebacks too."""
     shown = False
-    async with DeadLetters.in_hand(load(DeadLetterSettings).amqp_url, BOOK_LOG) as letters:
+    async with DeadLetters.exclusive(load(DeadLetterSettings).amqp_url, BOOK_LOG) as letters:
         async for letter in letters:
             shown = True
             # A pager that is full makes printing wait, and the connection must not.

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 from prometheus_client import Gauge
 
 from rest_api.probe import HEARTBEAT
@@ -22,7 +22,7 @@ def beat() -> None:
 async def keep_beating(every: float = 1) -> AsyncIterator[None]:
     """Beats for the length of the block, in which it is right to wait for as long as it takes."""
     beat()
-    async with beside(_beat_on(every)):
+    async with background(_beat_on(every)):
         yield
 
 

@@ -11,7 +11,7 @@ from book_db.errors import DatabaseUnavailable
 from book_db.events.outbox import Outbox, OutboxEvent, OutboxLease
 from book_runtime import telemetry
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, Publisher
+from book_runtime.broker.ports import NotConfirmed, Publisher
 from book_runtime.outage import Outage, Reason
 from book_runtime.tasks import first_of
 from opentelemetry.trace import SpanKind

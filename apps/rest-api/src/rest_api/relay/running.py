@@ -17,13 +17,13 @@ async def relay(settings: RelaySettings) -> None:
     Raises UnfitDatabase.
     """
     async with (
-        stopping() as told,
+        stopping() as stop_requested,
         fitness.checked(settings.database_url, services=["relay"]),
         AmqpPublisher(settings.amqp_url, EXCHANGE) as publisher,
     ):
         url = settings.database_url
         database = Database.open(url, pool_size=2, name="outbox-relay", outage=outage_of(url))
         try:
-            await run_until(told, Relay(Outbox(database), publisher).run())
+            await run_until(stop_requested, Relay(Outbox(database), publisher).run())
         finally:
             await database.close()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from book_runtime.outage import Outage
-from book_runtime.tasks import beside
+from book_runtime.tasks import background
 
 from book_db.errors import DatabaseUnavailable
 
@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def kept_swept(sweep: Callable[[], Awaitable[int]], what: str, *, pause: float = 600) -> AsyncIterator[None]:
     """Sweeps every ``pause`` seconds, more or less, for the length of the block; ``sweep`` tells how many are gone."""
-    async with beside(_again_and_again(sweep, what, pause)):
+    async with background(_again_and_again(sweep, what, pause)):
         yield
 
 

@@ -1,1 +1,1 @@
-"""Messages between processes behind one small seam: `seam` says what holds, `amqp` and `local` are ways to have it."""
+"""Messages between processes behind one small port: `ports` says what holds, `amqp` and `local` are ways to have it."""

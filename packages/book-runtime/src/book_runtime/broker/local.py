@@ -9,7 +9,7 @@ import structlog
 
 from book_runtime.broker import metrics
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import (
+from book_runtime.broker.ports import (
     AlreadyConsuming,
     Handler,
     NotConfirmed,

@@ -13,11 +13,11 @@ from aiormq.abc import DeliveredMessage
 
 from book_runtime.broker.amqp.caution import Caution
 from book_runtime.broker.amqp.inbox import Inbox
-from book_runtime.broker.amqp.link import BrokerLost, Link
+from book_runtime.broker.amqp.reconnecting import BrokerLost, ReconnectingConnection
 from book_runtime.broker.amqp.sending import Sender
-from book_runtime.broker.amqp.settling import Outages, SessionOver, Settling
+from book_runtime.broker.amqp.settling import BatchSettler, Outages, SessionOver
 from book_runtime.broker.amqp.topology import Topology, declare
-from book_runtime.broker.seam import AlreadyConsuming, Handler
+from book_runtime.broker.ports import AlreadyConsuming, Handler
 
 logger = structlog.get_logger(__name__)
 
@@ -43,18 +43,18 @@ class AmqpConsumer:
         self._caution = Caution(topology.queue, topology.prefetch)
         self._outages = Outages(topology.queue)
         self._session: _Session | None = None
-        self._link: Link[_Session] | None = None
+        self._connection: ReconnectingConnection[_Session] | None = None
 
     @property
     def is_connected(self) -> bool:
         """Whether messages can arrive: connected, everything declared, consuming."""
-        return self._link is not None and self._link.is_up
+        return self._connection is not None and self._connection.is_up
 
     async def ready(self) -> None:
         """Return when messages can arrive. Call it inside the `consuming` block."""
-        if self._link is None:
+        if self._connection is None:
             raise RuntimeError("ready() is for the inside of a consuming() block")
-        await self._link.wait_until_up()
+        await self._connection.wait_until_up()
 
     @asynccontextmanager
     async def consuming(self, handler: Handler) -> AsyncIterator[None]:
@@ -63,21 +63,23 @@ class AmqpConsumer:
         At the end of the block no further message is taken, the batch in hand is finished (within 10 seconds) and
         acknowledged, and the rest goes back to the queue.
         """
-        if self._link is not None:
+        if self._connection is not None:
             raise AlreadyConsuming
         use = partial(self._serve, handler)
-        self._link = Link(self._url, role="consumer", name=self._topology.queue, set_up=self._set_up, use=use)
-        self._link.start()
+        self._connection = ReconnectingConnection(
+            self._url, role="consumer", name=self._topology.queue, set_up=self._set_up, use=use
+        )
+        self._connection.start()
         try:
             yield
         finally:
-            await self._stop(self._link)
-            self._link = None
+            await self._stop(self._connection)
+            self._connection = None
 
-    async def _stop(self, link: "Link[_Session]") -> None:
+    async def _stop(self, connection: "ReconnectingConnection[_Session]") -> None:
         if self._session is not None:
             self._session.inbox.close()
-        await link.stop(_PATIENCE_IN_STOPPING)
+        await connection.stop(_PATIENCE_IN_STOPPING)
 
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=False)
@@ -103,13 +105,13 @@ class AmqpConsumer:
         await session.give_back()
 
     async def _settle_all(self, handler: Handler, session: "_Session") -> None:
-        assert self._link is not None, "the session is that of a link"
-        settling = Settling(
+        assert self._connection is not None, "a session has a connection"
+        settling = BatchSettler(
             handler,
             session.inbox,
             session.dead_letters,
             self._topology,
-            alarm=self._link.alarm,
+            alarm=self._connection.alarm,
             outages=self._outages,
         )
         try:

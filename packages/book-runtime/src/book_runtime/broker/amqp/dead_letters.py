@@ -1,4 +1,4 @@
-"""The dead letters of a queue in the hands of somebody who looks at them, sends them again or drops them."""
+"""The dead letters of a queue, held exclusively: to look at, to send again, or to drop."""
 
 import asyncio
 import hashlib
@@ -16,13 +16,13 @@ from aiormq.exceptions import ChannelLockedResource
 
 from book_runtime.broker.amqp.envelope import DEATHS, QUEUE, REASON, STACK, TIME, from_amqp, from_dead_letter
 from book_runtime.broker.amqp.inbox import Inbox
-from book_runtime.broker.amqp.link import LOST, BrokerLost, address_of, close, connect, stray_failures_mean_lost
 from book_runtime.broker.amqp.reading import Content, content_of
+from book_runtime.broker.amqp.reconnecting import LOST, BrokerLost, address_of, close, connect, stray_failures_mean_lost
 from book_runtime.broker.amqp.sending import Sender
 from book_runtime.broker.amqp.tables import Table
 from book_runtime.broker.amqp.topology import Topology
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import BrokerError
+from book_runtime.broker.ports import BrokerError
 
 T = TypeVar("T")
 
@@ -53,15 +53,15 @@ class NoSuchQueue(BrokerError):
         self.queue = queue
 
 
-class InOtherHands(BrokerError):
-    """Somebody else is at the dead letters in {queue} just now. Try again when they are done."""
+class DeadLettersLocked(BrokerError):
+    """Somebody else holds the dead letters in {queue} just now. Try again when they are done."""
 
     def __init__(self, queue: str) -> None:
         super().__init__(queue)
         self.queue = queue
 
 
-class NotTaken(BrokerError):
+class Rejected(BrokerError):
     """The letter {key} stays where it is, since {queue} did not take it: {reason}"""
 
     def __init__(self, key: str, queue: str, reason: str) -> None:
@@ -97,9 +97,9 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The letters that were there when they were taken in hand, each of them one time.
+    """The dead letters that were in the queue when the block began, each once.
 
-        async with DeadLetters.in_hand(url, topology) as letters:
+        async with DeadLetters.exclusive(url, topology) as letters:
             async for letter in letters:
                 await letters.send_again(letter)
 
@@ -117,7 +117,7 @@ class DeadLetters:
         queue.channel.close_callbacks.add(lambda _, cause: self._inbox.close(BrokerLost(cause)))
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
-        """In the order in which they came; RabbitMQ promises none for those that somebody had in hand before."""
+        """In the order in which they came; RabbitMQ promises no order for those that were held before."""
         # Bounded by their number now: one that is sent again may be back before the last one is seen.
         left = self._queue.declaration_result.message_count or 0
         while left > 0:
@@ -144,7 +144,7 @@ class DeadLetters:
     async def send_again(self, letter: DeadLetter) -> None:
         """Put it into the queue it comes from, as it was, with that queue's name for a routing key.
 
-        Raises `NotTaken`, and then it is still a dead letter. Whoever dies in between leaves it in both queues.
+        Raises `Rejected`, and then it is still a dead letter. Whoever dies in between leaves it in both queues.
         """
         properties, to = from_dead_letter(letter.content), letter.queue.encode()
         with _asking(self._address):
@@ -152,8 +152,8 @@ class DeadLetters:
                 async with asyncio.timeout(_PATIENCE):
                     await (await self._sender()).send_alone(to, properties, letter.content.body)
             except (DeliveryError, ChannelClosed, ValueError) as error:
-                raise NotTaken(letter.key, letter.queue, _refusal(error)) from error
-            # Confirm before forgetting: a crash here repeats, never loses.
+                raise Rejected(letter.key, letter.queue, _refusal(error)) from error
+            # Confirm before the ack: a crash here repeats, never loses.
             await letter.delivery.ack()
 
     async def drop(self, letter: DeadLetter) -> None:
@@ -178,10 +178,10 @@ class DeadLetters:
 
     @classmethod
     @asynccontextmanager
-    async def in_hand(cls, url: str, topology: Topology) -> AsyncIterator[Self]:
-        """The dead letters of the queue in `topology`, in nobody else's hands for the length of the block.
+    async def exclusive(cls, url: str, topology: Topology) -> AsyncIterator[Self]:
+        """The dead letters of the queue in `topology`, held exclusively for the length of the block.
 
-        Raises `BrokerAway`, `NoSuchQueue` and `InOtherHands`.
+        Raises `BrokerAway`, `NoSuchQueue` and `DeadLettersLocked`.
         """
         address = address_of(url)
         with _asking(address):
@@ -211,7 +211,7 @@ async def _alone_at(connection: AbstractConnection, queue: str) -> AbstractQueue
         await channel.declare_queue(f"{queue}.in-hand", exclusive=True)
         return await channel.declare_queue(queue, passive=True)
     except ChannelLockedResource as error:
-        raise InOtherHands(queue) from error
+        raise DeadLettersLocked(queue) from error
     except ChannelNotFoundEntity as error:
         raise NoSuchQueue(queue) from error
 

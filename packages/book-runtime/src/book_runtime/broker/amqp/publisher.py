@@ -10,11 +10,11 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from book_runtime.broker import metrics
 from book_runtime.broker.amqp.alarm import Alarm
-from book_runtime.broker.amqp.link import BrokerLost, Link, NotConfirming
+from book_runtime.broker.amqp.reconnecting import BrokerLost, NotConfirming, ReconnectingConnection
 from book_runtime.broker.amqp.sending import UNSENDABLE, Sender
 from book_runtime.broker.amqp.topology import declare_topic_exchange
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import NotConfirmed, refuse_repeated_ids
+from book_runtime.broker.ports import NotConfirmed, refuse_repeated_ids
 
 _PATIENCE_IN_STOPPING: Final = 5.0
 
@@ -42,10 +42,12 @@ class AmqpPublisher:
         self._in_flight = in_flight
         self._turn = asyncio.Lock()
         self._session: _Session | None = None
-        self._link: Link[_Session] = Link(url, role="publisher", name=exchange, set_up=self._set_up, use=self._use)
+        self._connection: ReconnectingConnection[_Session] = ReconnectingConnection(
+            url, role="publisher", name=exchange, set_up=self._set_up, use=self._use
+        )
 
     async def __aenter__(self) -> Self:
-        self._link.start()
+        self._connection.start()
         return self
 
     async def __aexit__(
@@ -53,21 +55,21 @@ class AmqpPublisher:
     ) -> None:
         if self._session is not None:
             self._session.end()
-        await self._link.stop(_PATIENCE_IN_STOPPING)
+        await self._connection.stop(_PATIENCE_IN_STOPPING)
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection and the exchange is declared."""
-        return self._link.is_up
+        return self._connection.is_up
 
     @property
     def is_blocked(self) -> bool:
         """Whether an alarm of the broker keeps it from taking messages."""
-        return self._link.alarm.is_on
+        return self._connection.alarm.is_on
 
     async def ready(self) -> None:
         """Return when there is a connection."""
-        await self._link.wait_until_up()
+        await self._connection.wait_until_up()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish in order, and return when the broker has confirmed every message: see `Publisher`."""
@@ -84,7 +86,7 @@ class AmqpPublisher:
     async def _publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
         """Why which messages were not confirmed."""
         session = self._session
-        if session is None or not self._link.is_up:
+        if session is None or not self._connection.is_up:
             return {message.id: "not connected to the broker" for message in messages}
         return await session.publish(messages, unsendable)
 
@@ -93,7 +95,7 @@ class AmqpPublisher:
         await declare_topic_exchange(channel, self._exchange_name)
         underlying = cast(aiormq.Channel, await channel.get_underlay_channel())
         sender = Sender(underlying, self._exchange_name)
-        return _Session(channel, sender, self._link.alarm, self._confirm_timeout, self._in_flight)
+        return _Session(channel, sender, self._connection.alarm, self._confirm_timeout, self._in_flight)
 
     async def _use(self, session: "_Session") -> None:
         self._session = session

@@ -19,9 +19,9 @@ from pamqp.commands import Basic
 from pamqp.constants import FRAME_BODY, FRAME_END_CHAR, FRAME_HEADER, FRAME_METHOD
 
 from book_runtime.broker.amqp.envelope import properties_of
-from book_runtime.broker.amqp.link import BrokerLost
 from book_runtime.broker.amqp.properties import Properties
 from book_runtime.broker.amqp.reading import returned_as
+from book_runtime.broker.amqp.reconnecting import BrokerLost
 from book_runtime.broker.messages import Message
 
 UNSENDABLE: Final = (ValueError, TypeError, struct.error)

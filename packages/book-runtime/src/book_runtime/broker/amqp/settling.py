@@ -16,7 +16,7 @@ from book_runtime.broker.amqp.reading import Content, content_of
 from book_runtime.broker.amqp.sending import Sender
 from book_runtime.broker.amqp.topology import Topology
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import Handler, TryAgainLater, Undeliverable
+from book_runtime.broker.ports import Handler, TryAgainLater, Undeliverable
 from book_runtime.broker.tracebacks import traceback_of
 from book_runtime.outage import Outage, Reason
 
@@ -39,7 +39,7 @@ class SessionOver(Exception):
     """The session ended in a pause: what is in hand goes back to the queue."""
 
 
-class Settling:
+class BatchSettler:
     """Settles the batches of one session, one after the other."""
 
     def __init__(

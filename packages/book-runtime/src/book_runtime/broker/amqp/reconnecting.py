@@ -74,7 +74,7 @@ class _SaidOnceByUs(logging.Filter):
 logging.getLogger("aiormq.connection").addFilter(_SaidOnceByUs())
 
 
-class Link(Generic[S]):
+class ReconnectingConnection(Generic[S]):
     """Keeps a session open: a connection with what was set up on it, for as long as its use lasts, again and again."""
 
     def __init__(

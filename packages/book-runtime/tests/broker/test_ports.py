@@ -1,10 +1,10 @@
-"""The words in which the seam complains."""
+"""The messages of the port's errors."""
 
 from collections.abc import Callable
 
 import pytest
 from book_runtime.broker.messages import Message
-from book_runtime.broker.seam import (
+from book_runtime.broker.ports import (
     AlreadyConsuming,
     BrokerError,
     NotConfirmed,
