@@ -55,7 +55,7 @@ class GrpcApiOfGoodMemory(GrpcApi):
 from book_db.accounts import authentication
 from grpc_api.cli import main
 from grpc_api.watching import tail
-authentication._REMEMBERED_FOR = tail._LOOK_EVERY = 3_600.0
+authentication._REMEMBERED_SECONDS = tail._POLL_SECONDS = 3_600.0
 main()
 """,
         "serve",

@@ -63,7 +63,7 @@ def verifier(keys: dict[str, str]) -> TokenVerifier:
 @pytest.fixture
 async def address(database_url: str, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     # A caller is forgotten because PostgreSQL says so, and not after a while.
-    monkeypatch.setattr(authentication, "_REMEMBERED_FOR", 3_600)
+    monkeypatch.setattr(authentication, "_REMEMBERED_SECONDS", 3_600)
     settings = load(StoreSettings, database_url=database_url, redis_url=None)
     async with (
         open_store(settings, verifier, name="tests") as store,

@@ -140,7 +140,7 @@ class TestWhoIsOut:
     @pytest.fixture(autouse=True)
     def _long_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever is out is not just forgotten."""
-        monkeypatch.setattr("book_db.accounts.authentication._REMEMBERED_FOR", 3_600)
+        monkeypatch.setattr("book_db.accounts.authentication._REMEMBERED_SECONDS", 3_600)
 
     async def test_a_session_whose_refresh_token_came_again_is_over_at_once(
         self, stub: "BookServiceAsyncStub", store: Store, signer: Signer

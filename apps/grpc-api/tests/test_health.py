@@ -64,8 +64,8 @@ class TestCheck:
 class TestWatch:
     @pytest.fixture(autouse=True)
     def _patient_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("grpc_api.health._LOOK_EVERY", 0.05)
-        monkeypatch.setattr("grpc_api.health._PATIENCE", PATIENCE)
+        monkeypatch.setattr("grpc_api.health._PING_SECONDS", 0.05)
+        monkeypatch.setattr("grpc_api.health._PING_TIMEOUT_SECONDS", PATIENCE)
 
     async def test_a_service_that_is_not_here_is_unknown_and_may_come(self, client: Client) -> None:
         assert await anext(client.watch("books.v2.BookService")) == SERVICE_UNKNOWN

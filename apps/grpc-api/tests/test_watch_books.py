@@ -374,7 +374,7 @@ class TestTheEnd:
 class TestAWatcherWhoDoesNotRead:
     @pytest.fixture(autouse=True)
     def _no_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("grpc_api.watching.tail._PATIENCE", 0.02)
+        monkeypatch.setattr("grpc_api.watching.tail._CATCH_UP_SECONDS", 0.02)
 
     async def test_is_cut_off_while_the_others_go_on(
         self, store: Store, stub: "BookServiceAsyncStub", caller: SignedIn, watch: Watch
@@ -395,7 +395,7 @@ class TestAWatcherWhoDoesNotRead:
     async def test_leaves_nothing_behind_though_it_never_reads(
         self, store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("grpc_api.sending._LAST_WORD", 0.3)
+        monkeypatch.setattr("grpc_api.sending._STATUS_TIMEOUT_SECONDS", 0.3)
         await watch()
         long = {"title": "x" * 2_000, "author": "y" * 1_000}
         for version in range(1, 4_001, 250):
@@ -407,7 +407,7 @@ class TestABurst:
     async def test_cuts_off_nobody_who_reads(self, store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
         """More changes than may wait, and faster than they can be sent to so many: the log is read more slowly."""
         monkeypatch.setattr("grpc_api.watching.buffer.WAITING_MAX", 500)
-        monkeypatch.setattr("grpc_api.watching.tail._PATIENCE", 3_600)
+        monkeypatch.setattr("grpc_api.watching.tail._CATCH_UP_SECONDS", 3_600)
         cut_off = REGISTRY.get_sample_value("colophon_watchers_cut_off_total")
         watchers = [await watch() for _ in range(10)]
         seeing = asyncio.gather(*(watching.events(1_500) for watching in watchers))

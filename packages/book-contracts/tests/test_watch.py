@@ -144,7 +144,7 @@ class TestWhatBreaksAStream:
             assert await positions(watch, 3) == [1, 2, 3]
 
     async def test_it_waits_for_a_service_that_stays_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("book_contracts.client.watching._PAUSE", 0.02)
+        monkeypatch.setattr("book_contracts.client.watching._RETRY_SECONDS", 0.02)
         away: list[Script] = [([], Code.UNAVAILABLE)] * 4
         # Longer than a call may take: that bounds the first answer alone.
         async with watched(([change(1)], Code.UNAVAILABLE), *away, ([change(2)], STAY), timeout=0.1) as (

@@ -155,7 +155,7 @@ class TestTheKey:
 
     @pytest.mark.parametrize("fault", [OSError("away"), ValueError("broken")], ids=["away", "broken"])
     def test_stays_known_while_the_file_is_no_good(self, fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tokens, "_LOOK_AGAIN_AFTER", 0.0)
+        monkeypatch.setattr(tokens, "_RELOAD_SECONDS", 0.0)
 
         def read() -> bytes:
             raise fault

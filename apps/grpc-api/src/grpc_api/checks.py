@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_IN_THE_MESSAGE: Final = 3
+_VIOLATIONS_IN_MESSAGE: Final = 3
 """The details name more of them, for programs."""
 
 
@@ -26,7 +26,7 @@ class InvalidFields(Exception):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
-        named = [f"{field} {rule}" for field, rule in violations[:_IN_THE_MESSAGE]]
+        named = [f"{field} {rule}" for field, rule in violations[:_VIOLATIONS_IN_MESSAGE]]
         if more := len(violations) - len(named):
             named.append(f"and {more} more")
         super().__init__((type(self).__doc__ or "").format(violations="; ".join(named)))

@@ -35,14 +35,14 @@ _log = structlog.get_logger(__name__)
 DOMAIN: Final = "colophon"
 """In whose words the reasons are: ErrorInfo.domain."""
 
-_TRAILERS_MAX: Final = 7_900
+_TRAILERS_MAX_BYTES: Final = 7_900
 """Of the 8 KiB of trailers that clients take, what is left for a message and, in base64, its status."""
 
-_INFO_MAX: Final = 200
-"""Bytes of an ErrorInfo, but for a list in it."""
+_INFO_MAX_BYTES: Final = 200
+"""Of an ErrorInfo without its lists."""
 
-_FRAMING_MAX: Final = 6
-"""Bytes that stand before a message in a list, and before the list."""
+_FRAMING_MAX_BYTES: Final = 6
+"""Before a message in a list, and before the list."""
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def _(error: BookNotFound, _method: str) -> Status:
 def _(error: BooksNotFound, _method: str) -> Status:
     ids = [str(book_id) for book_id in error.book_ids]
     status = _status(codes.NOT_FOUND, str(error))
-    named = _fitting(ids, [len(f"{book_id},") for book_id in ids], _room(status) - _INFO_MAX)
+    named = _fitting(ids, [len(f"{book_id},") for book_id in ids], _room(status) - _INFO_MAX_BYTES)
     status.details.append(_packed(_info("BOOKS_NOT_FOUND", ids=",".join(named), **_total(ids, named))))
     books = [_packed(details.ResourceInfo(resource_type="books.v1.Book", resource_name=book_id)) for book_id in named]
     status.details.extend(_fitting(books, map(_size, books), _room(status)))
@@ -162,7 +162,7 @@ def _invalid(error: Exception, reason: str, wrong: Sequence[Violation]) -> Statu
         details.BadRequest.FieldViolation(field=field, description=rule, reason=reason) for field, rule in wrong
     ]
     status = _status(codes.INVALID_ARGUMENT, str(error))
-    named = _fitting(violations, map(_size, violations), _room(status) - _INFO_MAX)
+    named = _fitting(violations, map(_size, violations), _room(status) - _INFO_MAX_BYTES)
     info = _info(reason, field=wrong[0].field, **_total(violations, named))
     status.details.extend(map(_packed, (info, details.BadRequest(field_violations=named))))
     return status
@@ -171,7 +171,7 @@ def _invalid(error: Exception, reason: str, wrong: Sequence[Violation]) -> Statu
 def _room(status: Status) -> int:
     """How many bytes of details may still be added; the message is of ASCII."""
     taken: int = status.ByteSize()
-    return (_TRAILERS_MAX - len(status.message)) * 3 // 4 - taken
+    return (_TRAILERS_MAX_BYTES - len(status.message)) * 3 // 4 - taken
 
 
 def _fitting(each: Sequence[T], sizes: Iterable[int], room: int) -> Sequence[T]:
@@ -180,7 +180,7 @@ def _fitting(each: Sequence[T], sizes: Iterable[int], room: int) -> Sequence[T]:
 
 
 def _size(message: Message) -> int:
-    return message.ByteSize() + _FRAMING_MAX
+    return message.ByteSize() + _FRAMING_MAX_BYTES
 
 
 def _total(all_of_them: Sequence[object], named: Sequence[object]) -> dict[str, str]:

@@ -19,9 +19,8 @@ from grpc_health.v1.health_pb2_grpc import HealthServicer
 
 _log = structlog.get_logger(__name__)
 
-_LOOK_EVERY: Final = 1.0
-_PATIENCE: Final = 3.0
-"""Seconds."""
+_PING_SECONDS: Final = 1.0
+_PING_TIMEOUT_SECONDS: Final = 3.0
 
 
 class Health(HealthServicer):
@@ -46,7 +45,7 @@ class Health(HealthServicer):
                 _log.info("serving")
             self._tell(serving=serving)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._draining.wait(), _LOOK_EVERY)
+                await asyncio.wait_for(self._draining.wait(), _PING_SECONDS)
 
     def drain(self) -> None:
         """NOT_SERVING from now on, whatever the database does."""
@@ -86,12 +85,12 @@ class Health(HealthServicer):
 
 async def _answers(database: Database) -> bool:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_PING_TIMEOUT_SECONDS):
             await database.ping()
     except DatabaseUnavailable:
         return False
     except TimeoutError:
         if database.outage is not None:
-            database.outage.begin(f"it has not answered for {_PATIENCE:.0f} seconds")
+            database.outage.begin(f"it has not answered for {_PING_TIMEOUT_SECONDS:.0f} seconds")
         return False
     return True

@@ -12,8 +12,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-_PATIENCE: Final = 3.0
-"""Seconds for the answer."""
+_TIMEOUT_SECONDS: Final = 3.0
 
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 """Where a service is found that listens on every address."""
@@ -30,7 +29,7 @@ def exit_code() -> int:
 def _fault_of(target: str) -> str:
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_PATIENCE)  # type: ignore[attr-defined]  # not in its stubs
+            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_TIMEOUT_SECONDS)  # type: ignore[attr-defined]  # not in its stubs
         except grpc.RpcError as error:
             return f"no answer from {target}: {error.code().name}"
     if answer.status != HealthCheckResponse.SERVING:

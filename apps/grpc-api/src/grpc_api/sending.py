@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import grpc
 
-_LAST_WORD: Final = 10.0
-"""Seconds in which a stream's status must go out. It waits behind what its caller has not read, perhaps for ever."""
+_STATUS_TIMEOUT_SECONDS: Final = 10.0
+"""A status waits behind the messages that the caller has not read yet, which may be for ever."""
 
 _CallerIsGone: Final = grpc.aio.InternalError
 """What grpcio (1.85) raises for what waits to be sent when the caller cancels or is gone: before it cancels the task,
@@ -31,7 +31,7 @@ async def write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
 async def end_with(status: Any, context: Any) -> None:
     """Ends the call with an error."""
     try:
-        async with asyncio.timeout(_LAST_WORD):
+        async with asyncio.timeout(_STATUS_TIMEOUT_SECONDS):
             await context.abort_with_status(status)
     except (TimeoutError, _CallerIsGone):
         # As if the caller had cancelled: grpcio then resets the stream, and keeps nothing of it.

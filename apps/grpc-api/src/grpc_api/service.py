@@ -33,8 +33,8 @@ PAGE_BYTES_MAX: Final = 4 * 2**20 - 1_024
 BATCH_MAX: Final = 300
 """Books of the greatest length that fit into one message, and a few to spare."""
 
-_FRAMING_MAX: Final = 5
-"""Bytes that stand before a book in the list: its field number and its length."""
+_FRAMING_MAX_BYTES: Final = 5
+"""Before a book in the list: its field number and its length."""
 
 
 class BookService(book_service_pb2_grpc.BookServiceServicer):
@@ -88,7 +88,7 @@ def _as_much_as_fits(page: Page, selection: Selection, order: Order, mask: Field
     for book in page.books:
         write_book(book, response.books.add(), mask)
     if response.ByteSize() > PAGE_BYTES_MAX:
-        sizes = accumulate(message.ByteSize() + _FRAMING_MAX for message in response.books)
+        sizes = accumulate(message.ByteSize() + _FRAMING_MAX_BYTES for message in response.books)
         fitting = bisect_right(list(sizes), PAGE_BYTES_MAX)
         del response.books[fitting:]
         response.next_page_token = pages.encode(page.books[fitting - 1], order, selection)

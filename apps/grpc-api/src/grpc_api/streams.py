@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 from book_db.accounts.authentication import Caller
 from book_db.errors import DatabaseUnavailable
 
-_REVIEW_EVERY: Final = 2.0
-"""Seconds. What is known of a caller is remembered, so that looking again costs next to nothing."""
+_REVIEW_SECONDS: Final = 2.0
+"""Callers are cached, so a review of all streams costs next to nothing."""
 
 _CURRENT: Final[ContextVar["_Stream"]] = ContextVar("stream")
 
@@ -49,7 +49,7 @@ class Streams:
         finally:
             self._open.remove(stream)
 
-    async def review(self, *, every: float = _REVIEW_EVERY) -> None:
+    async def review(self, *, every: float = _REVIEW_SECONDS) -> None:
         """Authenticates all callers every so many seconds, and ends the streams of those who may call no longer."""
         while True:
             await asyncio.sleep(every)

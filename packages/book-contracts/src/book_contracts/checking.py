@@ -19,7 +19,7 @@ _PACKAGE: Final = "book_contracts.messages."
 _REASON: Final = "INVALID_FIELD"
 """ErrorInfo.reason, as the service gives it for a field that is wrong."""
 
-_IN_THE_TEXT: Final = 3
+_VIOLATIONS_IN_TEXT: Final = 3
 """The violations are there for programs, all of them."""
 
 
@@ -56,7 +56,7 @@ def class_of(kind: type[betterproto2.Message]) -> type[message.Message]:
 
 
 def _invalid(wrong: Sequence[Violation]) -> InvalidRequest:
-    named = [f"{each.field} {each.description}" for each in wrong[:_IN_THE_TEXT]]
+    named = [f"{each.field} {each.description}" for each in wrong[:_VIOLATIONS_IN_TEXT]]
     if more := len(wrong) - len(named):
         named.append(f"and {more} more")
     return InvalidRequest(wrong, f"{'; '.join(named)}.", reason=_REASON, metadata={"field": wrong[0].field})

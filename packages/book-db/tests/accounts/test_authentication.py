@@ -219,7 +219,7 @@ class TestIdentify:
     async def test_remembers_a_bounded_number(
         self, authenticator: Authenticator, sessions: Sessions, user: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(authentication_module, "_MOST_REMEMBERED", 10)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_MAX_TOKENS", 10)
         for _ in range(25):
             await authenticator.authenticate(f"{user.id} {(await sessions.begin(user.id, 60)).session_id}")
         assert 0 < len(authenticator._remembered) <= 10
@@ -259,7 +259,7 @@ class TestACallerWhoIsOut:
         end: Ending,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_SECONDS", AN_HOUR)
         await other_process.authenticate(token)
         assert list(other_process._remembered) == [token]
         await end(users, sessions, user, session_id)
@@ -387,7 +387,7 @@ class TestARole:
     async def test_is_another_at_once(
         self, authenticator: Authenticator, users: Users, user: User, token: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_SECONDS", AN_HOUR)
         assert (await authenticator.authenticate(token)).role is Role.EDITOR
         await users.change(user.id, Role.READER.columns, decided_on={"id": user.id})
         assert (await authenticator.authenticate(token)).role is Role.READER
@@ -458,7 +458,7 @@ class TestAProgram:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Though others are remembered for longer."""
-        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_SECONDS", AN_HOUR)
         _, secret = await api_tokens.add(user.id, "short", [READ_BOOKS], days=600 / 86_400)
         await authenticator.authenticate(secret)
         assert list(authenticator._remembered) == [secret]
@@ -497,7 +497,7 @@ class TestAProgram:
         end: ProgramEnding,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(authentication_module, "_REMEMBERED_FOR", AN_HOUR)
+        monkeypatch.setattr(authentication_module, "_REMEMBERED_SECONDS", AN_HOUR)
         await other_process.authenticate(made[1])
         assert list(other_process._remembered) == [made[1]]
         await end(users, api_tokens, user, made[0])
@@ -521,7 +521,7 @@ class TestWhileItCannotHear:
         database_url: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("book_db.postgres.listener._RECONNECT_AFTER", 0.01)
+        monkeypatch.setattr("book_db.postgres.listener._RECONNECT_SECONDS", 0.01)
         authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
         async with Proxy(postgresql.port) as network:
             url = database_url.replace(f":{postgresql.port}/", f":{network.port}/")
@@ -547,7 +547,7 @@ class TestWhileItCannotHear:
     async def test_it_is_said_once_however_long_it_lasts(
         self, verifier: PlainTokens, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("book_db.postgres.listener._RECONNECT_AFTER", 0.01)
+        monkeypatch.setattr("book_db.postgres.listener._RECONNECT_SECONDS", 0.01)
         authenticator = Authenticator(verifier, sessions, ApiTokens(sessions._database))
         attempts: list[None] = []
         monkeypatch.setattr(authenticator, "_on_disconnected", lambda: attempts.append(None))

@@ -6,7 +6,14 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from book_db.events.log import _AFTER, _AMONG, _FEW_BOOKS, _OF_FEW_BOOKS, _WINDOW, _WINDOW_OF_FEW_BOOKS
+from book_db.events.log import (
+    _AFTER,
+    _AMONG,
+    _OF_FEW_BOOKS,
+    _SELECTIVE_MAX_BOOKS,
+    _SELECTIVE_WINDOW_POSITIONS,
+    _WINDOW_POSITIONS,
+)
 from sqlalchemy import TextClause
 from support.postgresql import PostgreSQLServer
 
@@ -24,14 +31,19 @@ FILL: Final = f"""
 
 MOST_READ: Final = {
     "everything": AT_MOST,
-    "an author": _WINDOW,
-    "300 books": _WINDOW,
-    "few books": (_FEW_BOOKS + 1) * AT_MOST,
+    "an author": _WINDOW_POSITIONS,
+    "300 books": _WINDOW_POSITIONS,
+    "few books": (_SELECTIVE_MAX_BOOKS + 1) * AT_MOST,
 }
 """Rows that may be looked at for one page, however long the log is."""
 
 
-BOOKS: Final = {"everything": [], "an author": [], "300 books": range(1, 301), "few books": range(1, _FEW_BOOKS + 1)}
+BOOKS: Final = {
+    "everything": [],
+    "an author": [],
+    "300 books": range(1, 301),
+    "few books": range(1, _SELECTIVE_MAX_BOOKS + 1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +69,9 @@ class TestAPage:
         ("statement", "meant", "window"),
         [
             pytest.param(_AFTER, "everything", EVENTS, id="everything"),
-            pytest.param(_AMONG, "an author", _WINDOW, id="author"),
-            pytest.param(_AMONG, "300 books", _WINDOW, id="books"),
-            pytest.param(_OF_FEW_BOOKS, "few books", _WINDOW_OF_FEW_BOOKS, id="few-books"),
+            pytest.param(_AMONG, "an author", _WINDOW_POSITIONS, id="author"),
+            pytest.param(_AMONG, "300 books", _WINDOW_POSITIONS, id="books"),
+            pytest.param(_OF_FEW_BOOKS, "few books", _SELECTIVE_WINDOW_POSITIONS, id="few-books"),
         ],
     )
     def test_looks_at_few_events_in_indexes_alone(

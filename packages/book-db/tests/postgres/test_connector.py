@@ -167,7 +167,7 @@ class TestADatabaseThatCannotBeUsed:
         await is_refused_a_service(postgresql.url_of(own_name), "the search_path names no schema")
 
     async def test_is_older_than_what_is_supported(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connecting, "_OLDEST", 99)
+        monkeypatch.setattr(connecting, "_OLDEST_RELEASE", 99)
         await is_refused_a_service(database_url, "it is PostgreSQL 18, and must be 99 or newer")
 
     async def test_lets_nobody_in_with_this_password(self, database_url: str) -> None:

@@ -80,7 +80,7 @@ class TestAnOutage:
         await one.ping()
         assert [(line["event"], line["log_level"]) for line in said] == [(OUT, "warning")]
         assert "refused" in said[0]["reason"]
-        clock.now += database_module._QUIET
+        clock.now += database_module._QUIET_SECONDS
         await other.ping()
         assert [line["event"] for line in said] == [OUT, "outage of PostgreSQL is over"]
         await one.close()

@@ -140,7 +140,7 @@ class TestAPoolerOfSessions:
     async def test_that_has_no_second_session_is_waited_for(
         self, pgbouncer: StartPgBouncer, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connector, "_WITHIN", 0.5)
+        monkeypatch.setattr(connector, "_CONNECT_TIMEOUT_SECONDS", 0.5)
         pooler = pgbouncer(pool_mode="session", default_pool_size=1)
         with pytest.raises(NotCommitted) as raised:
             await fitness.check(pooler.url_of(name_of(database_url)))
@@ -203,7 +203,7 @@ class TestABlockThatIsChecked:
     async def test_ends_when_the_database_that_comes_does_not_do(
         self, postgresql: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fitness, "_AGAIN", 0.05)
+        monkeypatch.setattr(fitness, "_RETRY_SECONDS", 0.05)
         ended = False
         async with Proxy(postgresql.port) as proxy:
             proxy.refuse()

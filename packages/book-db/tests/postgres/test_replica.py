@@ -109,9 +109,9 @@ async def database(primary: PostgreSQLServer, name: str) -> AsyncIterator[Databa
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the replica twenty times a second; and however busy the machine is, it comes as far in time."""
-    monkeypatch.setattr(replica_module, "_LOOK_EVERY", 0.05)
-    monkeypatch.setattr(replica_module, "_LOOK_TIMEOUT", AN_HOUR)
-    monkeypatch.setattr(replica_module, "_PATIENCE", AN_HOUR)
+    monkeypatch.setattr(replica_module, "_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(replica_module, "_PROBE_TIMEOUT_SECONDS", AN_HOUR)
+    monkeypatch.setattr(replica_module, "_CATCH_UP_SECONDS", AN_HOUR)
 
 
 async def until_it_is_read() -> None:
@@ -233,7 +233,7 @@ class TestAReplicaThatFollows:
         book = await catalogue.add(a_draft(), actor)
         with capture_logs() as logs:
             with follower.falling_behind(), pytest.MonkeyPatch.context() as briefly:
-                briefly.setattr(replica_module, "_PATIENCE", 0.02)
+                briefly.setattr(replica_module, "_CATCH_UP_SECONDS", 0.02)
                 for number in range(3):
                     book = await catalogue.change(book.id, BookPatch(title=f"Draft {number}"), actor)
                     assert await catalogue.get(book.id) == book
@@ -269,7 +269,7 @@ class TestAReplicaThatIsAway:
                 await until_it_is_read()
                 assert await is_by_replica(reads)
                 with pytest.MonkeyPatch.context() as briefly:
-                    briefly.setattr(replica_module, "_LOOK_TIMEOUT", 0.3)
+                    briefly.setattr(replica_module, "_PROBE_TIMEOUT_SECONDS", 0.3)
                     await until_it_was_looked_at(database)
                     network.black_hole()
                     asking = [asyncio.create_task(is_by_replica(reads)) for _ in range(3)]

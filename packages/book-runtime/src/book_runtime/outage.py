@@ -16,11 +16,11 @@ from structlog.typing import FilteringBoundLogger
 
 from book_runtime.tasks import end
 
-_REASON_MAX: Final = 1_000
-"""Characters: an exception may quote anything."""
+_REASON_MAX_CHARACTERS: Final = 1_000
+"""An exception may quote anything."""
 
-_SOON: Final = 10
-_LONGEST: Final = 30
+_SOON_PAUSES: Final = 10
+_LONGEST_PAUSES: Final = 30
 """In pauses: what fails again as soon as that is tried more seldom, up to so seldom."""
 
 
@@ -135,8 +135,8 @@ class CircuitBreaker:
         """A caller has met with this. `at_once`: it may have been a single failure, and is not to be waited for."""
         self._note(error)
         if self._trying is None:
-            is_soon = time.monotonic() - self._closed < _SOON * self._next
-            self._next = min(2 * self._next, _LONGEST * self._pause) if is_soon else self._pause
+            is_soon = time.monotonic() - self._closed < _SOON_PAUSES * self._next
+            self._next = min(2 * self._next, _LONGEST_PAUSES * self._pause) if is_soon else self._pause
             self._trying = asyncio.create_task(self._try(0 if at_once and not is_soon else self._next))
 
     async def close(self) -> None:
@@ -179,6 +179,6 @@ def _reason_of(reason: Reason | BaseException | str) -> Reason:
         case Reason():
             return reason
         case BaseException():
-            return Reason(repr(reason)[:_REASON_MAX], type(reason))
+            return Reason(repr(reason)[:_REASON_MAX_CHARACTERS], type(reason))
         case _:
-            return Reason(reason[:_REASON_MAX])
+            return Reason(reason[:_REASON_MAX_CHARACTERS])

@@ -28,8 +28,8 @@ they are in two slots (15495 and 3300), so that whatever names both is refused b
 _OF_A_CLUSTER: Final = (AskError, ClusterCrossSlotError, ClusterDownError, TryAgainError)
 """AskError is what MOVED is, too."""
 
-_TEXT_MAX: Final = 300
-"""Characters: what a protected instance says is a page of advice."""
+_TEXT_MAX_CHARACTERS: Final = 300
+"""What a protected instance says is a page of advice."""
 
 
 def open_redis(url: str, *, timeout: float) -> Redis:
@@ -48,7 +48,7 @@ def open_redis(url: str, *, timeout: float) -> Redis:
 
 def reason_of(error: Exception) -> Reason:
     """Why Redis is of no use, for operators. The kind says it to anybody, without addresses and names."""
-    text = (str(error) or type(error).__name__)[:_TEXT_MAX]
+    text = (str(error) or type(error).__name__)[:_TEXT_MAX_CHARACTERS]
     # A replica that has lost its primary says MASTERDOWN, which redis-py 8.1 counts among the errors of clusters.
     if isinstance(error, _OF_A_CLUSTER) and not isinstance(error, MasterDownError):
         return Reason(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_LAST_WORD: Final = 2.0
-"""Seconds in which what is left to send must go out at exit. OpenTelemetry (1.45) would wait for half a minute."""
+_FLUSH_TIMEOUT_SECONDS: Final = 2.0
+"""For the spans that are left at exit. OpenTelemetry (1.45) would wait for half a minute."""
 
 _QUEUE: Final = "opentelemetry.sdk._shared_internal"
 """Who says that spans had to be dropped before they were sent."""
@@ -64,7 +64,7 @@ def _shut_down_at_exit(provider: TracerProvider) -> None:
 
     def end() -> None:
         ending.set()
-        thread.join(_LAST_WORD)
+        thread.join(_FLUSH_TIMEOUT_SECONDS)
 
     atexit.register(end)
 

@@ -61,8 +61,8 @@ _REASONS: Final[dict[type[jwt.PyJWTError], str]] = {
 }
 
 
-_LOOK_AGAIN_AFTER: Final = 1.0
-"""Seconds. A token with a key that nobody knows costs no more than that."""
+_RELOAD_SECONDS: Final = 1.0
+"""A token with a key that nobody knows costs no more than that."""
 
 
 class TokenVerifier:
@@ -104,7 +104,7 @@ class TokenVerifier:
 
     def _look_again(self) -> None:
         now = time.monotonic()
-        if self._reread is None or now < self._read_at + _LOOK_AGAIN_AFTER:
+        if self._reread is None or now < self._read_at + _RELOAD_SECONDS:
             return
         self._read_at = now
         # A file that is away or broken just now leaves what is known.

@@ -141,8 +141,8 @@ class TestAPublisher:
     ) -> None:
         """The broker hears no goodbye and reads nothing of what is on its way, which is more than any buffer holds."""
         for patience in (reconnecting, publisher_module):
-            monkeypatch.setattr(patience, "_PATIENCE_IN_CLOSING", 3_600, raising=False)
-            monkeypatch.setattr(patience, "_PATIENCE_IN_STOPPING", 3_600, raising=False)
+            monkeypatch.setattr(patience, "_CLOSE_TIMEOUT_SECONDS", 3_600, raising=False)
+            monkeypatch.setattr(patience, "_DRAIN_SECONDS", 3_600, raising=False)
         sent = [replace(message, body=b"x" * 100_000) for message in messages(200)]
         async with AsyncExitStack() as running:
             publisher = await running.enter_async_context(AmqpPublisher(amqp_url, TOPOLOGY.exchange))
@@ -206,7 +206,7 @@ class TestAConsumer:
                 if message.id == "event-0":
                     raise Undeliverable("no such kind of event", message)
 
-        monkeypatch.setattr(settling, "_CONFIRM_TIMEOUT", SHORT)
+        monkeypatch.setattr(settling, "_CONFIRM_TIMEOUT_SECONDS", SHORT)
         consumer = AmqpConsumer(amqp_url, TOPOLOGY)
         with capture_logs() as logs:
             async with AmqpPublisher(amqp_url, TOPOLOGY.exchange) as publisher, AsyncExitStack() as consuming:

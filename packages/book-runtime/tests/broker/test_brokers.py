@@ -60,7 +60,7 @@ class TestSeveralBrokers:
         a_message: Callable[..., Message],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(reconnecting, "_PATIENCE_IN_CLOSING", 0.05)
+        monkeypatch.setattr(reconnecting, "_CLOSE_TIMEOUT_SECONDS", 0.05)
         cables = [await make_cable(), await make_cable()]
         name(*map(port_of, cables))
         async with AmqpPublisher(url, "books.events", confirm_timeout=0.05) as publisher:

@@ -178,7 +178,7 @@ class TestBatches:
         messages: Messages,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(inbox, "_PACE", 3_600)
+        monkeypatch.setattr(inbox, "_BUSY_BATCH_SECONDS", 3_600)
         async with consumer.consuming(handler):
             await consumer.ready()
             for message in messages(3):
@@ -420,7 +420,7 @@ class TestTryAgainLater:
         messages: Messages,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(consumer_module, "_PATIENCE_IN_STOPPING", 3_600)
+        monkeypatch.setattr(consumer_module, "_DRAIN_SECONDS", 3_600)
         monkeypatch.setattr(settling, "Pauses", lambda: Pauses(3_600, 3_600))
         handler.first = raising(0, TryAgainLater("the database is away"))
         with capture_logs() as logs:
@@ -476,7 +476,7 @@ class TestStopping:
     async def test_it_stops_while_the_broker_is_away(
         self, unused_tcp_port: int, handler: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(consumer_module, "_PATIENCE_IN_STOPPING", 3_600)
+        monkeypatch.setattr(consumer_module, "_DRAIN_SECONDS", 3_600)
         consumer = AmqpConsumer(f"amqp://127.0.0.1:{unused_tcp_port}/", TOPOLOGY)
         with capture_logs() as logs:
             async with patience("it has stopped"), consumer.consuming(handler):

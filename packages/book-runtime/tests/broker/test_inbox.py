@@ -60,7 +60,7 @@ class TestInbox:
 
 class TestUnderLoad:
     async def test_a_batch_gathers_after_a_large_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inbox_module, "_PACE", 3_600)
+        monkeypatch.setattr(inbox_module, "_BUSY_BATCH_SECONDS", 3_600)
         inbox = await self.a_large_batch_was_taken_of(Inbox(2))
         taking = asyncio.create_task(inbox.take())
         for tag in (6, 7):
@@ -71,7 +71,7 @@ class TestUnderLoad:
         assert [each.delivery_tag for each in await patiently(taking, "no more can join")] == [6, 7]
 
     async def test_a_batch_gathers_for_a_moment_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inbox_module, "_PACE", 0.05)
+        monkeypatch.setattr(inbox_module, "_BUSY_BATCH_SECONDS", 0.05)
         began = time.monotonic()
         inbox = await self.a_large_batch_was_taken_of(Inbox(200))
         await inbox.put(delivery(6))

@@ -16,19 +16,19 @@ from grpc_api.watching.changes import WatchMessage
 
 _log = structlog.get_logger(__name__)
 
-_LOOK_EVERY: Final = 1.0
-"""Seconds after which it looks by itself, should a notification have been lost."""
+_POLL_SECONDS: Final = 1.0
+"""For notifications that are lost."""
 
-_AT_ONCE: Final = 100
-"""Changes between which other work of the process has its turn."""
+_BATCH_EVENTS: Final = 100
+"""The event loop turns to other work after so many."""
 
-_REMEMBERED_MAX: Final = 1_000
-"""Changes. Fewer than may wait for one watcher, so that whoever joins has room for them."""
+_REMEMBERED_MAX_EVENTS: Final = 1_000
+"""Fewer than may wait for one watcher, so that a new one has room for them."""
 
-_PATIENCE: Final = 1.0
-"""Seconds that most watchers are given to take what they have before so many more are read."""
+_CATCH_UP_SECONDS: Final = 1.0
+"""The longest pause between two batches while most watchers are behind."""
 
-_PAUSE: Final = 0.01
+_CATCH_UP_POLL_SECONDS: Final = 0.01
 
 
 class Tail:
@@ -128,12 +128,12 @@ class Tail:
                 _log.exception("the log cannot be told")
                 self._end_all(error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
+                async with asyncio.timeout(_POLL_SECONDS):
                     await self._woken.wait()
 
     async def _read_on(self) -> None:
         while (position := self._position) is not None and not self._is_stopping:
-            recorded = await self._log.newer(position, at_most=_AT_ONCE)
+            recorded = await self._log.newer(position, at_most=_BATCH_EVENTS)
             # Nobody watched for a moment, and whoever came then has begun elsewhere.
             if position != self._position:
                 continue
@@ -153,19 +153,19 @@ class Tail:
         # In the same turn of the event loop: who joins has either been handed these or finds them remembered.
         self._position = changes[-1].position
         self._remembered.extend(changes)
-        while len(self._remembered) > _REMEMBERED_MAX:
+        while len(self._remembered) > _REMEMBERED_MAX_EVENTS:
             self._remembered_after = self._remembered.popleft().position
 
     async def _keep_pace(self) -> None:
-        """Waits a moment while most watchers have much before them: then this process is slow, and not they."""
-        patience = _PATIENCE
+        """Pauses while most watchers are behind: then this process is slow, and not they."""
+        patience = _CATCH_UP_SECONDS
         while patience > 0 and self._most_are_behind() and not self._is_stopping:
-            await asyncio.sleep(_PAUSE)
-            patience -= _PAUSE
+            await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
+            patience -= _CATCH_UP_POLL_SECONDS
 
     def _most_are_behind(self) -> bool:
         lengths = [len(buffer) for buffers in self._buffers.values() for buffer in buffers]
-        return sum(length >= _AT_ONCE for length in lengths) * 2 > len(lengths)
+        return sum(length >= _BATCH_EVENTS for length in lengths) * 2 > len(lengths)
 
     def _end_all(self, error: Exception) -> None:
         for buffers in self._buffers.values():

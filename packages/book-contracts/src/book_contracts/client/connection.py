@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 Result = TypeVar("Result")
 
 
-_SECONDS_MAX: Final = 10**9
+_TIMEOUT_MAX_SECONDS: Final = 10**9
 """More than thirty years. The clock of gRPC ends somewhere behind that."""
 
 
@@ -181,8 +181,8 @@ async def _within(until: float) -> AsyncIterator[None]:
 
 def _seconds(timeout: float) -> float:
     """As it is, unless it is no number of seconds; NaN is within no bounds."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not abs(timeout) <= _SECONDS_MAX:
-        raise invalid("timeout", f"must be a number of seconds, {_SECONDS_MAX:,} at most")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not abs(timeout) <= _TIMEOUT_MAX_SECONDS:
+        raise invalid("timeout", f"must be a number of seconds, {_TIMEOUT_MAX_SECONDS:,} at most")
     return timeout
 
 

@@ -21,10 +21,10 @@ _LOGIN: Final = "/api/v1/auth/login"
 _REFRESH: Final = "/api/v1/auth/refresh"
 _LOGOUT: Final = "/api/v1/auth/logout"
 
-_PART_LEFT: Final = 0.2
-"""A token is renewed when less than this part of its life is left."""
-_PAUSE: Final = 5.0
-"""Seconds until renewal is tried again, while the old token is still good."""
+_RENEW_AT_FRACTION: Final = 0.2
+"""Of a token's life: it is renewed when less than this is left."""
+_RENEW_RETRY_SECONDS: Final = 5.0
+"""While the old token is still good."""
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Session:
             return await self._renew()
         except (Unavailable, LimitReached):
             # The one that is there is good for a while yet.
-            access.renew_at = time.monotonic() + _PAUSE
+            access.renew_at = time.monotonic() + _RENEW_RETRY_SECONDS
             return access.token
 
     async def _renew(self) -> str:
@@ -160,7 +160,7 @@ class Session:
 
     def _keep(self, tokens: Mapping[str, Any]) -> str:
         now, life = time.monotonic(), float(tokens["expires_in"])
-        self._access = _AccessToken(str(tokens["access_token"]), now + life * (1 - _PART_LEFT), now + life)
+        self._access = _AccessToken(str(tokens["access_token"]), now + life * (1 - _RENEW_AT_FRACTION), now + life)
         self._refresh_token = str(tokens["refresh_token"])
         return self._access.token
 

@@ -17,9 +17,8 @@ from book_contracts.errors import CatalogueError, NotSignedIn
 
 _log = logging.getLogger(__name__)
 
-_PAUSE: Final = 0.1
-_PAUSE_MAX: Final = 5.0
-"""Seconds."""
+_RETRY_SECONDS: Final = 0.1
+_RETRY_MAX_SECONDS: Final = 5.0
 
 _KINDS: Final = frozenset(kind.value for kind in BookEventKind if kind is not BookEventKind.UNSPECIFIED)
 _PASSING: Final = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
@@ -156,7 +155,7 @@ class _Pauses:
         if self._began is None:
             self._began = now
         # 2.0 ** 6 is over the longest pause; a number of failures without bound would overflow in the end.
-        grown = min(_PAUSE * 2.0 ** min(self._failures, 6), _PAUSE_MAX)
+        grown = min(_RETRY_SECONDS * 2.0 ** min(self._failures, 6), _RETRY_MAX_SECONDS)
         pause = max(at_least, grown * random.uniform(0.5, 1))  # noqa: S311  # no secret
         self._failures += 1
         too_long = not self._was_answered and now + pause > self._began + self._patience

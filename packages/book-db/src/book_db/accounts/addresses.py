@@ -16,7 +16,7 @@ from book_db.tables import User
 
 _log = structlog.get_logger(__name__)
 
-_AT_ONCE: Final = 1_000
+_BATCH_ROWS: Final = 1_000
 _LOWEST: Final = UUID(int=0)
 
 
@@ -48,7 +48,7 @@ def fold_addresses(engine: Engine) -> None:
 
 
 def _page(engine: Engine, after: UUID) -> Sequence[Row[UUID, str, str]]:
-    page = select(User.id, User.email, User.email_folded).where(User.id > after).order_by(User.id).limit(_AT_ONCE)
+    page = select(User.id, User.email, User.email_folded).where(User.id > after).order_by(User.id).limit(_BATCH_ROWS)
     with engine.connect() as connection:
         return connection.execute(page).all()
 

@@ -12,7 +12,7 @@ from book_db.postgres.database import Database, retry_read, retry_write
 from book_db.postgres.sweeping import kept_swept
 from book_db.tables import AccountEventRow
 
-_AT_ONCE: Final = 1_000
+_SWEEP_ROWS: Final = 1_000
 
 
 class AccountEvent(NamedTuple):
@@ -89,9 +89,9 @@ class AccountEvents:
         old = select(AccountEventRow.id).where(
             AccountEventRow.occurred_at < func.now() - func.make_interval(0, 0, 0, days)
         )
-        some = old.limit(_AT_ONCE).with_for_update(skip_locked=True)
-        swept, just_now = 0, _AT_ONCE
-        while just_now == _AT_ONCE:
+        some = old.limit(_SWEEP_ROWS).with_for_update(skip_locked=True)
+        swept, just_now = 0, _SWEEP_ROWS
+        while just_now == _SWEEP_ROWS:
             async with self._database.transaction() as connection:
                 just_now = (
                     await connection.execute(delete(AccountEventRow).where(AccountEventRow.id.in_(some)))

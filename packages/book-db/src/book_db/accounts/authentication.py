@@ -20,10 +20,10 @@ from book_db.errors import InsufficientRole, InsufficientScope, SessionRequired
 from book_db.postgres.listener import Listener
 from book_db.roles import ALL_SCOPES, Role
 
-_REMEMBERED_FOR: Final = 5.0
-"""Seconds. What bounds a notification that was lost on its way."""
+_REMEMBERED_SECONDS: Final = 5.0
+"""Bounds how long a lost notification is missed."""
 
-_MOST_REMEMBERED: Final = 50_000
+_REMEMBERED_MAX_TOKENS: Final = 50_000
 
 
 class Caller(NamedTuple):
@@ -112,7 +112,7 @@ class Authenticator:
 
     async def _person(self, token: str) -> _Memory:
         claims = self._verifier.verify(token)
-        until = time.monotonic() + min(_REMEMBERED_FOR, claims.expires.timestamp() - time.time())
+        until = time.monotonic() + min(_REMEMBERED_SECONDS, claims.expires.timestamp() - time.time())
         live = await self._live.load(claims.session)
         if live is None or live.user_id != claims.subject:
             raise InvalidToken("its session has ended")
@@ -125,11 +125,11 @@ class Authenticator:
         found = await self._good.load(digest(token))
         if found is None:
             raise InvalidToken("it was removed or has expired")
-        until = asked_at + min(_REMEMBERED_FOR, found.seconds_left)
+        until = asked_at + min(_REMEMBERED_SECONDS, found.seconds_left)
         return _Memory(Caller(found.user_id, None, found.scopes, found.role), until)
 
     def _remember(self, token: str, memory: _Memory) -> None:
-        if len(self._remembered) >= _MOST_REMEMBERED:
+        if len(self._remembered) >= _REMEMBERED_MAX_TOKENS:
             self._forget_all()
         self._remembered[token] = memory
         self._tokens[str(memory.caller.user_id)].add(token)

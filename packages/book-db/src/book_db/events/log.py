@@ -22,19 +22,19 @@ from book_db.tables import EventLogRow, EventLogSweepRow
 EVENTS_RECORDED: Final = "event_log"
 """The channel of notifications, whose payload is the newest position."""
 
-_ONE_RECORDER: Final = 7214508363
+_RECORDER_LOCK: Final = 7214508363
 """The advisory lock of recorders. The number only has to be ours."""
 
-_END: Final = 2**63 - 1
+_MAX_POSITION: Final = 2**63 - 1
 
-_WINDOW: Final = 10_000
-"""Positions that one statement filters: 2 ms of work."""
+_WINDOW_POSITIONS: Final = 10_000
+"""What one statement filters: 2 ms of work."""
 
-_FEW_BOOKS: Final = 20
+_SELECTIVE_MAX_BOOKS: Final = 20
 """Up to so many are looked up book by book. With more it is less work to filter everything."""
 
-_WINDOW_OF_FEW_BOOKS: Final = 100_000
-"""The positions of one such look-up: bounds the work for books that are changed all the time, whatever the plan."""
+_SELECTIVE_WINDOW_POSITIONS: Final = 100_000
+"""The same for few books: bounds the work for books that change all the time, whatever the plan."""
 
 _PAGE_BYTES: Final = 256 * 1024
 """What the texts of one page may come to, so that a thousand readers of long titles fit into memory."""
@@ -82,7 +82,7 @@ class EventFilter:
 
     @property
     def is_selective(self) -> bool:
-        return 0 < len(self.book_ids) <= _FEW_BOOKS
+        return 0 < len(self.book_ids) <= _SELECTIVE_MAX_BOOKS
 
     def matches(self, entry: Entry) -> bool:
         return (not self.author or entry.author == self.author) and (
@@ -103,7 +103,7 @@ _json: Final = msgspec.json.Encoder()
 _RECORD: Final = compile_sql(
     text(
         f"""
-    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_ONE_RECORDER}))
+    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({_RECORDER_LOCK}))
     INSERT INTO event_log ({_COLUMNS})
     SELECT {_COLUMNS}
     FROM turn CROSS JOIN ROWS FROM (
@@ -123,13 +123,13 @@ _NEWEST: Final = select(func.coalesce(func.max(EventLogRow.position), 0))
 
 _SWEPT_UNTIL: Final = select(func.coalesce(func.max(EventLogSweepRow.position), 0))
 
-_SWEPT_AT_ONCE: Final = 1_000
+_SWEEP_ROWS: Final = 1_000
 
 # The oldest are the first. What is swept and up to where is known by everybody at the same moment.
 _SWEEP: Final = text(
     f"""
     WITH oldest AS (
-        SELECT position, recorded_at FROM event_log ORDER BY position LIMIT {_SWEPT_AT_ONCE}
+        SELECT position, recorded_at FROM event_log ORDER BY position LIMIT {_SWEEP_ROWS}
     ), swept AS (
         DELETE FROM event_log WHERE position IN (
             SELECT position FROM oldest WHERE recorded_at < now() - make_interval(days => :days)
@@ -231,7 +231,7 @@ class EventLog:
 
         Raises DatabaseUnavailable.
         """
-        return [_logged_event(row) for row in await self._read(after=position, until=_END, at_most=at_most)]
+        return [_logged_event(row) for row in await self._read(after=position, until=_MAX_POSITION, at_most=at_most)]
 
     @retry_read
     async def after(
@@ -243,7 +243,9 @@ class EventLog:
         until that is ``until``. Raises DatabaseUnavailable, and PositionSwept when some of it is no longer kept.
         """
         if event_filter != EVERYTHING:
-            until = min(until, position + (_WINDOW_OF_FEW_BOOKS if event_filter.is_selective else _WINDOW))
+            until = min(
+                until, position + (_SELECTIVE_WINDOW_POSITIONS if event_filter.is_selective else _WINDOW_POSITIONS)
+            )
         rows = await self._read(after=position, until=until, event_filter=event_filter, at_most=at_most)
         # Not before the rows were read: what is swept from now on was read.
         swept_until = await self._swept_until()
@@ -257,8 +259,8 @@ class EventLog:
 
     async def sweep(self, days: int) -> int:
         """Deletes what was recorded longer ago, some at a time, and tells how many. Several may sweep at once."""
-        swept, just_now = 0, _SWEPT_AT_ONCE
-        while just_now == _SWEPT_AT_ONCE:
+        swept, just_now = 0, _SWEEP_ROWS
+        while just_now == _SWEEP_ROWS:
             async with self._database.transaction() as connection:
                 just_now = int(await connection.scalar(_SWEEP, {"days": days}) or 0)
             swept += just_now

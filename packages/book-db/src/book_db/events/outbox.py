@@ -26,14 +26,14 @@ from book_db.postgres.notifier import Notifier
 from book_db.tables import OutboxRow
 
 _CHANNEL: Final = "outbox"
-_ONE_RELAY: Final = 7214508362
+_RELAY_LOCK: Final = 7214508362
 """The advisory lock that the active relay holds. The number only has to be ours."""
 
 _IDLE_TIMEOUT_SECONDS: Final = 20.0
-"""Seconds. Longer than a batch waits for its confirms, in which time the connection is idle, and as long as it takes to
+"""Longer than a batch waits for its confirms, in which time the connection is idle, and as long as it takes to
 find out that a machine has vanished."""
 
-_TRY_LOCK = select(func.pg_try_advisory_lock(_ONE_RELAY))
+_TRY_LOCK = select(func.pg_try_advisory_lock(_RELAY_LOCK))
 _SET_IDLE_TIMEOUT = text("SELECT set_config('idle_session_timeout', :idle_timeout, false)")
 _CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
 _DELETE_PUBLISHED = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))

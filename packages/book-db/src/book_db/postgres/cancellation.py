@@ -12,8 +12,7 @@ from psycopg.abc import PQGen
 
 T = TypeVar("T")
 
-_PAUSE: Final = 0.05
-"""Seconds."""
+_CANCEL_RETRY_SECONDS: Final = 0.05
 
 
 class CancellableConnection(psycopg.AsyncConnection):
@@ -45,7 +44,7 @@ class CancellableConnection(psycopg.AsyncConnection):
 
     async def _ends_soon(self) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), _PAUSE)
+            await asyncio.wait_for(self._ended.wait(), _CANCEL_RETRY_SECONDS)
         return self._ended.is_set()
 
     async def _stop_asking(self, asking: asyncio.Task[None]) -> None:

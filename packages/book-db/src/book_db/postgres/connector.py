@@ -26,15 +26,15 @@ PRIMARY: Final = "read-write"
 REPLICA: Final = "prefer-standby"
 """The first standby, or else whatever there is."""
 
-_WITHIN: Final = 5
-"""Seconds that one host may take to connect, and then as many to take the settings."""
+_CONNECT_TIMEOUT_SECONDS: Final = 5
+"""For one host to connect, and then again to take the settings."""
 
-_OLDEST: Final = 15
+_OLDEST_RELEASE: Final = 15
 """The release of PostgreSQL."""
 
 # Each end gives up on one that is gone.
-_PATIENCE: Final = {
-    "connect_timeout": _WITHIN,
+_TIMEOUTS: Final = {
+    "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -113,7 +113,7 @@ class Connector:
         ``settings`` are more of those that a session gets. Raises UnfitDatabase for an address that is none.
         """
         own = {"application_name": name, "client_encoding": "UTF8"}
-        self.parameters: dict[str, Any] = {"target_session_attrs": target, **_PATIENCE, **parameters_of(url), **own}
+        self.parameters: dict[str, Any] = {"target_session_attrs": target, **_TIMEOUTS, **parameters_of(url), **own}
         self._must_write = self.parameters["target_session_attrs"] == PRIMARY
         self._instead = list(_for_each_host(self.parameters)) if self._must_write else []
         timeout = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
@@ -178,7 +178,7 @@ class Connector:
     async def _settle(self, connection: psycopg.AsyncConnection) -> None:
         _refuse_an_old_server(connection)
         # A pooler may take a connection and have no session for it. To cancel the statement would take as long again.
-        patience = asyncio.get_running_loop().call_later(_WITHIN, _cut_off, connection)
+        patience = asyncio.get_running_loop().call_later(_CONNECT_TIMEOUT_SECONDS, _cut_off, connection)
         try:
             cursor = await connection.execute(self._settling)
         finally:
@@ -258,5 +258,5 @@ def _cut_off(connection: psycopg.AsyncConnection) -> None:
 
 def _refuse_an_old_server(connection: psycopg.AsyncConnection | psycopg.Connection) -> None:
     version = connection.info.server_version // 10_000
-    if version < _OLDEST:
-        raise UnfitDatabase(f"it is PostgreSQL {version}, and must be {_OLDEST} or newer")
+    if version < _OLDEST_RELEASE:
+        raise UnfitDatabase(f"it is PostgreSQL {version}, and must be {_OLDEST_RELEASE} or newer")

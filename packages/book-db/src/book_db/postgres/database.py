@@ -31,8 +31,8 @@ _DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlc
 
 _TAKES_WRITES: Final = text("SELECT current_setting('transaction_read_only') = 'off'")
 
-_QUIET: Final = 5.0
-"""Seconds without a failure after which an outage is over: a database may fail some and serve others."""
+_QUIET_SECONDS: Final = 5.0
+"""An outage is over after so long without a failure: a database may fail some statements and answer others."""
 
 _OUTAGES: Final[WeakValueDictionary[str, Outage]] = WeakValueDictionary()
 
@@ -163,7 +163,7 @@ def outage_of(url: str) -> Outage:
     """Of the database of a service, one for all pools of this process: `colophon run` has several."""
     outage = _OUTAGES.get(url)
     if outage is None:
-        outage = _OUTAGES[url] = Outage(_log, "PostgreSQL", "what needs it waits or is refused", quiet=_QUIET)
+        outage = _OUTAGES[url] = Outage(_log, "PostgreSQL", "what needs it waits or is refused", quiet=_QUIET_SECONDS)
     return outage
 
 

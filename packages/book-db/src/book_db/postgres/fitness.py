@@ -21,11 +21,11 @@ from book_db.postgres.grants import rights_of
 
 _log = structlog.get_logger(__name__)
 
-_GRACE: Final = 2.0
-"""Seconds that a start waits for the first answer of a database, which may be away."""
+_FIRST_ANSWER_SECONDS: Final = 2.0
+"""A start waits so long for a database, which may be away."""
 
-_AGAIN: Final = 1.0
-"""Seconds between two questions to one that is."""
+_RETRY_SECONDS: Final = 1.0
+"""While the database is away."""
 
 _SECOND_CONNECTIONS: Final = 4
 """Behind one port there may be several poolers, and the first of these may be given to another one."""
@@ -83,7 +83,7 @@ async def checked(url: str, *, services: Collection[str] = ()) -> AsyncIterator[
     checking = asyncio.create_task(_check_until_it_can_be_asked(url, services, asked))
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
                 await asked.wait()
         if checking.done():
             checking.result()
@@ -107,7 +107,7 @@ async def _check_until_it_can_be_asked(url: str, services: Collection[str], aske
                 _log.warning("waiting for the database", cause=error.reason)
         finally:
             asked.set()
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 @asynccontextmanager

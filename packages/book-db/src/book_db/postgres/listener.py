@@ -14,8 +14,7 @@ from book_db.postgres.connector import Connector
 
 _log = structlog.get_logger(__name__)
 
-_RECONNECT_AFTER: Final = 0.5
-"""Seconds."""
+_RECONNECT_SECONDS: Final = 0.5
 
 
 class Listener:
@@ -49,7 +48,7 @@ class Listener:
                 self._outage.begin(error.reason if isinstance(error, DatabaseUnavailable) else str(error).strip())
             finally:
                 self._on_disconnected()
-            await asyncio.sleep(_RECONNECT_AFTER)
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
         async with await self._connector.connect(psycopg.AsyncConnection, autocommit=True) as connection:

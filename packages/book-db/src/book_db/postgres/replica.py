@@ -30,12 +30,11 @@ _BY_REPLICA, _BY_PRIMARY = (_READS.labels(server) for server in ("replica", "pri
 # With a label, so that it is not there at all where no replica is configured.
 _AVAILABLE = Gauge("colophon_replica_available", "1 while a replica is read, 0 while the primary is", ["replica"])
 
-_PATIENCE: Final = 0.02
-"""Seconds that a read waits for the replica to come as far as the primary."""
-_ASK_EVERY: Final = 0.001
-_LOOK_EVERY: Final = 1.0
-_LOOK_TIMEOUT: Final = 1.0
-"""Seconds in which the replica must answer a look."""
+_CATCH_UP_SECONDS: Final = 0.02
+"""A read waits so long for the replica to reach the position of the primary."""
+_CATCH_UP_POLL_SECONDS: Final = 0.001
+_PROBE_SECONDS: Final = 1.0
+_PROBE_TIMEOUT_SECONDS: Final = 1.0
 
 # What writers were told is committed has been flushed. A history is a cluster and its timeline: positions of two that
 # are not the same mean nothing to each other.
@@ -170,11 +169,11 @@ class ReplicaReads:
         if known is not None and known.includes(position):
             return
         loop = asyncio.get_running_loop()
-        until = loop.time() + _PATIENCE
+        until = loop.time() + _CATCH_UP_SECONDS
         while not (replayed := await _replayed_by(connection, position.history)).includes(position):
             if loop.time() > until:
                 raise _Unfit("it is behind")
-            await asyncio.sleep(_ASK_EVERY)
+            await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
         self._replayed[connection] = replayed
 
     async def _watch(self) -> None:
@@ -182,10 +181,10 @@ class ReplicaReads:
             try:
                 # A primary that is away is no fault of the replica, and without it nothing is read.
                 with suppress(DatabaseUnavailable):
-                    await self._look_within(_LOOK_TIMEOUT, await self._positions.load(None))
+                    await self._look_within(_PROBE_TIMEOUT_SECONDS, await self._positions.load(None))
             except Exception as error:  # noqa: BLE001 - whatever it is, the primary can be read
                 self._leave(error)
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_PROBE_SECONDS)
 
     async def _look_within(self, seconds: float, position: _Position) -> None:
         looking = asyncio.create_task(self._look(position))

@@ -3,7 +3,7 @@
 import traceback
 from typing import Final
 
-_LONGEST: Final = 8_000
+_TRACEBACK_MAX_CHARACTERS: Final = 8_000
 
 
 def traceback_of(error: BaseException) -> str:
@@ -12,4 +12,4 @@ def traceback_of(error: BaseException) -> str:
     Bounded, because a handler's error may quote a whole message: a header must fit into one frame, and structlog's
     console format takes minutes to colour a million characters, in the event loop.
     """
-    return "".join(traceback.format_exception(error))[-_LONGEST:]
+    return "".join(traceback.format_exception(error))[-_TRACEBACK_MAX_CHARACTERS:]

@@ -12,8 +12,8 @@ from yarl import URL
 
 from book_runtime.broker.amqp.reading import ContentReader
 
-_PATIENCE: Final = 9.0
-"""Seconds for all addresses together; a little less than what connecting may take."""
+_CONNECT_TIMEOUT_SECONDS: Final = 9.0
+"""For all addresses together; a little less than the connection as a whole may take."""
 
 
 class Brokers(TransportFactory):
@@ -41,10 +41,10 @@ class Brokers(TransportFactory):
             addresses = await self._addresses(url)
             for address in addresses[:-1]:
                 try:
-                    return await self._connect(address, _PATIENCE / len(addresses), kwargs)
+                    return await self._connect(address, _CONNECT_TIMEOUT_SECONDS / len(addresses), kwargs)
                 except OSError:
                     continue
-            return await self._connect(addresses[-1], _PATIENCE / len(addresses), kwargs)
+            return await self._connect(addresses[-1], _CONNECT_TIMEOUT_SECONDS / len(addresses), kwargs)
         except OSError as error:
             raise AMQPConnectionError(*(error.args or [repr(error)])) from error
 

@@ -9,10 +9,10 @@ import structlog
 
 logger = structlog.get_logger(__name__)
 
-_SOON: Final = 10.0
+_SHORT_SESSION_SECONDS: Final = 10.0
 """Seconds. Who ends sessions by what is delivered does it at once."""
 
-_TOO_OFTEN: Final = 3
+_SHORT_SESSIONS_MAX: Final = 3
 
 
 class Caution:
@@ -45,8 +45,8 @@ class Caution:
             raise
 
     def _ended(self, seconds: float) -> None:
-        self._ends = self._ends + 1 if seconds < _SOON else 0
-        if self._ends < _TOO_OFTEN and not self._left:
+        self._ends = self._ends + 1 if seconds < _SHORT_SESSION_SECONDS else 0
+        if self._ends < _SHORT_SESSIONS_MAX and not self._left:
             return
         if not self._left:
             self._log.warning("sessions end soon after deliveries, taking one message at a time", sessions=self._ends)

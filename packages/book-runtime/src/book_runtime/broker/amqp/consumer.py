@@ -21,8 +21,8 @@ from book_runtime.broker.ports import AlreadyConsuming, Handler
 
 logger = structlog.get_logger(__name__)
 
-_PATIENCE_IN_STOPPING: Final = 10.0
-"""Seconds that a handler is given to finish the batch in hand."""
+_DRAIN_SECONDS: Final = 10.0
+"""For the handler to finish the batch in hand."""
 
 
 class AmqpConsumer:
@@ -79,7 +79,7 @@ class AmqpConsumer:
     async def _stop(self, connection: "ReconnectingConnection[_Session]") -> None:
         if self._session is not None:
             self._session.inbox.close()
-        await connection.stop(_PATIENCE_IN_STOPPING)
+        await connection.stop(_DRAIN_SECONDS)
 
     async def _set_up(self, connection: AbstractConnection) -> "_Session":
         channel = await connection.channel(publisher_confirms=False)

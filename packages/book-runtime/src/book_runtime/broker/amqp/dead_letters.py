@@ -26,11 +26,11 @@ from book_runtime.broker.ports import BrokerError
 
 T = TypeVar("T")
 
-_PATIENCE: Final = 10.0
-"""Seconds for a confirm, and for what is known to be in the queue."""
+_TIMEOUT_SECONDS: Final = 10.0
+"""For a confirm, and for letters that the queue is known to have."""
 
-_AT_ONCE: Final = 50
-"""How many letters are in memory; all their headers and bodies can be some megabytes."""
+_BATCH_LETTERS: Final = 50
+"""So many are in memory, which can be some megabytes."""
 
 _ADDRESSABLE: Final = re.compile(r"\w[\w.:/+=@-]*", re.ASCII)
 """An id that can be typed into a shell as it stands."""
@@ -113,7 +113,7 @@ class DeadLetters:
         self._queue = queue
         self._outgoing: Sender | None = None
         self._origin = origin
-        self._inbox: Inbox[AbstractIncomingMessage] = Inbox(_AT_ONCE)
+        self._inbox: Inbox[AbstractIncomingMessage] = Inbox(_BATCH_LETTERS)
         queue.channel.close_callbacks.add(lambda _, cause: self._inbox.close(BrokerLost(cause)))
 
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
@@ -122,10 +122,10 @@ class DeadLetters:
         left = self._queue.declaration_result.message_count or 0
         while left > 0:
             with _asking(self._address):
-                deliveries = await self._take(min(left, _AT_ONCE))
+                deliveries = await self._take(min(left, _BATCH_LETTERS))
             for delivery in deliveries:
                 yield _letter_of(delivery, self._origin)
-            left -= _AT_ONCE
+            left -= _BATCH_LETTERS
 
     async def _take(self, count: int) -> list[AbstractIncomingMessage]:
         """The next of them, as many as a consumer gets that answers none: what it has got stays out when it is gone.
@@ -134,7 +134,7 @@ class DeadLetters:
         """
         consumer = await self._queue.consume(self._inbox.put)
         taken: list[AbstractIncomingMessage] = []
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             while len(taken) < count:
                 taken += await self._inbox.take() or _no_more(self._inbox)
         await self._queue.cancel(consumer)
@@ -149,7 +149,7 @@ class DeadLetters:
         properties, to = from_dead_letter(letter.content), letter.queue.encode()
         with _asking(self._address):
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
                     await (await self._sender()).send_alone(to, properties, letter.content.body)
             except (DeliveryError, ChannelClosed, ValueError) as error:
                 raise Rejected(letter.key, letter.queue, _refusal(error)) from error
@@ -204,7 +204,7 @@ def _no_more(inbox: Inbox[AbstractIncomingMessage]) -> NoReturn:
 
 async def _alone_at(connection: AbstractConnection, queue: str) -> AbstractQueue:
     channel = await connection.channel(publisher_confirms=False)
-    await channel.set_qos(prefetch_count=_AT_ONCE)
+    await channel.set_qos(prefetch_count=_BATCH_LETTERS)
     try:
         # Those who come second are told so, or they would see a part of the letters and take it for all. The broker
         # removes this queue with the connection.

@@ -12,11 +12,11 @@ from book_runtime.broker.amqp.tables import Field, Table
 from book_runtime.broker.messages import Message
 from book_runtime.broker.tracebacks import traceback_of
 
-_LONGEST_REASON: Final = 1_000
-"""Characters. All headers together must fit into one frame, which is 128 KiB."""
+_REASON_MAX_CHARACTERS: Final = 1_000
+"""All headers together must fit into one frame, which is 128 KiB."""
 
-_LONGEST_REMARK: Final = 300
-"""Characters, all of ASCII, on what did not fit."""
+_REMARK_MAX_CHARACTERS: Final = 300
+"""All of ASCII; says what did not fit."""
 
 REASON: Final = "x-reason"
 STACK: Final = "x-exception"
@@ -80,16 +80,16 @@ def to_dead_letter(content: Content, *, queue: str, reason: str, error: BaseExce
     """
     headers = content.properties.headers.without(_OURS)
     told = [Field.of_text(QUEUE, queue), Field.of_time(TIME, datetime.now(UTC))]
-    why = [Field.of_text(REASON, reason[:_LONGEST_REASON]), Field.of_text(STACK, traceback_of(error))]
+    why = [Field.of_text(REASON, reason[:_REASON_MAX_CHARACTERS]), Field.of_text(STACK, traceback_of(error))]
     letter = _kept(content, headers.after([*told, *why]))
     if _excess(letter, room) <= 0:
         return letter
     letter = _kept(content, headers.after([*told, why[0]]))
     if (excess := _excess(letter, room)) <= 0:
         return letter
-    fewer, left_out = headers.without_greatest(excess + _LONGEST_REMARK)
-    remark = f" (left out, as too great for a dead letter: {left_out})"[:_LONGEST_REMARK]
-    return _kept(content, fewer.after([*told, Field.of_text(REASON, reason[:_LONGEST_REASON] + remark)]))
+    fewer, left_out = headers.without_greatest(excess + _REMARK_MAX_CHARACTERS)
+    remark = f" (left out, as too great for a dead letter: {left_out})"[:_REMARK_MAX_CHARACTERS]
+    return _kept(content, fewer.after([*told, Field.of_text(REASON, reason[:_REASON_MAX_CHARACTERS] + remark)]))
 
 
 def from_dead_letter(content: Content) -> Properties:

@@ -5,9 +5,9 @@ import time
 from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
-_MANY: Final = 5
-_PACE: Final = 0.01
-"""Seconds from one batch of so many to the next."""
+_BUSY_BATCH_MESSAGES: Final = 5
+_BUSY_BATCH_SECONDS: Final = 0.01
+"""The next batch begins no sooner after one of so many messages."""
 
 
 class Delivery(Protocol):
@@ -64,7 +64,7 @@ class Inbox(Generic[D]):
         await _set_within(self._not_before - time.monotonic(), self._full)
         while not self._closed.is_set():
             if batch := self._take_run():
-                self._not_before = time.monotonic() + _PACE if len(batch) >= _MANY else 0
+                self._not_before = time.monotonic() + _BUSY_BATCH_SECONDS if len(batch) >= _BUSY_BATCH_MESSAGES else 0
                 self._full.clear()
                 return batch
             self._changed.clear()

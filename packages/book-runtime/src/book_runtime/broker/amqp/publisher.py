@@ -16,7 +16,7 @@ from book_runtime.broker.amqp.topology import declare_topic_exchange
 from book_runtime.broker.messages import Message
 from book_runtime.broker.ports import NotConfirmed, refuse_repeated_ids
 
-_PATIENCE_IN_STOPPING: Final = 5.0
+_DRAIN_SECONDS: Final = 5.0
 
 
 class AmqpPublisher:
@@ -55,7 +55,7 @@ class AmqpPublisher:
     ) -> None:
         if self._session is not None:
             self._session.end()
-        await self._connection.stop(_PATIENCE_IN_STOPPING)
+        await self._connection.stop(_DRAIN_SECONDS)
 
     @property
     def is_connected(self) -> bool:

@@ -29,11 +29,11 @@ _FRAME: Final = struct.Struct(">BHI")
 _RETURN: Final = Basic.Return.index.to_bytes(4)
 _DELIVER: Final = Basic.Deliver.index.to_bytes(4)
 _WITH_CONTENT: Final = (_DELIVER, _RETURN)
-_REPLY_CODE: Final = 2
-_TAG_AND_REDELIVERED: Final = 9
+_REPLY_CODE_BYTES: Final = 2
+_TAG_AND_REDELIVERED_BYTES: Final = 9
 """Bytes before exchange and routing key: of a return before its reason, of a delivery after its consumer tag."""
 
-_FACTS: Final = 12
+_FACTS_BYTES: Final = 12
 """Class, weight and size of the body: bytes of a content header before the properties."""
 
 _HEADERS: Final = 0x2000
@@ -107,9 +107,9 @@ class ContentReader(asyncio.StreamReader):
     def _method(self, channel: int, payload: bytes) -> bytes:
         """Without exchange and routing key, but for a return of texts: whoever has published is told why it came."""
         method = payload[:4]
-        exchange_at = _after_text(payload, 4) + _TAG_AND_REDELIVERED
+        exchange_at = _after_text(payload, 4) + _TAG_AND_REDELIVERED_BYTES
         if method == _RETURN:
-            exchange_at = _after_text(payload, 4 + _REPLY_CODE)
+            exchange_at = _after_text(payload, 4 + _REPLY_CODE_BYTES)
         self._methods[channel] = method, payload[_after_text(payload, exchange_at) :]
         if method == _RETURN and utf8(payload[exchange_at:]) is not None:
             return payload
@@ -118,14 +118,14 @@ class ContentReader(asyncio.StreamReader):
     def _header(self, channel: int, payload: bytes) -> bytes:
         # One for which there was no method, of a message that was got and not delivered, is not asked for here.
         method, routing_key = self._methods.pop(channel, (b"", b"\0"))
-        packed = routing_key + payload[_FACTS:]
+        packed = routing_key + payload[_FACTS_BYTES:]
         field = b"\0x" + len(packed).to_bytes(4) + packed
         table = len(field).to_bytes(4) + field
         if method != _RETURN:
-            return payload[:_FACTS] + _HEADERS.to_bytes(2) + table
-        name = returned_as(Properties.parse(payload[_FACTS:])).encode()
+            return payload[:_FACTS_BYTES] + _HEADERS.to_bytes(2) + table
+        name = returned_as(Properties.parse(payload[_FACTS_BYTES:])).encode()
         flags = (_HEADERS | _MESSAGE_ID).to_bytes(2)
-        return payload[:_FACTS] + flags + table + len(name).to_bytes() + name
+        return payload[:_FACTS_BYTES] + flags + table + len(name).to_bytes() + name
 
 
 def _after_text(payload: bytes, start: int) -> int:

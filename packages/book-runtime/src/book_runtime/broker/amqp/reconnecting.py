@@ -31,16 +31,16 @@ logger = structlog.get_logger(__name__)
 
 S = TypeVar("S")
 
-_HEARTBEAT: Final = 15
-"""Seconds, unless the address says `?heartbeat=`. A broker that is silent for about three times as long is given up."""
+_HEARTBEAT_SECONDS: Final = 15
+"""Unless the address says `?heartbeat=`. A broker that is silent for about three times as long is given up."""
 
-_PATIENCE: Final = 10.0
-"""Seconds for connecting, and for what is set up on the connection."""
+_CONNECT_TIMEOUT_SECONDS: Final = 10.0
+"""To connect, and then again to set up the session."""
 
-_PATIENCE_IN_CLOSING: Final = 5.0
+_CLOSE_TIMEOUT_SECONDS: Final = 5.0
 
-_STABLE: Final = 10.0
-"""Seconds after which a session counts as one that went well."""
+_STABLE_SECONDS: Final = 10.0
+"""A session that lasted longer counts as a success."""
 
 
 class BrokerLost(ConnectionError):
@@ -145,7 +145,7 @@ class ReconnectingConnection(Generic[S]):
                 self._complain(error)
             except Exception:  # noqa: BLE001 - a bug in here must not end the deliveries; it is logged with its traceback
                 self._log.exception("a session with the broker failed")
-            if time.monotonic() - started > _STABLE:
+            if time.monotonic() - started > _STABLE_SECONDS:
                 pauses.reset()
             if not self._stopping:
                 await asyncio.sleep(pauses.next())
@@ -177,7 +177,7 @@ class ReconnectingConnection(Generic[S]):
         with stray_failures_mean_lost():
             connection = await connect(self._url, self._client_name, self._brokers)
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                     session = await self._set_up(connection)
                 self._say_that_it_is_there(connection)
             except BaseException:
@@ -225,9 +225,9 @@ async def connect(url: str, name: str, brokers: Brokers | None = None) -> Abstra
     """
     address = URL(url)
     if "heartbeat" not in address.query:
-        address = address.update_query(heartbeat=str(_HEARTBEAT))
+        address = address.update_query(heartbeat=str(_HEARTBEAT_SECONDS))
     connection = Connection(address, client_properties={"connection_name": name})
-    await connection.connect_to(brokers or Brokers(), _PATIENCE)
+    await connection.connect_to(brokers or Brokers(), _CONNECT_TIMEOUT_SECONDS)
     return connection
 
 
@@ -235,7 +235,7 @@ async def close(connection: AbstractConnection) -> None:
     """Close it, in order if that can be."""
     # One that cannot be closed in order is left to its heartbeat; it is not used any more.
     with contextlib.suppress(*LOST), stray_failures_mean_lost():
-        await asyncio.wait_for(connection.close(), _PATIENCE_IN_CLOSING)
+        await asyncio.wait_for(connection.close(), _CLOSE_TIMEOUT_SECONDS)
 
 
 def address_of(url: str) -> str:

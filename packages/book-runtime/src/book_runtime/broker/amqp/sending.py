@@ -27,8 +27,7 @@ from book_runtime.broker.messages import Message
 UNSENDABLE: Final = (ValueError, TypeError, struct.error)
 """What pamqp raises for a message that AMQP cannot carry: too long a text, a time before 1970."""
 
-_ROUTING_KEY_MAX: Final = 255
-"""Bytes."""
+_ROUTING_KEY_MAX_BYTES: Final = 255
 
 # AMQP 0-9-1, 4.2.3: the beginning of a frame, the method that publishes, and the facts in a content header.
 _FRAME: Final = struct.Struct(">BHI")
@@ -119,8 +118,8 @@ class Sender:
         return b"".join((self._beginning(routing_key), _frame(FRAME_HEADER, number, header), *frames))
 
     def _publish_frame(self, routing_key: bytes) -> bytes:
-        if len(routing_key) > _ROUTING_KEY_MAX:
-            raise ValueError(f"Routing key too long (max {_ROUTING_KEY_MAX} bytes)")
+        if len(routing_key) > _ROUTING_KEY_MAX_BYTES:
+            raise ValueError(f"Routing key too long (max {_ROUTING_KEY_MAX_BYTES} bytes)")
         method = _PUBLISH.pack(Basic.Publish.index, 0) + _text(self._exchange.encode()) + _text(routing_key)
         return _frame(FRAME_METHOD, self._channel.number, method + _MANDATORY)
 

@@ -22,8 +22,8 @@ from book_runtime.outage import Outage, Reason
 
 logger = structlog.get_logger(__name__)
 
-_CONFIRM_TIMEOUT: Final = 10.0
-"""Seconds for a dead letter."""
+_CONFIRM_TIMEOUT_SECONDS: Final = 10.0
+"""Of a dead letter."""
 
 
 class Outages:
@@ -145,7 +145,7 @@ class BatchSettler:
             # Each attempt that is sent into an alarm would be one more letter behind it.
             await self._alarm.over()
             try:
-                async with self._alarm.timeout(_CONFIRM_TIMEOUT):
+                async with self._alarm.timeout(_CONFIRM_TIMEOUT_SECONDS):
                     await sender.send_alone(content.routing_key, letter, body)
             except (DeliveryError, TimeoutError) as refusal:
                 self._outages.dead_letters.begin(Reason(f"{message.id}: {refusal!r}", type(refusal)))
