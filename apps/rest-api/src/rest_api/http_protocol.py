@@ -75,25 +75,20 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._went_on = False
         self._unset_keepalive_if_required()
-        self._read(data)
+        left: bytes | memoryview = data
+        while left:
+            left = self._read(left)
         # The parser keeps what is not complete yet: a header without an end would fill the memory.
         self._unread = 0 if self._went_on else self._unread + len(data)
         if self._unread > MAX_HEAD_BYTES and not self._refused:
             self._refuse(self._too_long())
 
-    def _read(self, data: bytes | memoryview) -> None:
-        """As uvicorn 0.54, but that what comes after an offer is read too."""
-        try:
-            while data:
-                data = self._read_to_an_offer(data)
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("")
+    def _read(self, data: bytes | memoryview) -> bytes | memoryview:
+        """As uvicorn 0.54, but that what comes after an offer is left to be read.
 
-    def _read_to_an_offer(self, data: bytes | memoryview) -> bytes | memoryview:
-        """What is left. httptools 0.9 takes what follows an offer for the other protocol, the body of the request too,
-        and cannot be told otherwise. uvicorn drops what is left of the packet, and takes the next one for another
-        request. So a new parser reads the head once more, without the offer.
+        httptools 0.9 takes what follows an offer for the other protocol, the body of the request too, and cannot be
+        told otherwise. uvicorn drops what is left of the packet, and takes the next one for another request. So a new
+        parser reads the head once more, without the offer.
         """
         try:
             self.parser.feed_data(data)
@@ -101,8 +96,11 @@ class BoundedProtocol(HttpToolsProtocol):
             head = self._head_without_offer()
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn: see there
-            self.parser.feed_data(head)
-            return memoryview(data)[stopped.args[0] :]
+            self._read(head)
+            return b"" if self._refused else memoryview(data)[stopped.args[0] :]
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
         return b""
 
     def _head_without_offer(self) -> bytes:
