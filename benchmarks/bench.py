@@ -15,7 +15,7 @@ from benchmarks.programs import Baseline
 
 A_BOOK: Final = '{"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}'
 
-_READ: Final = 1_000
+_BOOKS_READ: Final = 1_000
 """So many books are read in turn."""
 
 
@@ -47,7 +47,7 @@ class Bench:
 
     @property
     def books_read(self) -> list[int]:
-        return self.catalogue.some(_READ)
+        return self.catalogue.some(_BOOKS_READ)
 
     def listing(self, rest: RestApi, pages: Sequence[str] = (page_after(0),)) -> Http:
         return self.asking(rest, [f"/api/v1/books?{page}" for page in pages])

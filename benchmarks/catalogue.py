@@ -26,7 +26,7 @@ PAGE: Final = 100
 LATE: Final = 1_000
 """The page that stands for those that are far from the beginning."""
 
-_FOR_A_DAY: Final = "86400"
+_DAY_SECONDS: Final = "86400"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def a_catalogue(books: int) -> Iterator[Catalogue]:
             "DATABASE_URL": url,
             "REDIS_URL": redis.url,
             "AMQP_URL": rabbitmq.url,
-            "ACCESS_TOKEN_SECONDS": _FOR_A_DAY,
+            "ACCESS_TOKEN_SECONDS": _DAY_SECONDS,
             **_keys(workspace.make_folder("keys")),
         }
         yield Catalogue(workspace, postgresql, redis, rabbitmq, url, environment, books)

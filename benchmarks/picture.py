@@ -19,7 +19,7 @@ _LEFT: Final = 420
 """Where bars begin: names stand before it."""
 _UNIT: Final = 210
 """The length of a bar that is just what is wanted."""
-_MOST: Final = 1.7
+_MAX_REACHED: Final = 1.7
 """How many times that the longest bar is; what is better still looks the same."""
 
 _STYLE: Final = """
@@ -77,7 +77,7 @@ def reached(row: Row) -> float:
     assert row.wanted
     if not row.wanted.is_most:
         return row.figure / row.wanted.figure
-    return row.wanted.figure / row.figure if row.figure > 0 else _MOST
+    return row.wanted.figure / row.figure if row.figure > 0 else _MAX_REACHED
 
 
 def draw_png(svg: Path, png: Path) -> None:
@@ -94,7 +94,7 @@ def draw_png(svg: Path, png: Path) -> None:
 
 
 def _bar(row: Row, top: int) -> Iterator[str]:
-    length = round(_UNIT * max(0.01, min(reached(row), _MOST)))
+    length = round(_UNIT * max(0.01, min(reached(row), _MAX_REACHED)))
     kind = "met" if row.is_met else "missed"
     right = _LEFT + max(length, _UNIT) + 12
     yield f'  <text class="name" x="{_LEFT - 12}" y="{top + 12}">{escape(row.what)}</text>'

@@ -20,10 +20,10 @@ from support.services import GrpcApi, RestApi, Service
 from benchmarks.catalogue import Catalogue, a_catalogue
 
 _STARTS: Final = 7
-_LOOK_EVERY: Final = 0.005
-_SETTLING: Final = 3.0
+_POLL_SECONDS: Final = 0.005
+_SETTLING_SECONDS: Final = 3.0
 """Seconds after which a service has done what it puts off until it is ready: listening for notifications, sweeping."""
-_PATIENCE: Final = 30.0
+_START_TIMEOUT_SECONDS: Final = 30.0
 
 
 class StartUp(NamedTuple):
@@ -55,11 +55,11 @@ def start_once(service: type[Service], catalogue: Catalogue) -> StartUp:
         began = time.perf_counter()
         process.launch()
         while not _IS_READY[service](process.port):
-            if not process.is_running or time.perf_counter() - began > _PATIENCE:
+            if not process.is_running or time.perf_counter() - began > _START_TIMEOUT_SECONDS:
                 raise NotReady(process.name)
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_SECONDS)
         seconds = time.perf_counter() - began
-        time.sleep(_SETTLING)
+        time.sleep(_SETTLING_SECONDS)
         memory = psutil.Process(process.pid).memory_info()
         return StartUp(seconds, memory.rss / 1e6, (memory.rss - memory.shared) / 1e6)
     finally:
@@ -67,7 +67,7 @@ def start_once(service: type[Service], catalogue: Catalogue) -> StartUp:
 
 
 def _rest_is_ready(port: int) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_START_TIMEOUT_SECONDS)) as connection:
         try:
             connection.request("GET", "/healthz/ready")
             return connection.getresponse().status == http.client.OK
@@ -81,7 +81,7 @@ def _grpc_is_ready(port: int) -> bool:
         if client.connect_ex(("127.0.0.1", port)):
             return False
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-        answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_PATIENCE)  # type: ignore[attr-defined]  # not in its stubs
+        answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_START_TIMEOUT_SECONDS)  # type: ignore[attr-defined]  # not in its stubs
         return bool(answer.status == HealthCheckResponse.SERVING)
 
 

@@ -17,12 +17,11 @@ from benchmarks.figures import Row, RunSize, Speed, Wanted, percentile
 from benchmarks.load import LoadFailed
 from benchmarks.measuring import Measurement, megabytes
 
-_WRITES: Final = 200
-"""A second."""
-_SECONDS: Final = 7
-"""Of writes, for each second of a round: the p99 is of 4,200 then."""
-_PATIENCE: Final = 30
-_LOOK_EVERY: Final = 0.000_5
+_WRITES_PER_SECOND: Final = 200
+_SECONDS_OF_WRITES: Final = 7
+"""For each second of a round: the p99 is of 4,200 writes then."""
+_LOG_TIMEOUT_SECONDS: Final = 30
+_POLL_SECONDS: Final = 0.000_5
 
 _PRINTED: Final = re.compile(rb"  book\.created  book (\d+) v1  ")
 _CREATED: Final = re.compile(rb"\r\nlocation: [^\r]*/(\d+)\r\n", re.IGNORECASE)
@@ -57,10 +56,10 @@ class _Following:
     def take(self, size: RunSize) -> Sequence[Row]:
         if size.warm_up:
             asyncio.run(_delays(self.bench, self.log.log, size.warm_up))
-        seconds = size.seconds * _SECONDS
+        seconds = size.seconds * _SECONDS_OF_WRITES
         delays = sorted(asyncio.run(_delays(self.bench, self.log.log, seconds)))
         speed = Speed(len(delays) / seconds, memory=megabytes(self.log))
-        against = f"{_WRITES} writes a second"
+        against = f"{_WRITES_PER_SECOND} writes a second"
         return [
             Row(f"{self.what}, median", against, percentile(delays, 50) * 1_000, _MEDIAN, speed),
             Row(f"{self.what}, p99", against, percentile(delays, 99) * 1_000, _P99, speed),
@@ -71,11 +70,13 @@ async def _delays(bench: Bench, console: Path, seconds: float) -> list[float]:
     """Seconds, one for each book."""
     logged: dict[int, float] = {}
     watching = asyncio.create_task(_watch(console, logged))
-    answered = dict(await _post(bench, round(_WRITES * seconds)))
-    deadline = time.monotonic() + _PATIENCE
+    answered = dict(await _post(bench, round(_WRITES_PER_SECOND * seconds)))
+    deadline = time.monotonic() + _LOG_TIMEOUT_SECONDS
     while answered.keys() - logged.keys():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{len(answered.keys() - logged.keys())} books were not logged within {_PATIENCE} s")
+            raise TimeoutError(
+                f"{len(answered.keys() - logged.keys())} books were not logged within {_LOG_TIMEOUT_SECONDS} s"
+            )
         await asyncio.sleep(0.01)
     watching.cancel()
     return [max(0.0, logged[book_id] - moment) for book_id, moment in answered.items()]
@@ -91,7 +92,7 @@ async def _watch(console: Path, logged: dict[int, float]) -> None:
                 now = time.perf_counter()
                 lines, _, rest = (rest + new).rpartition(b"\n")
                 logged.update((int(book_id), now) for book_id in _PRINTED.findall(lines))
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _post(bench: Bench, books: int) -> list[tuple[int, float]]:
@@ -101,7 +102,7 @@ async def _post(bench: Bench, books: int) -> list[tuple[int, float]]:
         began = time.perf_counter()
         posting = []
         for number in range(books):
-            await asyncio.sleep(began + number / _WRITES - time.perf_counter())
+            await asyncio.sleep(began + number / _WRITES_PER_SECOND - time.perf_counter())
             posting.append(asyncio.create_task(poster.post()))
         return await asyncio.gather(*posting)
 

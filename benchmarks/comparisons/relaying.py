@@ -31,10 +31,10 @@ _TAKEN: Final = """
 """
 _LEFT: Final = "SELECT count(*) FROM outbox"
 
-_SETTLED: Final = 10
+_SETTLED_AFTER_ONE_IN: Final = 10
 """The part of the backlog, a tenth, after which a process should have all the memory that it needs."""
-_LOOK_EVERY: Final = 0.25
-_PATIENCE: Final = 600
+_POLL_SECONDS: Final = 0.25
+_DRAIN_TIMEOUT_SECONDS: Final = 600
 
 _EVENTS: Final = Wanted(5_000, "events/s")
 _GROWTH: Final = Wanted(10, "MB", is_most=True)
@@ -91,7 +91,7 @@ def _drain(catalogue: Catalogue, database: psycopg.Connection, log: GrpcApi, bac
     before = int(_value(database, _WHERE))
     database.execute(_BACKLOG, [backlog])
     with OutboxRelay(catalogue.workspace, catalogue.environment) as relay:
-        _wait_until(lambda: _value(database, _SO_FAR, before) >= backlog // _SETTLED)
+        _wait_until(lambda: _value(database, _SO_FAR, before) >= backlog // _SETTLED_AFTER_ONE_IN)
         at_first = megabytes(relay), megabytes(log)
         _wait_until(lambda: _value(database, _SO_FAR, before) >= backlog)
         _wait_until(lambda: _value(database, _LOGGED, before) == backlog and _value(database, _LEFT) == 0)
@@ -101,11 +101,11 @@ def _drain(catalogue: Catalogue, database: psycopg.Connection, log: GrpcApi, bac
 
 
 def _wait_until(so_many_are_logged: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _DRAIN_TIMEOUT_SECONDS
     while not so_many_are_logged():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the events were not logged within {_PATIENCE} s")
-        time.sleep(_LOOK_EVERY)
+            raise TimeoutError(f"the events were not logged within {_DRAIN_TIMEOUT_SECONDS} s")
+        time.sleep(_POLL_SECONDS)
 
 
 def _value(database: psycopg.Connection, query: LiteralString, *values: object) -> float:

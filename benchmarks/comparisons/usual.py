@@ -31,7 +31,7 @@ _TABLES: Final = """
 _QUEUE: Final = "usual.books"
 _EXCHANGES: Final = (EXCHANGE, "usual.books")
 """Colophon's, and that of the usual way."""
-_KEPT: Final = 1_000
+_MAX_KEPT_MESSAGES: Final = 1_000
 
 
 def usual(bench: Bench) -> Iterator[Measurement]:
@@ -68,7 +68,7 @@ async def _keep_messages(url: str) -> None:
         channel = await connection.channel()
         # Or it would keep all that is published here for the next grpc-api, whose log is measured later.
         await channel.queue_delete(BOOK_LOG.queue)
-        queue = await channel.declare_queue(_QUEUE, durable=True, arguments={"x-max-length": _KEPT})
+        queue = await channel.declare_queue(_QUEUE, durable=True, arguments={"x-max-length": _MAX_KEPT_MESSAGES})
         for name in _EXCHANGES:
             await queue.bind(await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True), "#")
 

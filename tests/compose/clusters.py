@@ -27,7 +27,7 @@ CONSUMERS: Final = ("grpc-api", "grpc-api-2")
 BROKERS: Final = ("rabbitmq", "rabbitmq-2", "rabbitmq-3")
 
 _READERS: Final = 4
-_PAUSE: Final = 0.02
+_PAUSE_SECONDS: Final = 0.02
 """Seconds between the reads of one reader."""
 
 _DOWN: Final = 5.0
@@ -94,7 +94,7 @@ class Readers:
             random = Random(number)  # noqa: S311  # which books are read decides nothing
             while True:
                 await self._read(stub, random.choice(self._load.books))
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read(self, stub: BookServiceStub, book_id: int) -> None:
         try:

@@ -21,7 +21,7 @@ from .conftest import Library
 
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
 A_KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
-AT_ONCE = 50
+MAX_CONCURRENT = 50
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ class Crowd:
 
     def __init__(self, person: Person) -> None:
         self._person = person
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Semaphore(MAX_CONCURRENT)
         self.sent = 0
         self.answers: list[httpx.Response] = []
 

@@ -17,7 +17,7 @@ from support.workspace import Workspace
 from .conftest import System, running_system
 
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
-AT_ONCE = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
+EXPORT_SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
 """Milliseconds that a span waits for others; five seconds by default."""
 
 SERVER, PRODUCER, CONSUMER = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_PRODUCER, Span.SPAN_KIND_CONSUMER
@@ -35,7 +35,7 @@ def system(
 ) -> Iterator[System]:
     """The system of a module, which sends its spans."""
     told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
-    with running_system(workspace, stores | keys | told | AT_ONCE) as system:
+    with running_system(workspace, stores | keys | told | EXPORT_SOON) as system:
         yield system
 
 
@@ -84,7 +84,7 @@ class TestColophonRun:
         port = free_port()
         told = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
         # So long is one batch tried: two seconds are what it has to be sent again.
-        with Colophon(workspace, told | AT_ONCE | {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}) as colophon:
+        with Colophon(workspace, told | EXPORT_SOON | {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}) as colophon:
             async with signed_in(colophon.url) as person:
                 await until(
                     lambda: "outage of the collector of spans:" in colophon.output, "it is said that nobody collects"

@@ -11,8 +11,7 @@ from faults.system import System
 from prometheus_client.parser import text_string_to_metric_families
 from support.services import GrpcApi
 
-_LOOK_EVERY: Final = 0.5
-"""Seconds."""
+_POLL_SECONDS: Final = 0.5
 
 
 class Deliveries:
@@ -52,7 +51,7 @@ async def counting_deliveries(system: System) -> AsyncIterator[Deliveries]:
         async def look_again_and_again() -> None:
             while True:
                 await look()
-                await asyncio.sleep(_LOOK_EVERY)
+                await asyncio.sleep(_POLL_SECONDS)
 
         looking = asyncio.create_task(look_again_and_again())
         try:

@@ -22,13 +22,12 @@ _PEOPLE: Final = 2
 
 BOOKS: Final = 50
 
-_PATIENCE: Final = httpx.Timeout(6, connect=2)
+_REQUEST_TIMEOUT: Final = httpx.Timeout(6, connect=2)
 """Seconds that a writer waits for an answer, once there is an account."""
-_THINKING: Final = 0.1
-"""Seconds at the most."""
-_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 1.0
-"""Seconds between attempts."""
+_MAX_THINKING_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 0.1
+_MAX_RETRY_SECONDS: Final = 1.0
+"""Between the first two attempts, and between any two: the pause is doubled each time."""
 
 _DAY_ONE: Final = date(1800, 1, 1)
 
@@ -96,7 +95,7 @@ class Writer:
                 await self._create()
             else:
                 await self._work_on(self._shelf.draw(self._random))
-            await asyncio.sleep(self._random.uniform(0, _THINKING))
+            await asyncio.sleep(self._random.uniform(0, _MAX_THINKING_SECONDS))
 
     async def _create(self) -> None:
         key = str(self._uuid()) if self._random.random() < 2 / 3 else None
@@ -134,14 +133,14 @@ class Writer:
     async def _carry_out(self, write: Write) -> Attempt:
         """Asks until there is an answer, or until nobody knows whether it was done and to ask again would be wrong."""
         self.writes.append(write)
-        pause = _PAUSE
+        pause = _RETRY_SECONDS
         while True:
             attempt = await self._attempt(write)
             write.attempts.append(attempt)
             if not _is_worth_repeating(write, attempt):
                 return attempt
             await asyncio.sleep(self._random.uniform(pause / 2, pause))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, _MAX_RETRY_SECONDS)
 
     async def _attempt(self, write: Write) -> Attempt:
         sent_at = time.monotonic()
@@ -209,7 +208,7 @@ async def writing(url: str, seed: str) -> AsyncIterator[Load]:
         clients = [await closing.enter_async_context(_client(url)) for _ in range(WRITERS)]
         people = await asyncio.gather(*map(_person, clients[:_PEOPLE]))
         for client in clients:
-            client.timeout = _PATIENCE
+            client.timeout = _REQUEST_TIMEOUT
         writers = [
             Writer(number, people[number % _PEOPLE].with_client(client), shelf, seed)
             for number, client in enumerate(clients)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-_SHOWN = 20
+_MAX_SHOWN_LINES = 20
 """Lines of each log that stand in the report itself."""
 
 
@@ -34,7 +34,7 @@ class Evidence:
             kept = folder / f"{log.parent.name}-{log.name}"
             folder.mkdir(parents=True, exist_ok=True)
             kept.write_bytes(said)
-            shown = said.decode(errors="replace").splitlines()[-_SHOWN:]
+            shown = said.decode(errors="replace").splitlines()[-_MAX_SHOWN_LINES:]
             yield f"what {log.parent.name} said, whole in {kept}", "\n".join(shown)
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-_PATIENCE = 5.0
+_TERMINATE_SECONDS = 5.0
 """Seconds that processes are given between the signal of their choice and SIGKILL."""
 
 
@@ -50,7 +50,7 @@ def _end_groups(names: list[str]) -> None:
     groups = [tuple(map(int, name.split())) for name in names]
     for group, ending in groups:
         _send(group, ending)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TERMINATE_SECONDS
     while time.monotonic() < deadline and any(_send(group, 0) for group, _ in groups):
         time.sleep(0.02)
     for group, _ in groups:

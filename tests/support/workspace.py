@@ -17,7 +17,7 @@ _REAPER = Path(__file__).with_name("reaper.py")
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp makes a folder of our own in there
 _ON_DISK = Path("/var/tmp")  # noqa: S108  # as above; it outlives a restart of the machine, which /tmp need not
-_ENOUGH = 2 * 1024**3
+_MIN_FREE_BYTES = 2 * 1024**3
 """Bytes that must be free in memory for data to be put there."""
 
 
@@ -126,7 +126,7 @@ def _place_within_reach() -> Path:
 
 
 def _has_room(place: Path) -> bool:
-    return place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _ENOUGH
+    return place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free >= _MIN_FREE_BYTES
 
 
 def _is_open_to_all(folder: Path) -> bool:

@@ -174,7 +174,7 @@ class TestWhatIsNoCsv:
     def test_a_quote_that_nothing_closes_does_not_take_the_memory(
         self, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(rows, "LONGEST_ROW", 100_000)
+        monkeypatch.setattr(rows, "MAX_ROW_BYTES", 100_000)
         file.write_text('t\nx\n"' + "long line\n" * 20_000)
         first, quote, *others = rows_of(file)
         assert (first.line, quote.line, quote.last_line) == (2, 3, 3)

@@ -27,7 +27,7 @@ _DATE: Final = re.compile(
 )
 _UNKNOWN_TO_CALIBRE: Final = frozenset((date(100, 12, 31), date(101, 1, 1)))
 """What Calibre writes, with a time, where it knows no date: the first of January 101 in UTC, by the clock there."""
-_SHOWN: Final = 40
+_MAX_SHOWN_CHARACTERS: Final = 40
 
 
 class WrongColumns(Exception):
@@ -159,4 +159,4 @@ def _fields(number: int) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    return repr(text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…")

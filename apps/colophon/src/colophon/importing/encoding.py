@@ -19,7 +19,7 @@ _WIDE: Final = re.compile("utf-(16|32)(-[lb]e)?")
 _NO_TEXT: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x89PNG", b"%PDF")
 """How the files of spreadsheets begin, and others that are taken for tables."""
 
-_HEAD: Final = 64
+_HEAD_BYTES: Final = 64
 """Bytes in which a file without a byte order mark shows what it is: the names of columns are mostly ASCII."""
 
 
@@ -72,9 +72,9 @@ def _family(encoding: str) -> str:
 
 def _refuse_wide(head: bytes) -> None:
     """Refuses what has zeros where a header stands. Raises WrongEncoding."""
-    if head.startswith(_NO_TEXT) or b"\0" in head[:_HEAD].partition(b"\n")[0]:
+    if head.startswith(_NO_TEXT) or b"\0" in head[:_HEAD_BYTES].partition(b"\n")[0]:
         for encoding, width, ascii_at in _UNMARKED:
-            if _looks_like(head[:_HEAD], width, ascii_at):
+            if _looks_like(head[:_HEAD_BYTES], width, ascii_at):
                 raise WrongEncoding(
                     f"this looks like {shown(encoding)} without a byte order mark; try --encoding {encoding}"
                 )

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from colophon.importing.books import Candidate
 from colophon.importing.rows import Row
 
-SHOWN: Final = 20
+MAX_REFUSALS_SHOWN: Final = 20
 
 
 class RowWriter(Protocol):
@@ -44,7 +44,7 @@ class Report:
     def refuse(self, row: Row, reason: str) -> None:
         """This one was not, and will not be."""
         self.refused += 1
-        if len(self.first_refused) < SHOWN:
+        if len(self.first_refused) < MAX_REFUSALS_SHOWN:
             self.first_refused.append((row.line, row.last_line, reason))
         if self.writer is not None:
             self.writer.writerow([row.line, row.last_line, reason, *row.fields])

@@ -15,16 +15,16 @@ import httpx
 from book_runtime.retry import retry
 from httpx import codes
 
-LOGIN: Final = "/api/v1/auth/login"
-BATCH: Final = "/api/v1/books/batch"
+LOGIN_PATH: Final = "/api/v1/auth/login"
+BATCH_PATH: Final = "/api/v1/books/batch"
 
 # A large batch on a slow machine; the service gives up on its database long before.
-TIMEOUT: Final = httpx.Timeout(120, connect=5)
+REQUEST_TIMEOUT: Final = httpx.Timeout(120, connect=5)
 # uvicorn closes idle connections after 5 seconds: never write to one that it may just be closing.
-LIMITS: Final = httpx.Limits(max_connections=1, keepalive_expiry=2)
-LONGEST_WAIT: Final = 60.0
+CONNECTION_LIMITS: Final = httpx.Limits(max_connections=1, keepalive_expiry=2)
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
 # How often a service may say that it has too much to do before the import gives up.
-REFUSALS: Final = 5
+MAX_REFUSALS: Final = 5
 
 _POINTER: Final = re.compile(r"/books/([0-9]+)(?:/(.*))?", re.DOTALL)
 
@@ -81,7 +81,9 @@ class RestClient:
         self._pause = pause
         # A proxy that stands in the environment cannot reach this machine's own addresses.
         trusts_environment = urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")
-        self._http = httpx.Client(base_url=self._url, timeout=TIMEOUT, limits=LIMITS, trust_env=trusts_environment)
+        self._http = httpx.Client(
+            base_url=self._url, timeout=REQUEST_TIMEOUT, limits=CONNECTION_LIMITS, trust_env=trusts_environment
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +111,7 @@ class RestClient:
         """
         request = self._http.build_request(
             "POST",
-            BATCH,
+            BATCH_PATH,
             content=b'{"books":[' + b",".join(books) + b"]}",
             headers={"Content-Type": "application/json", "Idempotency-Key": f'"{key}"'},
         )
@@ -122,14 +124,14 @@ class RestClient:
 
     def _answer_to_login(self) -> httpx.Response:
         try:
-            return self._http.post(LOGIN, data=self._credentials)
+            return self._http.post(LOGIN_PATH, data=self._credentials)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ServiceError(f"nothing answers at {self._url}: is the service running?") from error
         except httpx.HTTPError as error:
             raise ServiceError(f"{self._url} did not answer the login: {_reason(error)}") from error
 
     def _send_patiently(self, request: httpx.Request) -> bool:
-        for _ in range(REFUSALS):
+        for _ in range(MAX_REFUSALS):
             try:
                 return self._send(request)
             except _Busy as busy:
@@ -187,7 +189,7 @@ def _refused_books(answer: httpx.Response) -> dict[int, str]:
 def _retry_after(answer: httpx.Response) -> float | None:
     value = answer.headers.get("Retry-After", "")
     # The other form, a date, needs two clocks that agree.
-    return min(float(value), LONGEST_WAIT) if value.isdecimal() else None
+    return min(float(value), MAX_RETRY_AFTER_SECONDS) if value.isdecimal() else None
 
 
 def _said_by(answer: httpx.Response) -> str:

@@ -16,11 +16,11 @@ from book_runtime.delimited.records import Record, Records
 from colophon.importing.encoding import WrongEncoding, encoding_of, is_wide, other_than, shown
 
 # A column that is not asked for may be long: a whole abstract, a table of contents.
-LONGEST_ROW: Final = 16 * 2**20
-BLOCK: Final = 2**16
+MAX_ROW_BYTES: Final = 16 * 2**20
+BLOCK_BYTES: Final = 2**16
 
 _GZIP: Final = b"\x1f\x8b"
-_LONGEST_MARK: Final = 4
+_MAX_MARK_BYTES: Final = 4
 
 
 class UnreadableFile(Exception):
@@ -63,7 +63,7 @@ class Table:
             head = _head_of(unpacked)
             self._encoding = encoding_of(head, encoding)
         self._encoding_is_sure = is_wide(self._encoding)
-        self._records = Records(delimiter, names=columns, longest=LONGEST_ROW)
+        self._records = Records(delimiter, names=columns, longest=MAX_ROW_BYTES)
         self._rows = self._read(self._lines(head, unpacked))
         self.size = os.fstat(raw.fileno()).st_size
         self.header = self._read_header(columns)
@@ -115,14 +115,14 @@ class Table:
         )
 
     def _lines(self, head: bytes, unpacked: BufferedIOBase) -> Iterator[Line]:
-        lines = Lines(self._encoding, LONGEST_ROW)
+        lines = Lines(self._encoding, MAX_ROW_BYTES)
         piece = head
         while piece:
             with self._failures_with_their_line():
                 cut = list(lines.feed(piece))
             yield from cut
             with self._failures_with_their_line():
-                piece = unpacked.read1(BLOCK)
+                piece = unpacked.read1(BLOCK_BYTES)
         yield from lines.last()
 
     @contextmanager
@@ -168,6 +168,6 @@ def _unpacked(raw: BufferedReader) -> BufferedIOBase:
 def _head_of(unpacked: BufferedIOBase) -> bytes:
     """What a file begins with. A pipe may give less than there is."""
     head = b""
-    while len(head) < _LONGEST_MARK and (piece := unpacked.read1(BLOCK)):
+    while len(head) < _MAX_MARK_BYTES and (piece := unpacked.read1(BLOCK_BYTES)):
         head += piece
     return head
