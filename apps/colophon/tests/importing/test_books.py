@@ -2,7 +2,7 @@ from contextlib import suppress
 from datetime import date
 
 import pytest
-from colophon.importing.books import BookReader, Candidate, Refused, WrongColumns, read_date
+from colophon.importing.books import ColumnMapping, FileBook, Refused, WrongColumns, read_date
 from colophon.importing.rows import Row, UnreadableFile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +12,8 @@ def a_row(title: str = "Emma", author: str = "Austen", day: str = "1815") -> Row
     return Row(2, 2, [title, author, day])
 
 
-def a_reader(default_author: str | None = None) -> BookReader:
-    return BookReader(3, title=0, author=1, date=2, default_author=default_author)
+def a_reader(default_author: str | None = None) -> ColumnMapping:
+    return ColumnMapping(3, title=0, author=1, date=2, default_author=default_author)
 
 
 class TestDates:
@@ -92,7 +92,7 @@ class TestDates:
 class TestRows:
     def test_a_row_becomes_a_book(self) -> None:
         row = a_row(" Emma ", "Austen", "1815-12-23")
-        assert a_reader().read(row) == Candidate(row, "Emma", "Austen", date(1815, 12, 23))
+        assert a_reader().read(row) == FileBook(row, "Emma", "Austen", date(1815, 12, 23))
 
     def test_text_is_brought_into_nfc_as_the_service_does(self) -> None:
         assert a_reader().read(a_row("E\u0301mile")).title == "\xc9mile"
@@ -127,13 +127,13 @@ class TestRows:
             a_reader().read(row)
 
     def test_bytes_in_another_encoding_count_only_where_they_are_asked_for(self) -> None:
-        reader = BookReader(4, title=0, author=1, date=2)
+        reader = ColumnMapping(4, title=0, author=1, date=2)
         assert reader.read(Row(2, 2, ["Emma", "Austen", "1815", "\udce9"])).title == "Emma"
         with pytest.raises(Refused, match="author has the byte 0xE9, which does not fit the file's encoding"):
             reader.read(Row(2, 2, ["Emma", "\udce9", "1815", ""]))
 
     def test_and_stop_the_file_where_its_encoding_is_in_doubt(self) -> None:
-        reader = BookReader(4, title=0, author=1, date=2)
+        reader = ColumnMapping(4, title=0, author=1, date=2)
         assert reader.read(Row(7, 7, ["Emma", "Austen", "1815", "\udce9"], encoding_in_doubt="hm")).title == "Emma"
         with pytest.raises(UnreadableFile, match="hm") as stopped:
             reader.read(Row(7, 7, ["\udce9", "Austen", "1815", ""], encoding_in_doubt="hm"))
@@ -151,11 +151,11 @@ class TestRows:
 
 class TestColumns:
     @staticmethod
-    def reader_of(*header: str) -> BookReader:
-        return BookReader.of(list(header), title="title", author="author", date="date")
+    def reader_of(*header: str) -> ColumnMapping:
+        return ColumnMapping.of(list(header), title="title", author="author", date="date")
 
     def test_columns_are_found_by_name_in_any_order(self) -> None:
-        assert self.reader_of("id", "date", "title", "author") == BookReader(4, title=2, author=3, date=1)
+        assert self.reader_of("id", "date", "title", "author") == ColumnMapping(4, title=2, author=3, date=1)
 
     def test_a_missing_column_is_answered_with_those_there_are(self) -> None:
         with pytest.raises(WrongColumns, match=r"no column 'author'; the file has: 'title', 'date' \(--author names"):

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import respx
 import typer
-from colophon.importing import loading
+from colophon.importing import file_import
 from colophon.importing.command import import_books
 from typer.testing import CliRunner, Result
 
@@ -125,7 +125,7 @@ class TestLoading:
     def test_a_batch_is_bounded_by_bytes_too(
         self, api: respx.MockRouter, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loading, "BATCH_BYTES", 150)
+        monkeypatch.setattr(file_import, "BATCH_BYTES", 150)
         run(file)
         assert [len(titles) for titles in sent(api)] == [2, 2, 1]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from colophon.importing.books import BookReader, Candidate
-from colophon.importing.loading import Loading
-from colophon.importing.report import Report, written_to
+from colophon.importing.books import ColumnMapping, FileBook
+from colophon.importing.file_import import FileImport
+from colophon.importing.file_report import FileReport, written_to
 from colophon.importing.rows import open_table
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ PIECES = st.sampled_from(
 )
 
 
-class Noting(Report):
+class Noting(FileReport):
     """A report that knows the lines of what was loaded as well."""
 
     def __init__(self, refused: Path) -> None:
@@ -32,7 +32,7 @@ class Noting(Report):
         super().__init__(self._file.__enter__())
         self.loaded: list[range] = []
 
-    def accept(self, books: Sequence[Candidate], *, before: bool = False) -> None:
+    def accept(self, books: Sequence[FileBook], *, before: bool = False) -> None:
         super().accept(books, before=before)
         self.loaded += [range(book.row.line, book.row.last_line + 1) for book in books]
 
@@ -51,9 +51,9 @@ def imported(folder: Path, content: str, encoding: str, *, from_line: int = 1) -
     file.write_bytes(content.encode(encoding))
     report = Noting(refused)
     with open_table(file, columns=("title", "author", "date")) as table:
-        reader = BookReader.of(table.header, title="title", author="author", date="date")
+        reader = ColumnMapping.of(table.header, title="title", author="author", date="date")
         table.expect(reader.is_book)
-        Loading(reader, report, lambda _books, _key: False, batch_size=2, from_line=from_line).run(table)
+        FileImport(reader, report, lambda _books, _key: False, batch_size=2, from_line=from_line).run(table)
     report.close()
     with refused.open(encoding="utf-8", newline="") as written:
         rows = [range(int(line), int(last) + 1) for line, last, *_ in list(csv.reader(written))[1:]]

@@ -152,7 +152,7 @@ class TestAQuestion:
 
 
 class TestAStatement:
-    """2 MiB hold a batch of an import, of 2**17 bytes, with all its words: `rest_api.books.streams.loading`."""
+    """2 MiB hold a batch of an import, of 2**17 bytes, with all its words: `rest_api.books.streams.upload_import`."""
 
     @pytest.mark.parametrize(
         "text",

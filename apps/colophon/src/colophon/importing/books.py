@@ -9,6 +9,7 @@ from typing import Final
 
 from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
 from book_runtime.delimited.lines import undecodable
+from book_runtime.delimited.records import fault_of_width
 
 from colophon.importing.rows import Row, UnreadableFile
 
@@ -39,7 +40,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class FileBook:
     """A book that has not been loaded, and where it stands in the file."""
 
     row: Row
@@ -51,8 +52,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class BookReader:
-    """Knows which fields of a row make a book."""
+class ColumnMapping:
+    """Which fields of a row make a book."""
 
     width: int
     title: int
@@ -63,7 +64,7 @@ class BookReader:
     @classmethod
     def of(
         cls, header: list[str], *, title: str, author: str, date: str, default_author: str | None = None
-    ) -> "BookReader":
+    ) -> "ColumnMapping":
         """For a file with this header; the names are those of its columns. Raises WrongColumns."""
         return cls(
             len(header),
@@ -73,19 +74,19 @@ class BookReader:
             default_author,
         )
 
-    def read(self, row: Row) -> Candidate:
+    def read(self, row: Row) -> FileBook:
         """The book of a row. Raises Refused, or UnreadableFile where the rest of the file would be no better."""
         if row.malformed:
             raise Refused(row.malformed)
-        if len(row.fields) != self.width:
-            raise Refused(f"{_fields(len(row.fields))} where the header has {self.width}")
+        if fault := fault_of_width(row.fields, self.width):
+            raise Refused(fault)
         self._refuse_undecodable(row)
         title = _text("title", row.fields[self.title], TITLE_MAX)
         given = row.fields[self.author]
         supplied = self.default_author is not None and not given.strip()
         author = _text("author", self.default_author or "" if supplied else given, AUTHOR_MAX)
         day, completed = read_date(row.fields[self.date])
-        return Candidate(row, title, author, day, completed, supplied)
+        return FileBook(row, title, author, day, completed, supplied)
 
     def is_book(self, fields: Sequence[str]) -> bool:
         """Whether a row of these fields would be one."""
@@ -152,10 +153,6 @@ def _what_there_is(header: list[str], name: str) -> str:
     alike = difflib.get_close_matches(name.casefold(), [column.casefold() for column in header], 1)
     meant = [column for column in header if column.casefold() in alike]
     return f"{there}; {meant[0]!r} perhaps?" if meant else there
-
-
-def _fields(number: int) -> str:
-    return "1 field" if number == 1 else f"{number} fields"
 
 
 def _shown(text: str) -> str:

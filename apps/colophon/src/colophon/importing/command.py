@@ -11,11 +11,11 @@ from book_db.text import AUTHOR_MAX, clean
 from rich.console import Console
 
 from colophon.asking import asked_for
-from colophon.importing.books import BookReader, WrongColumns
+from colophon.importing.books import ColumnMapping, WrongColumns
+from colophon.importing.file_import import BrokenOff, FileImport
+from colophon.importing.file_report import FileReport, written_to
 from colophon.importing.interruption import Interruption
-from colophon.importing.loading import BrokenOff, Loading
 from colophon.importing.progress import shown
-from colophon.importing.report import Report, written_to
 from colophon.importing.rest_client import RestClient, ServiceError
 from colophon.importing.rows import UnreadableFile, open_table
 
@@ -101,14 +101,14 @@ def import_books(
                 columns=(title, author, date),
             )
         )
-        reader = BookReader.of(table.header, title=title, author=author, date=date, default_author=default_author)
-        table.expect(reader.is_book)
+        mapping = ColumnMapping.of(table.header, title=title, author=author, date=date, default_author=default_author)
+        table.expect(mapping.is_book)
         load = None if dry_run else _logged_in(stack, url, email, password, interruption).load
-        counted = Report(stack.enter_context(written_to(report, table.header)))
-        loading = Loading(reader, counted, load, batch_size, from_line, copy, interruption)
+        counted = FileReport(stack.enter_context(written_to(report, table.header)))
+        file_import = FileImport(mapping, counted, load, batch_size, from_line, copy, interruption)
         try:
-            with shown(notes, table, counted) as loading.on_progress:
-                loading.run(table)
+            with shown(notes, table, counted) as file_import.on_progress:
+                file_import.run(table)
         finally:
             typer.echo(counted.as_text(dry_run=dry_run, default_author=default_author))
     if counted.refused:

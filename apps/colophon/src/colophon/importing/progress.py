@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from colophon.importing.report import Report
+from colophon.importing.file_report import FileReport
 from colophon.importing.rows import Table
 
 SECONDS_BETWEEN_LINES: Final = 10.0
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_FRAMES: Final = 0.1
 
 
 @contextmanager
-def shown(console: Console, table: Table, report: Report) -> Iterator[Callable[[], None]]:
+def shown(console: Console, table: Table, report: FileReport) -> Iterator[Callable[[], None]]:
     """A function to call after each row."""
     if console.is_terminal:
         with _bar(console) as bar:
@@ -41,7 +41,7 @@ def _bar(console: Console) -> Progress:
     )
 
 
-def _counts(report: Report) -> str:
+def _counts(report: FileReport) -> str:
     return f"{report.rows:,} rows, {report.accepted:,} books, {report.refused:,} refused"
 
 

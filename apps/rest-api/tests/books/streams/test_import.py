@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_api.app import create_app
-from rest_api.books.streams import loading
+from rest_api.books.streams import upload_import
 from rest_api.settings import RestSettings
 from sqlalchemy import func, select
 from support.people import Person
@@ -147,7 +147,7 @@ class TestImport:
     async def test_stops_where_hardly_a_line_is_a_book(
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loading, "REFUSED_MAX", 600)
+        monkeypatch.setattr(upload_import, "REFUSED_MAX", 600)
 
         async def upload() -> AsyncIterator[bytes]:
             yield volumes(1, 10) + b"x\n" * 990

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_api.books.streams.lines import LINE_MAX_BYTES
 from rest_api.books.streams.problems import WrongHeader
-from rest_api.books.streams.reading import Candidate, CsvReader, NdjsonReader, Reader
+from rest_api.books.streams.reading import CsvReader, NdjsonReader, Reader, UploadedBook
 
 HEADER = "title,author,publication_date"
 A_BOOK = '{"title":"Romola","author":"Eliot","publication_date":"1863-01-01"}'
 TEXT_BEHIND_A_QUOTE = "text follows the quote that closes a field; a quote inside of one is written twice"
 
 
-def read(reader: Reader, upload: str | bytes, at_once: int = 2**16) -> list[Candidate]:
+def read(reader: Reader, upload: str | bytes, at_once: int = 2**16) -> list[UploadedBook]:
     content = upload.encode() if isinstance(upload, str) else upload
     lines = Lines("utf-8", LINE_MAX_BYTES, reader.ends)
 
-    def candidates() -> Iterator[Candidate]:
+    def candidates() -> Iterator[UploadedBook]:
         for at in range(0, len(content), at_once):
             for line in lines.feed(content[at : at + at_once]):
                 yield from reader.read(line)
@@ -32,16 +32,16 @@ def read(reader: Reader, upload: str | bytes, at_once: int = 2**16) -> list[Cand
     return list(candidates())
 
 
-def read_csv(*records: str) -> list[Candidate]:
+def read_csv(*records: str) -> list[UploadedBook]:
     return read(CsvReader(), "\n".join((HEADER, *records)))
 
 
-def told(candidates: Iterable[Candidate]) -> list[tuple[int, int, str]]:
+def told(candidates: Iterable[UploadedBook]) -> list[tuple[int, int, str]]:
     """Of each its lines, and what is wrong with it."""
     return [(each.line, each.last_line, errors_of(each)) for each in candidates]
 
 
-def errors_of(candidate: Candidate) -> str:
+def errors_of(candidate: UploadedBook) -> str:
     return " ".join(error["detail"] for error in candidate.errors)
 
 

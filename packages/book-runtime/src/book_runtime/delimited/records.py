@@ -43,6 +43,13 @@ class Record(NamedTuple):
     """What is wrong with it, to be read after an "is"."""
 
 
+def fault_of_width(fields: Sequence[str], width: int) -> str:
+    """What is wrong with a row that has more or fewer fields than the header, to be read after a "has", or nothing."""
+    if len(fields) == width:
+        return ""
+    return f"{'1 field' if len(fields) == 1 else f'{len(fields)} fields'} where the header has {width}"
+
+
 class Records:
     """Is given every line in turn and makes records of them. Empty lines between them are passed over.
 

@@ -11,10 +11,10 @@ from fastapi.responses import StreamingResponse
 
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, header_pattern, lines_of
-from rest_api.books.streams.loading import Import
 from rest_api.books.streams.problems import TooManyImports, UnknownForm
 from rest_api.books.streams.reading import CsvReader, NdjsonReader, Reader
-from rest_api.books.streams.report import Report
+from rest_api.books.streams.upload_import import UploadImport
+from rest_api.books.streams.upload_report import UploadReport
 from rest_api.codings import refuse_coded
 from rest_api.guard import GuardedRoute, caller_of
 from rest_api.problems import documented
@@ -79,7 +79,7 @@ _BROKEN_OFF: Final[dict[int | str, dict[str, Any]]] = {
     operation_id="importBooks",
     openapi_extra=FOR_CREATES | _BODY,
 )
-async def import_books(request: Request, report: Annotated[Report, Depends(Report.open)]) -> Response:
+async def import_books(request: Request, report: Annotated[UploadReport, Depends(UploadReport.open)]) -> Response:
     """Load any number of books from a stream of lines, and report what became of each.
 
     Lines that are no books are refused and do not keep others from being loaded. Lines are loaded some hundreds at a
@@ -89,7 +89,7 @@ async def import_books(request: Request, report: Annotated[Report, Depends(Repor
     reader, key = _reader_of(request), key_of(request, "importBooks")
     user_id = caller_of(request).user_id
     with _place_for(user_id, request.app.state.imports):
-        await Import(request.app.state.store.catalogue, reader, report, user_id, key).run(request.stream())
+        await UploadImport(request.app.state.store.catalogue, reader, report, user_id, key).run(request.stream())
     was_done_before = 0 < report.replayed == report.created
     return StreamingResponse(report.blocks(), headers=REPLAYED if was_done_before else {}, media_type=NDJSON)
 

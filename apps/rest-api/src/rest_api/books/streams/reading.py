@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from book_db.book import Draft
 from book_runtime.delimited.lines import ANY_END, LF, Line, undecodable
-from book_runtime.delimited.records import Record, Records
+from book_runtime.delimited.records import Record, Records, fault_of_width
 from pydantic import ValidationError
 
 from rest_api.books.batches import without_excess
@@ -28,7 +28,7 @@ _Checked = tuple[Draft | None, Sequence[Mapping[str, str]]]
 """A book, or what is wrong with it."""
 
 
-class Candidate(NamedTuple):
+class UploadedBook(NamedTuple):
     """A book that is to be loaded, or what keeps it from being one."""
 
     line: int
@@ -47,10 +47,10 @@ class Reader(ABC):
     """What a line ends with."""
 
     @abstractmethod
-    def read(self, line: Line) -> Iterator[Candidate]:
+    def read(self, line: Line) -> Iterator[UploadedBook]:
         """What this line completes."""
 
-    def end(self) -> Iterator[Candidate]:
+    def end(self) -> Iterator[UploadedBook]:
         """What the end of the upload completes."""
         return iter(())
 
@@ -60,13 +60,13 @@ class NdjsonReader(Reader):
 
     ends = LF
 
-    def read(self, line: Line) -> Iterator[Candidate]:
+    def read(self, line: Line) -> Iterator[UploadedBook]:
         if fault := fault_of(line):
             yield _refused(line.number, line.number, line.size, fault)
         elif line.text.strip(" \t\r"):
             yield self._book(line)
 
-    def _book(self, line: Line) -> Candidate:
+    def _book(self, line: Line) -> UploadedBook:
         try:
             document = json.loads(line.text)
         except json.JSONDecodeError as error:
@@ -75,7 +75,7 @@ class NdjsonReader(Reader):
             fault = "is nested too deeply, or has a number with too many digits"
         else:
             draft, errors = _checked(document)
-            return Candidate(line.number, line.number, line.size, draft, errors)
+            return UploadedBook(line.number, line.number, line.size, draft, errors)
         return _refused(line.number, line.number, line.size, fault)
 
 
@@ -91,19 +91,19 @@ class CsvReader(Reader):
         self._columns: Sequence[str] = ()
         self._records = Records(None, names=_REQUIRED, longest=LINE_MAX_BYTES)
 
-    def read(self, line: Line) -> Iterator[Candidate]:
+    def read(self, line: Line) -> Iterator[UploadedBook]:
         return self._candidates(self._records.feed(line))
 
-    def end(self) -> Iterator[Candidate]:
+    def end(self) -> Iterator[UploadedBook]:
         yield from self._candidates(self._records.end())
         if not self._columns:
             raise WrongHeader("there is none: the upload is empty")
 
-    def _candidates(self, records: Iterable[Record]) -> Iterator[Candidate]:
+    def _candidates(self, records: Iterable[Record]) -> Iterator[UploadedBook]:
         for record in records:
             if self._columns:
                 draft, errors = self._read(record)
-                yield Candidate(record.line, record.last_line, record.size, draft, errors)
+                yield UploadedBook(record.line, record.last_line, record.size, draft, errors)
             else:
                 self._columns = _columns(record)
                 self._records.expect(self._is_book)
@@ -111,9 +111,8 @@ class CsvReader(Reader):
     def _read(self, record: Record) -> _Checked:
         if record.fault:
             return None, [{"detail": f"is {record.fault}"}]
-        if len(record.fields) != len(self._columns):
-            has = "1 field" if len(record.fields) == 1 else f"{len(record.fields)} fields"
-            return None, [{"detail": f"has {has} where the header has {len(self._columns)}"}]
+        if fault := fault_of_width(record.fields, len(self._columns)):
+            return None, [{"detail": f"has {fault}"}]
         book = dict(zip(self._columns, record.fields, strict=True))
         if errors := list(_undecodable_in(book)):
             return None, errors
@@ -141,8 +140,8 @@ def _undecodable_in(book: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
             yield {"pointer": f"/{name}", "detail": f"must be UTF-8, which the byte 0x{broken[0]:02X} is not"}
 
 
-def _refused(line: int, last_line: int, size: int, fault: str) -> Candidate:
-    return Candidate(line, last_line, size, None, [{"detail": fault}])
+def _refused(line: int, last_line: int, size: int, fault: str) -> UploadedBook:
+    return UploadedBook(line, last_line, size, None, [{"detail": fault}])
 
 
 def _the_first(errors: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:

@@ -6,13 +6,13 @@ from typing import Any, Final, Self
 import anyio
 import msgspec
 
-from rest_api.books.streams.reading import Candidate
+from rest_api.books.streams.reading import UploadedBook
 
 _MEMORY_MAX_BYTES: Final = 2**20
 _BLOCK_BYTES: Final = 2**16
 
 
-class Report:
+class UploadReport:
     """A line for each book and for each refusal, in the order of the upload, then one that counts them.
 
     Up to a megabyte of it is in memory, the rest in a file without a name.
@@ -30,7 +30,7 @@ class Report:
         async with anyio.SpooledTemporaryFile[bytes](max_size=_MEMORY_MAX_BYTES) as file:
             yield cls(file)
 
-    async def add(self, candidates: Sequence[Candidate], ids: Sequence[int], *, replayed: bool) -> None:
+    async def add(self, candidates: Sequence[UploadedBook], ids: Sequence[int], *, replayed: bool) -> None:
         """Takes down what became of these; ``ids`` are of those among them that have a draft."""
         self.created += len(ids)
         self.refused += len(candidates) - len(ids)
@@ -62,7 +62,7 @@ class Report:
             yield block
 
 
-def _lines_of(candidate: Candidate) -> dict[str, Any]:
+def _lines_of(candidate: UploadedBook) -> dict[str, Any]:
     if candidate.line == candidate.last_line:
         return {"line": candidate.line}
     return {"line": candidate.line, "last_line": candidate.last_line}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from colophon.importing.books import Candidate
+from colophon.importing.books import FileBook
 from colophon.importing.rows import Row
 
 MAX_REFUSALS_SHOWN: Final = 20
@@ -21,7 +21,7 @@ class RowWriter(Protocol):
 
 
 @dataclass
-class Report:
+class FileReport:
     """Counts. Of the rows that were refused only the first few are kept; all go to `writer`, if there is one."""
 
     writer: RowWriter | None = None
@@ -34,7 +34,7 @@ class Report:
     first_refused: list[tuple[int, int, str]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
-    def accept(self, books: Sequence[Candidate], *, before: bool = False) -> None:
+    def accept(self, books: Sequence[FileBook], *, before: bool = False) -> None:
         """These were loaded, or would have been; ``before``: by an earlier attempt."""
         self.accepted += len(books)
         self.loaded_before += len(books) * before

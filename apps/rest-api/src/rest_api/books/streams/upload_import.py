@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 
 from rest_api.books.streams.lines import LINE_MAX_BYTES
 from rest_api.books.streams.problems import ImportBrokenOff, UploadBrokenOff
-from rest_api.books.streams.reading import Candidate, Reader
-from rest_api.books.streams.report import Report
+from rest_api.books.streams.reading import Reader, UploadedBook
+from rest_api.books.streams.upload_report import UploadReport
 
 _log = structlog.get_logger(__name__)
 
@@ -32,11 +32,11 @@ REFUSED_MAX: Final = 100_000
 """More than so many lines that are no books are no file of books, and a report as long as that is no help."""
 
 
-class Import:
+class UploadImport:
     """One upload on its way into the catalogue."""
 
     def __init__(
-        self, catalogue: Catalogue, reader: Reader, report: Report, actor: UUID, key: IdempotencyKey | None
+        self, catalogue: Catalogue, reader: Reader, report: UploadReport, actor: UUID, key: IdempotencyKey | None
     ) -> None:
         self._catalogue = catalogue
         self._reader = reader
@@ -44,7 +44,7 @@ class Import:
         self._actor = actor
         self._key = key
         self._batches = 0
-        self._batch: list[Candidate] = []
+        self._batch: list[UploadedBook] = []
         self._batch_bytes = 0
         self._lines = 0
         self._bytes = 0
@@ -85,7 +85,7 @@ class Import:
             if self._lines >= BATCH_LINES or self._bytes >= BATCH_BYTES:
                 await self._load_batch()
 
-    async def _add(self, candidates: Iterable[Candidate]) -> None:
+    async def _add(self, candidates: Iterable[UploadedBook]) -> None:
         # One line can complete thousands, if a quote was opened that many lines before, and nothing has closed it.
         for candidate in candidates:
             self._batch.append(candidate)

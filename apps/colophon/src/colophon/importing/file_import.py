@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from colophon.importing.books import BookReader, Candidate, Refused
+from colophon.importing.books import ColumnMapping, FileBook, Refused
+from colophon.importing.file_report import FileReport
 from colophon.importing.interruption import Interrupted, Interruption
-from colophon.importing.report import Report
 from colophon.importing.rest_client import BooksRefused, OutcomeUnknown, ServiceError
 from colophon.importing.rows import Row, UnreadableFile
 
@@ -36,11 +36,11 @@ class BrokenOff(Exception):
 class Batch:
     """Books that are loaded together, each with the JSON that is sent."""
 
-    books: list[Candidate] = field(default_factory=list)
+    books: list[FileBook] = field(default_factory=list)
     documents: list[bytes] = field(default_factory=list)
     size: int = 0
 
-    def add(self, book: Candidate, document: bytes) -> None:
+    def add(self, book: FileBook, document: bytes) -> None:
         self.books.append(book)
         self.documents.append(document)
         self.size += len(document) + 1
@@ -63,14 +63,14 @@ class Batch:
 
 
 @dataclass
-class Loading:
+class FileImport:
     """One run over a file. `load` sends one batch, as RestClient.load does; None only reads and checks.
 
     Within 24 hours each `copy` of a file is loaded once. `on_progress` is called after each row that was read.
     """
 
-    reader: BookReader
-    report: Report
+    mapping: ColumnMapping
+    report: FileReport
     load: Callable[[Sequence[bytes], str], bool] | None
     batch_size: int
     from_line: int = 1
@@ -106,7 +106,7 @@ class Loading:
             return
         self.report.rows += 1
         try:
-            book = self.reader.read(row)
+            book = self.mapping.read(row)
         except Refused as refusal:
             self.report.refuse(row, str(refusal))
             return
@@ -165,7 +165,7 @@ class Loading:
         )
 
 
-def _document(book: Candidate) -> bytes:
+def _document(book: FileBook) -> bytes:
     return json.dumps(
         {"title": book.title, "author": book.author, "publication_date": book.publication_date.isoformat()},
         ensure_ascii=False,
