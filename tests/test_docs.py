@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib
+import inspect
 import itertools
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,7 +29,7 @@ from book_runtime.broker.amqp import AmqpConsumer, AmqpPublisher, DeadLetters, T
 from book_runtime.broker.messages import Message
 from book_runtime.broker.ports import NotConfirmed
 from book_runtime.settings import Settings
-from colophon import running
+from colophon import cli, running
 from grpc_api import errors as grpc_errors
 from grpc_api import guard, server
 from grpc_api.consumer import BOOK_LOG, EventRecorder
@@ -35,7 +37,7 @@ from grpc_api.settings import GrpcSettings
 from prometheus_client import REGISTRY
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from rest_api import observed
+from rest_api import fast_path, observed
 from rest_api.relay import relay
 from rest_api.relay.events import message_of
 from rest_api.relay.settings import RelaySettings
@@ -103,6 +105,14 @@ class TestADocument:
         named = re.findall(r"`((?:packages|apps|docs|tests|tools|examples)/[\w./-]+)`", _prose(document))
         assert [path for path in named if not (ROOT / path).exists()] == []
 
+    def test_calls_a_file_by_the_end_of_its_path(self, document: Path) -> None:
+        links = re.findall(r"\[`([\w./-]+\.py)`\]\(([^)\s]+)\)", _prose(document))
+        assert [(name, path) for name, path in links if not path.endswith(f"/{name}")] == []
+
+    def test_names_commands_of_the_makefile(self, document: Path) -> None:
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(re.findall(r"`make ([a-z-]+)", _prose(document))) <= set(targets)
+
     def test_has_python_that_compiles(self, document: Path) -> None:
         for code in _snippets(_named(document), "python"):
             compile(code, _named(document), "exec")
@@ -157,6 +167,63 @@ class TestTheDecisions:
         code = [file for source in SOURCES for file in source.rglob("*.py")]
         named = {name for file in code for name in re.findall(r"docs/decisions/([\w.-]*\w)", file.read_text())}
         assert [name for name in named if not any(page.name.startswith(name) for page in DECISIONS)] == []
+
+
+class TestTheGlossary:
+    text = (ROOT / "docs/glossary.md").read_text()
+    places = re.findall(r"((?:`[\w.]+`(?:, )?)+) in \[`[\w./-]+`\]\(\.\./([\w./-]+)\)", text)
+
+    @pytest.mark.parametrize(("names", "file"), places)
+    def test_names_what_is_in_the_code(self, names: str, file: str) -> None:
+        source = (ROOT / file).read_text()
+        for name in re.findall(r"`(?:\w+\.)?(\w+)`", names):
+            assert re.search(rf"^ *(?:(?:async )?def |class )?{name}\b(?=[(:\[]| *[:=])", source, re.MULTILINE), name
+
+    def test_says_of_every_term_where_it_is(self) -> None:
+        rows = re.findall(r"^\| (?!Term)(.*) \| .* \| (.*) \|$", self.text, re.MULTILINE)
+        assert len(rows) > 30
+        assert [term for term, where in rows if "](../" not in where] == []
+
+
+class TestTheClaims:
+    """Of the README, of CONTRIBUTING and of docs/architecture.md, about what stands elsewhere."""
+
+    @pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md"])
+    def test_name_the_three_routes_of_the_fast_path_and_its_file(self, document: str) -> None:
+        sources = "".join(file.read_text() for file in Path(fast_path.__file__).parent.rglob("*.py"))
+        endpoints = re.findall(r"^@fast_path\(.*\)\nasync def (\w+)", sources, re.MULTILINE)
+        [said] = re.findall(r"Three routes\b[^.;]*", (ROOT / document).read_text())
+        operations = re.findall(r"`(\w+)`", said)
+        assert {re.sub(r"[A-Z]", r"_\g<0>", operation).lower() for operation in operations} == set(endpoints)
+        assert len(endpoints) == 3
+        assert f"/rest_api/{Path(fast_path.__file__).name})" in (ROOT / document).read_text()
+
+    def test_have_every_member_in_a_row_of_its_own(self) -> None:
+        members = [str(project.parent.relative_to(ROOT)) for project in ROOT.glob("*/*/pyproject.toml")]
+        assert sorted(row[0].strip("`") for row in _rows("docs/architecture.md", "Member")) == sorted(members)
+
+    def test_show_the_layers_that_are_checked(self) -> None:
+        [shown] = _snippets("docs/architecture.md", "")
+        contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        [layers] = [contract["layers"] for contract in contracts if contract["id"] == "one-way"]
+        assert [line.partition("  ")[0].strip() for line in shown.splitlines()] == layers
+
+    def test_name_the_oldest_python(self) -> None:
+        oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+        for document in ("README.md", "CONTRIBUTING.md"):
+            [said] = re.findall(r"Python (\S+) or newer", (ROOT / document).read_text())
+            assert oldest.startswith(f">={said}")
+
+    def test_name_the_ports_that_are_the_default(self) -> None:
+        options = inspect.signature(cli.run).parameters
+        ports = {str(options[name].default) for name in ("rest_port", "grpc_port")}
+        assert set(re.findall(r"127\.0\.0\.1:(\d+)", (ROOT / "README.md").read_text())) == ports
+
+    def test_give_each_promise_code_and_tests(self) -> None:
+        for promise, kept, tested in _rows("docs/architecture.md", "Promise"):
+            assert promise
+            assert kept
+            assert "test" in tested
 
 
 READERS: Mapping[str, Sequence[type[Settings]]] = {

@@ -3,6 +3,8 @@
 On its way to an endpoint a request goes through twelve layers of Starlette, FastAPI and ours, which take twice as
 long as the read of a book does. A request of plain form needs none of them: it is answered here, by the function that
 its endpoint names with `@fast_path`. All others go on to FastAPI, which answers alike, or says what is wrong.
+
+docs/decisions/0023 gives the reasons.
 """
 
 import re
