@@ -28,17 +28,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from book_runtime.errors import DocumentedError
+
 NOBODY: Final = "nobody"
 
 
-class NoWayToRunUnprivileged(Exception):
+class NoWayToRunUnprivileged(DocumentedError):
     """PostgreSQL does not run as {who}, and no way around it works on this machine ({tried}).
 
     Run this as an ordinary user instead.
     """
 
     def __init__(self, who: str, tried: str) -> None:
-        super().__init__(" ".join((self.__doc__ or "").format(who=who, tried=tried).split()))
+        self.who = who
+        self.tried = tried
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, ParamSpec, Self, TypeVar
 
+from book_runtime.errors import DocumentedError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -21,15 +23,15 @@ class Violation(NamedTuple):
     """A clause that follows the name of the field: `must be 1 or more`. Plain words, nothing that was sent."""
 
 
-class InvalidFields(Exception):
-    """{violations}."""
+class InvalidFields(DocumentedError):
+    """{named}."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
         named = [f"{field} {rule}" for field, rule in violations[:_VIOLATIONS_IN_MESSAGE]]
         if more := len(violations) - len(named):
             named.append(f"and {more} more")
-        super().__init__((type(self).__doc__ or "").format(violations="; ".join(named)))
+        self.named = "; ".join(named)
 
 
 class Checks:

@@ -17,6 +17,7 @@ from book_db.errors import (
     InvalidPageToken,
     PositionSwept,
 )
+from book_runtime.errors import DocumentedError
 from book_runtime.tokens import InvalidToken
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -47,11 +48,8 @@ _FRAMING_MAX_BYTES: Final = 6
 T = TypeVar("T")
 
 
-class MissingToken(Exception):
+class MissingToken(DocumentedError):
     """The call needs an access token: metadata `authorization: Bearer <token>`."""
-
-    def __init__(self) -> None:
-        super().__init__(type(self).__doc__)
 
 
 @singledispatch

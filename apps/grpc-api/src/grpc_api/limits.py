@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
+from book_runtime.errors import DocumentedError
+
 _KIB: Final = 1_024
 
 
-class TooManyCalls(Exception):
+class TooManyCalls(DocumentedError):
     """This service has {most} calls in hand, and takes no more."""
 
     def __init__(self, most: int) -> None:
-        super().__init__((type(self).__doc__ or "").format(most=most))
+        self.most = most
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from book_db.accounts.authentication import Caller
 from book_db.errors import DatabaseUnavailable
+from book_runtime.errors import DocumentedError
 
 _REVIEW_SECONDS: Final = 2.0
 """Callers are cached, so a review of all streams costs next to nothing."""
@@ -17,11 +18,8 @@ _CURRENT: Final[ContextVar["_Stream"]] = ContextVar("stream")
 _Authenticate: TypeAlias = Callable[[], Awaitable[Caller | None]]
 
 
-class ServiceStopping(Exception):
+class ServiceStopping(DocumentedError):
     """The service stops. Another replica answers, or this one when it is back."""
-
-    def __init__(self) -> None:
-        super().__init__(type(self).__doc__)
 
 
 class Streams:

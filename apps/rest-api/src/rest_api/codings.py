@@ -2,16 +2,14 @@
 
 from typing import Final
 
+from book_runtime.errors import DocumentedError
 from starlette.requests import Request
 
 _NONE: Final = frozenset(("identity", ""))
 
 
-class CodedBody(Exception):
+class CodedBody(DocumentedError):
     """The body must not be compressed."""
-
-    def __init__(self) -> None:
-        super().__init__(CodedBody.__doc__)
 
 
 def refuse_coded(request: Request) -> None:

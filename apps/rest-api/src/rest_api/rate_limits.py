@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Annotated, Literal
 
 from book_db.accounts.addresses import folded
+from book_runtime.errors import DocumentedError
 from book_runtime.settings import Settings
 from fastapi import Depends, Request
 from limits import RateLimitItem, parse_many
@@ -27,12 +28,11 @@ from rest_api.users.problems import BadCredentials
 _REFUSED = Counter("colophon_rate_limited", "Requests that were refused because there were too many", ["limit"])
 
 
-class TooManyRequests(Exception):
+class TooManyRequests(DocumentedError):
     """There were too many of these requests lately. Try again in {retry_after} seconds."""
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__((TooManyRequests.__doc__ or "").format(retry_after=retry_after))
 
 
 def _checked_limit(text: str) -> str:

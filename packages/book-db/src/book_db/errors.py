@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 from uuid import UUID
 
+from book_runtime.errors import DocumentedError
+
 _NAMED: Final = 5
 """Of many in a message; the error has all of them."""
 
 
-class BookDbError(Exception):
+class BookDbError(DocumentedError):
     """The data layer cannot do what was asked."""
-
-    def __init__(self, **facts: object) -> None:
-        self.facts: dict[str, object] = facts
-        super().__init__((type(self).__doc__ or "").format(**facts))
 
 
 class BookNotFound(BookDbError):
@@ -21,7 +19,6 @@ class BookNotFound(BookDbError):
 
     def __init__(self, book_id: int) -> None:
         self.book_id = book_id
-        super().__init__(book_id=book_id)
 
 
 class BooksNotFound(BookDbError):
@@ -32,7 +29,7 @@ class BooksNotFound(BookDbError):
         self.book_ids = tuple(book_ids)
         named = ", ".join(map(str, self.book_ids[:_NAMED]))
         more = len(self.book_ids) - _NAMED
-        super().__init__(named=f"{named} and {more} more" if more > 0 else named)
+        self.named = f"{named} and {more} more" if more > 0 else named
 
 
 class PositionSwept(BookDbError):
@@ -40,26 +37,25 @@ class PositionSwept(BookDbError):
 
     def __init__(self, position: int) -> None:
         self.position = position
-        super().__init__(position=position)
 
 
 class VersionMismatch(BookDbError):
     """Book {book_id} is at version {version} now, which the condition of the request rules out."""
 
     def __init__(self, book_id: int, version: int) -> None:
+        self.book_id = book_id
         self.version = version
-        super().__init__(book_id=book_id, version=version)
 
 
 class BatchTooLarge(BookDbError):
-    """With the words that they are found by, the first {fit} of these books are all that fit into {most} bytes.
+    """With the words that they are found by, the first {fit} of these books are all that fit into {most:,} bytes.
 
     Send fewer at a time.
     """
 
     def __init__(self, fit: int, most: int) -> None:
         self.fit = fit
-        super().__init__(fit=fit, most=f"{most:,}")
+        self.most = most
 
 
 class IdempotencyKeyReused(BookDbError):
@@ -77,7 +73,8 @@ class TooManyExports(BookDbError):
     """Seconds after which asking again makes sense."""
 
     def __init__(self, at_once: int, *, own: bool) -> None:
-        super().__init__(at_once=at_once, whose="of yours" if own else "of all users")
+        self.at_once = at_once
+        self.whose = "of yours" if own else "of all users"
 
 
 class EmailTaken(BookDbError):
@@ -89,7 +86,6 @@ class UserNotFound(BookDbError):
 
     def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
-        super().__init__(user_id=user_id)
 
 
 class InsufficientScope(BookDbError):
@@ -97,14 +93,13 @@ class InsufficientScope(BookDbError):
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
-        super().__init__(scope=scope)
 
 
 class InsufficientRole(BookDbError):
     """The user is a {role}, who may read books and not change them."""
 
     def __init__(self, role: str) -> None:
-        super().__init__(role=role)
+        self.role = role
 
 
 class SessionRequired(BookDbError):
@@ -120,7 +115,6 @@ class SessionNotFound(BookDbError):
 
     def __init__(self, session_id: UUID) -> None:
         self.session_id = session_id
-        super().__init__(session_id=session_id)
 
 
 class ApiTokenNotFound(BookDbError):
@@ -128,7 +122,6 @@ class ApiTokenNotFound(BookDbError):
 
     def __init__(self, token_id: UUID) -> None:
         self.token_id = token_id
-        super().__init__(token_id=token_id)
 
 
 class TooManyApiTokens(BookDbError):
@@ -136,14 +129,13 @@ class TooManyApiTokens(BookDbError):
 
     def __init__(self, most: int) -> None:
         self.most = most
-        super().__init__(most=most)
 
 
 class AccessNotFound(BookDbError):
     """The user has no session, token or login with the id {access_id}."""
 
     def __init__(self, access_id: UUID) -> None:
-        super().__init__(access_id=access_id)
+        self.access_id = access_id
 
 
 class LinkNotFound(BookDbError):
@@ -151,7 +143,6 @@ class LinkNotFound(BookDbError):
 
     def __init__(self, link_id: UUID) -> None:
         self.link_id = link_id
-        super().__init__(link_id=link_id)
 
 
 class LastSuperuser(BookDbError):
@@ -207,7 +198,6 @@ class UnfitDatabase(DatabaseUnavailable):
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
-        super().__init__()
 
     @property
     def reason(self) -> str:

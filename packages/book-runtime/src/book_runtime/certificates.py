@@ -9,14 +9,15 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from book_runtime.errors import DocumentedError
 
-class BadCertificate(ValueError):
+
+class BadCertificate(DocumentedError, ValueError):
     """What stands in the files is of no use: {reason}."""
 
     def __init__(self, reason: str) -> None:
         """`reason` is a clause for people, and holds nothing of the files."""
         self.reason = reason
-        super().__init__((type(self).__doc__ or "").format(reason=reason))
 
 
 class Certificate(NamedTuple):

@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
+from book_runtime.errors import DocumentedError
 
-class NoPlaceLeft(Exception):
+
+class NoPlaceLeft(DocumentedError):
     """All {most} places are taken."""
 
     def __init__(self, most: int, *, own: bool) -> None:
         """``own``: the user has all the places that one may have. Others may still be free."""
         self.most = most
         self.own = own
-        super().__init__((NoPlaceLeft.__doc__ or "").format(most=most))
 
 
 class Places:

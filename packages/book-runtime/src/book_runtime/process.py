@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from prometheus_client import start_http_server
 
+from book_runtime.errors import DocumentedError
 from book_runtime.tasks import end
 
 R = TypeVar("R")
@@ -19,12 +20,14 @@ _EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  # said in a message
 _ORDERS_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-class PortTaken(Exception):
+class PortTaken(DocumentedError):
     """Cannot listen on {host} port {port}: it is taken, or the address is not ours. {variable} names another."""
 
     def __init__(self, host: str, port: int, variable: str) -> None:
         """`variable` is the setting that names the port."""
-        super().__init__((PortTaken.__doc__ or "").format(host=host, port=port, variable=variable))
+        self.host = host
+        self.port = port
+        self.variable = variable
 
 
 def hear_orders_to_stop() -> None:

@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from book_runtime.errors import DocumentedError
 from book_runtime.pem import blocks_of
 
 ALGORITHM: Final = "EdDSA"
@@ -41,13 +42,12 @@ class Claims:
     """UTC."""
 
 
-class InvalidToken(Exception):
+class InvalidToken(DocumentedError):
     """The access token is refused: {reason}."""
 
     def __init__(self, reason: str) -> None:
         """`reason` is a clause for people, and holds nothing of the token."""
         self.reason = reason
-        super().__init__((InvalidToken.__doc__ or "").format(reason=reason))
 
 
 _REASONS: Final[dict[type[jwt.PyJWTError], str]] = {

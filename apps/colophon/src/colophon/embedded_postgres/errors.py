@@ -1,11 +1,13 @@
 """What keeps the embedded PostgreSQL from starting."""
 
+from book_runtime.errors import DocumentedError
 
-class EmbeddedPostgresError(Exception):
+
+class EmbeddedPostgresError(DocumentedError):
     """What kept the embedded PostgreSQL from starting; its text is for the user."""
 
     def __init__(self, **values: object) -> None:
-        super().__init__(" ".join((self.__doc__ or "").split()).format(**values))
+        vars(self).update(values)
 
 
 class FolderInUse(EmbeddedPostgresError):

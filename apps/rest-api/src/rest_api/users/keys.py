@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from book_runtime.errors import DocumentedError
 from book_runtime.pem import blocks_of
 from book_runtime.tokens import TokenVerifier
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -31,7 +32,7 @@ _OWNER_ONLY: Final = 0o600
 _EVERYBODY_READS: Final = 0o644
 
 
-class UnusableKeys(Exception):
+class UnusableKeys(DocumentedError):
     """The keys that are there cannot be used."""
 
 
@@ -39,22 +40,20 @@ class NoPrivateKey(UnusableKeys):
     """{private} holds no Ed25519 private key. Put the right file there, or move this one away: a new one is made."""
 
     def __init__(self, private: Path) -> None:
-        super().__init__((NoPrivateKey.__doc__ or "").format(private=private))
+        self.private = private
 
 
 class KeysDoNotMatch(UnusableKeys):
     """{public} is not the public key of {private}: remove the one that is wrong. The public one can be made anew."""
 
     def __init__(self, private: Path, public: Path) -> None:
-        super().__init__((KeysDoNotMatch.__doc__ or "").format(private=private, public=public))
+        self.private = private
+        self.public = public
 
 
 class RotatedLately(UnusableKeys):
     """The keys were rotated within the last 24 hours, and what the key before has signed may still be good: rotate them
     later, or with --compromised, which ends every access token and every link in a mail at once."""
-
-    def __init__(self) -> None:
-        super().__init__(" ".join((RotatedLately.__doc__ or "").split()))
 
 
 def make_key_pair(private_path: Path, public_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import ClassVar, Final, NamedTuple, Self, TypeVar, TypeVarTuple
 
 from argon2 import Parameters
 from argon2.profiles import RFC_9106_LOW_MEMORY
+from book_runtime.errors import DocumentedError
 from book_runtime.turns import NoTurnLeft, Turns
 from fastapi_users.password import PasswordHelper
 from pwdlib import PasswordHash
@@ -47,14 +48,11 @@ SITE: Final[ContextVar[str]] = ContextVar("site", default="")
 """Where the request comes from that is being answered."""
 
 
-class PasswordsBusy(Exception):
+class PasswordsBusy(DocumentedError):
     """Too many passwords are being checked just now."""
 
     retry_after: ClassVar[int] = 1
     """Seconds after which asking again makes sense."""
-
-    def __init__(self) -> None:
-        super().__init__(type(self).__doc__)
 
 
 def fault_of(password: str, email: str) -> str | None:

@@ -12,15 +12,16 @@ from book_db.accounts.sessions import Session, Sessions
 from book_db.accounts.users import EVERYTHING, Users
 from book_db.errors import DatabaseUnavailable, UnfitDatabase
 from book_db.postgres.database import Database
+from book_runtime.errors import DocumentedError
 
 from rest_api.users.addresses import normalised
 
 
-class NobodyHasIt(Exception):
+class NobodyHasIt(DocumentedError):
     """Nobody has the address {email}."""
 
     def __init__(self, email: str) -> None:
-        super().__init__((NobodyHasIt.__doc__ or "").format(email=email))
+        self.email = email
 
 
 def show_access(database_url: str, email: str, *, end: bool) -> None:

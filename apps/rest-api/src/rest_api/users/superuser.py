@@ -9,17 +9,18 @@ from book_db.accounts.users import Access, Users
 from book_db.errors import DatabaseUnavailable, EmailTaken, Overtaken, UnfitDatabase, UserNotFound
 from book_db.postgres.database import Database
 from book_db.tables import User
+from book_runtime.errors import DocumentedError
 
 from rest_api.users import passwords
 from rest_api.users.addresses import normalised
 from rest_api.users.passwords import Passwords
 
 
-class SuperuserRefused(Exception):
+class SuperuserRefused(DocumentedError):
     """No superuser was made: {reason}."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__((SuperuserRefused.__doc__ or "").format(reason=reason))
+        self.reason = reason
 
 
 async def create_superuser(users: Users, email: str, password: str) -> User:

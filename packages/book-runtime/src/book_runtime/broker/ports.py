@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from book_runtime.broker.messages import Message
+from book_runtime.errors import DocumentedError
 
 Handler = Callable[[Sequence[Message]], Awaitable[None]]
 """Handles a batch, in the order of delivery: all of it, or it raises and none of it counts as handled.
@@ -73,11 +74,8 @@ class Consumer(Protocol):
         ...
 
 
-class BrokerError(Exception):
+class BrokerError(DocumentedError):
     """Something is wrong with the broker or with a message."""
-
-    def __str__(self) -> str:
-        return (type(self).__doc__ or "").format(**vars(self))
 
 
 class NotConfirmed(BrokerError):
@@ -88,7 +86,6 @@ class NotConfirmed(BrokerError):
 
         `hopeless` are the ids of those that no broker will ever take: to publish them again is in vain.
         """
-        super().__init__(dict(reasons))
         self.reasons = dict(reasons)
         self.hopeless = frozenset(hopeless)
         self.count = len(self.reasons)
@@ -105,7 +102,6 @@ class Undeliverable(BrokerError):
 
     def __init__(self, reason: str, message: Message | None = None) -> None:
         """`message` is needed only where several were handed over and the one is known."""
-        super().__init__(reason, message)
         self.reason = reason
         self.message = message
 
@@ -115,7 +111,6 @@ class TryAgainLater(BrokerError):
 
     def __init__(self, reason: str) -> None:
         """For trouble that is not the message's, such as a database that is away: the consumer waits and asks again."""
-        super().__init__(reason)
         self.reason = reason
 
 

@@ -2,20 +2,21 @@
 
 from typing import ClassVar, Final
 
+from book_runtime.errors import DocumentedError
 from fastapi_users.exceptions import FastAPIUsersException
 
 TITLES: Final = {"github": "GitHub", "google": "Google"}
 """What people call the providers, by their names."""
 
 
-class SignInFailed(FastAPIUsersException):
+class SignInFailed(DocumentedError, FastAPIUsersException):
     """Nobody was signed in with {provider}."""
 
     status: ClassVar[int] = 400
     slug: ClassVar[str]
 
     def __init__(self, provider: str) -> None:
-        super().__init__((type(self).__doc__ or "").format(provider=TITLES[provider]))
+        self.provider = TITLES[provider]
 
 
 class NotBegunHere(SignInFailed):

@@ -40,7 +40,6 @@ class BrokerAway(BrokerError):
     """The broker at {address} cannot be reached, or was lost: {reason}"""
 
     def __init__(self, address: str, reason: object) -> None:
-        super().__init__(address, reason)
         self.address = address
         self.reason = reason
 
@@ -49,7 +48,6 @@ class NoSuchQueue(BrokerError):
     """There is no queue {queue} on this broker. Whoever consumes declares it when it first connects."""
 
     def __init__(self, queue: str) -> None:
-        super().__init__(queue)
         self.queue = queue
 
 
@@ -57,7 +55,6 @@ class DeadLettersLocked(BrokerError):
     """Somebody else holds the dead letters in {queue} just now. Try again when they are done."""
 
     def __init__(self, queue: str) -> None:
-        super().__init__(queue)
         self.queue = queue
 
 
@@ -65,7 +62,6 @@ class Rejected(BrokerError):
     """The letter {key} stays where it is, since {queue} did not take it: {reason}"""
 
     def __init__(self, key: str, queue: str, reason: str) -> None:
-        super().__init__(key, queue, reason)
         self.key = key
         self.queue = queue
         self.reason = reason
