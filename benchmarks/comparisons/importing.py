@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from book_db.books.words import words_of
 from book_db.tables import WORDS_VERSION_OF_NEW
-from colophon.importing.books import BookReader, Refused
+from colophon.importing.books import ColumnMapping, Refused
 from colophon.importing.rows import Row, open_table
 
 from benchmarks.bench import Bench
@@ -110,16 +110,16 @@ class _Copy:
 def _real_books(number: int | None) -> list[_Book]:
     """As `colophon import` reads them: a bare year is its first day, and who has no name is Unknown."""
     with open_table(_REAL_BOOKS, delimiter=",", encoding="utf-8") as table:
-        reader = BookReader.of(
+        reader = ColumnMapping.of(
             table.header, title="title", author="first_author", date="date", default_author="Unknown"
         )
         return list(islice(_read(reader, table), number))
 
 
-def _read(reader: BookReader, rows: Iterable[Row]) -> Iterator[_Book]:
+def _read(reader: ColumnMapping, rows: Iterable[Row]) -> Iterator[_Book]:
     for row in rows:
         with suppress(Refused):
-            book = reader.read(row)
+            book = reader.read(row).draft
             yield _Book(book.title, book.author, book.publication_date.isoformat())
 
 

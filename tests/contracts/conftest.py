@@ -49,6 +49,6 @@ async def _create_change_and_delete_a_book(database: Database) -> None:
     catalogue = Catalogue(database, NoCache(), notifier)
     with use_span(A_REQUEST):
         book = await catalogue.add(Draft("Middlemarch", "George Eliot", date(1871, 12, 1)), ACTOR)
-    await catalogue.change(book.id, BookPatch(title="Middlemarch. A study of provincial life"), ACTOR)
+    await catalogue.change(book.id, BookPatch.only(title="Middlemarch. A study of provincial life"), ACTOR)
     await catalogue.remove(book.id, ACTOR)
     await notifier.close()

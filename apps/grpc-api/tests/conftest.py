@@ -1,7 +1,6 @@
 """What the tests of grpc-api share: a store, somebody who may call, and a server with a stub to it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from book_runtime.settings import load
 from book_runtime.tokens import TokenVerifier
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from grpc_api.application import serving
+from msgspec.structs import replace
 from support.tokens import SignedIn, Signer
 
 if TYPE_CHECKING:

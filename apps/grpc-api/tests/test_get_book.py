@@ -59,7 +59,7 @@ class TestGetBook:
     async def test_a_change_is_seen_at_once(
         self, stub: "BookServiceAsyncStub", caller: SignedIn, book: Book, store: Store
     ) -> None:
-        changed = await store.catalogue.change(book.id, BookPatch(publication_date=date(1, 1, 1)), ACTOR)
+        changed = await store.catalogue.change(book.id, BookPatch.only(publication_date=date(1, 1, 1)), ACTOR)
         answer = (await stub.GetBook(GetBookRequest(id=book.id), metadata=caller.metadata)).book
         assert answer.version == 2
         assert answer.publication_date == Date(year=1, month=1, day=1)

@@ -46,7 +46,7 @@ class TestOpenStore:
             book = await store.catalogue.add(a_draft(), actor)
             query("BEGIN")
             query("SELECT * FROM books FOR UPDATE")
-            change = asyncio.create_task(store.catalogue.change(book.id, BookPatch(title="Emma"), actor))
+            change = asyncio.create_task(store.catalogue.change(book.id, BookPatch.only(title="Emma"), actor))
             await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for its lock")
             change.cancel()
             asyncio.get_running_loop().call_later(0.1, query, "COMMIT")

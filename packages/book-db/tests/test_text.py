@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Callable
 
 import pytest
-from book_db.text import _AT_THE_ENDS, AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
+from book_db.book import AUTHOR_MAX, TITLE_MAX
+from book_db.text import _AT_THE_ENDS, clean, clean_beginning
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

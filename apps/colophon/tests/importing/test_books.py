@@ -2,6 +2,7 @@ from contextlib import suppress
 from datetime import date
 
 import pytest
+from book_db.book import Draft
 from colophon.importing.books import ColumnMapping, FileBook, Refused, WrongColumns, read_date
 from colophon.importing.rows import Row, UnreadableFile
 from hypothesis import given
@@ -92,18 +93,18 @@ class TestDates:
 class TestRows:
     def test_a_row_becomes_a_book(self) -> None:
         row = a_row(" Emma ", "Austen", "1815-12-23")
-        assert a_reader().read(row) == FileBook(row, "Emma", "Austen", date(1815, 12, 23))
+        assert a_reader().read(row) == FileBook(row, Draft("Emma", "Austen", date(1815, 12, 23)))
 
     def test_text_is_brought_into_nfc_as_the_service_does(self) -> None:
-        assert a_reader().read(a_row("E\u0301mile")).title == "\xc9mile"
+        assert a_reader().read(a_row("E\u0301mile")).draft.title == "\xc9mile"
 
     def test_a_missing_author_is_supplied_and_noted(self) -> None:
         book = a_reader("Unknown").read(a_row(author=" "))
-        assert (book.author, book.author_supplied) == ("Unknown", True)
+        assert (book.draft.author, book.author_supplied) == ("Unknown", True)
 
     def test_a_given_author_is_kept(self) -> None:
         book = a_reader("Unknown").read(a_row())
-        assert (book.author, book.author_supplied) == ("Austen", False)
+        assert (book.draft.author, book.author_supplied) == ("Austen", False)
 
     @pytest.mark.parametrize(
         ("row", "reason"),
@@ -128,13 +129,15 @@ class TestRows:
 
     def test_bytes_in_another_encoding_count_only_where_they_are_asked_for(self) -> None:
         reader = ColumnMapping(4, title=0, author=1, date=2)
-        assert reader.read(Row(2, 2, ["Emma", "Austen", "1815", "\udce9"])).title == "Emma"
+        assert reader.read(Row(2, 2, ["Emma", "Austen", "1815", "\udce9"])).draft.title == "Emma"
         with pytest.raises(Refused, match="author has the byte 0xE9, which does not fit the file's encoding"):
             reader.read(Row(2, 2, ["Emma", "\udce9", "1815", ""]))
 
     def test_and_stop_the_file_where_its_encoding_is_in_doubt(self) -> None:
         reader = ColumnMapping(4, title=0, author=1, date=2)
-        assert reader.read(Row(7, 7, ["Emma", "Austen", "1815", "\udce9"], encoding_in_doubt="hm")).title == "Emma"
+        assert (
+            reader.read(Row(7, 7, ["Emma", "Austen", "1815", "\udce9"], encoding_in_doubt="hm")).draft.title == "Emma"
+        )
         with pytest.raises(UnreadableFile, match="hm") as stopped:
             reader.read(Row(7, 7, ["\udce9", "Austen", "1815", ""], encoding_in_doubt="hm"))
         assert stopped.value.line == 7
@@ -146,7 +149,7 @@ class TestRows:
 
     def test_the_longest_texts_are_taken(self) -> None:
         book = a_reader().read(a_row("x" * 2000, "y" * 1000))
-        assert (len(book.title), len(book.author)) == (2000, 1000)
+        assert (len(book.draft.title), len(book.draft.author)) == (2000, 1000)
 
 
 class TestColumns:

@@ -4,9 +4,10 @@ from datetime import date
 from functools import partial
 from typing import Final, get_args
 
+from book_db.book import AUTHOR_MAX, TITLE_MAX
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.books.words import words_asked_for
-from book_db.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
+from book_db.text import clean, clean_beginning
 from books.v1 import book_pb2
 from books.v1.book_service_pb2 import BookFilter, ListBooksRequest
 from google.protobuf.field_mask_pb2 import FieldMask

@@ -62,7 +62,7 @@ def address(book: dict[str, Any]) -> str:
 async def versions_told(store: Store) -> list[int]:
     """The versions of the events that wait, in order."""
     async with store.database.statement() as connection:
-        rows = await connection.execute(select(OutboxRow.version).order_by(OutboxRow.id))
+        rows = await connection.execute(select(OutboxRow.__table__.c.version).order_by(OutboxRow.id))
         return [version for [version] in rows]
 
 

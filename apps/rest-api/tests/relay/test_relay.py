@@ -337,7 +337,7 @@ class TestAnEventThatCannotBePublished:
         self, amqp_url: str, catalogue: Catalogue, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         book = await catalogue.add(A_DRAFT, ACTOR)
-        await catalogue.change(book.id, BookPatch(title="Emma"), ACTOR)
+        await catalogue.change(book.id, BookPatch.only(title="Emma"), ACTOR)
         await catalogue.remove(book.id, ACTOR)
         heard = Heard()
         with monkeypatch.context() as patch:
@@ -375,7 +375,7 @@ class TestParkedEvents:
     async def parked(self, catalogue: Catalogue, outbox: Outbox) -> list[UUID]:
         """The ids of three events that are parked, the first and the second of one book."""
         book, _ = await catalogue.add_many([A_DRAFT] * 2, ACTOR)
-        await catalogue.change(book.id, BookPatch(title="Emma"), ACTOR)
+        await catalogue.change(book.id, BookPatch.only(title="Emma"), ACTOR)
         async with outbox.acquire_lease() as lease:
             events = await lease.claim(3)
             for event in reversed(events):

@@ -1,13 +1,16 @@
 """The tables. Hot paths write Core statements on them; only users are ever loaded as objects."""
 
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
+from msgspec import NODEFAULT
+from msgspec.structs import fields
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
+    Date,
     ForeignKey,
     Identity,
     Index,
@@ -21,10 +24,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from book_db import folding
+from book_db.book import AUTHOR_MAX, TITLE_MAX, Book, Draft
 from book_db.roles import Role, role_of
-from book_db.text import AUTHOR_MAX, TITLE_MAX
+
+BOOK_COLUMNS: Final = ", ".join(Book.__struct_fields__)
+"""For SQL: what makes a ``Book``, in the order of its fields."""
+
+DRAFT_COLUMNS: Final = ", ".join(Draft.__struct_fields__)
 
 EVENT_KINDS = ("created", "updated", "deleted")
 
@@ -50,6 +59,15 @@ _CODE_POINTS: Final = Text(collation="C")
 """Sorted by code point, which is the same on every machine and stays so when its libraries are updated."""
 
 
+_TYPES: Final[dict[Any, TypeEngine[Any]]] = {
+    str: Text(),
+    int: BigInteger(),
+    UUID: Uuid(),
+    date: Date(),
+    datetime: TIMESTAMP(timezone=True),
+}
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -60,19 +78,26 @@ class Base(DeclarativeBase):
             "ck": "%(table_name)s_%(constraint_name)s_check",
         }
     )
-    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy reads it from the class
-        str: Text(),
-        int: BigInteger(),
-        UUID: Uuid(),
-        datetime: TIMESTAMP(timezone=True),
-    }
+    type_annotation_map = _TYPES
 
 
 def _kind_is_known() -> CheckConstraint:
     return CheckConstraint(f"kind IN {EVENT_KINDS}", name="kind")
 
 
-class BookRow(Base):
+class _BookColumns:
+    """A column for each field of a book but its id. A table says itself what is particular to its own."""
+
+
+for _field in fields(Book):
+    if _field.name != "id":
+        # A default is one of the column too: the release before writes rows that lack a new field.
+        _default = None if _field.default is NODEFAULT else _field.default
+        _column = mapped_column(_TYPES[_field.type], nullable=False, server_default=_default)
+        setattr(_BookColumns, _field.name, _column)
+
+
+class BookRow(_BookColumns, Base):
     """A book at its present version."""
 
     __tablename__ = "books"
@@ -97,7 +122,6 @@ class BookRow(Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     title: Mapped[str] = mapped_column(_CODE_POINTS)
     author: Mapped[str] = mapped_column(_CODE_POINTS)
-    publication_date: Mapped[date]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -109,7 +133,7 @@ class BookRow(Base):
     knows nothing of words, or makes others."""
 
 
-class _Event:
+class _Event(_BookColumns):
     """What is kept of an event until the broker has it."""
 
     kind: Mapped[str]
@@ -117,16 +141,10 @@ class _Event:
     occurred_at: Mapped[datetime]
     traceparent: Mapped[str | None]
     book_id: Mapped[int]
-    title: Mapped[str]
-    author: Mapped[str]
-    publication_date: Mapped[date]
-    version: Mapped[int]
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
 
 
-EVENT_COLUMNS: Final = ", ".join(_Event.__annotations__)
-"""For SQL, in this order."""
+EVENT_COLUMNS: Final = f"kind, actor, occurred_at, traceparent, book_{BOOK_COLUMNS}"
+"""For SQL: what tells of the event, then what makes a ``Book``, whose id is in ``book_id``."""
 
 
 class OutboxRow(_Event, Base):
@@ -149,7 +167,7 @@ class ParkedEventRow(_Event, Base):
     reason: Mapped[str]
 
 
-class EventLogRow(Base):
+class EventLogRow(_BookColumns, Base):
     """An event as it was received, once each."""
 
     __tablename__ = "event_log"
@@ -162,12 +180,8 @@ class EventLogRow(Base):
     occurred_at: Mapped[datetime]
     recorded_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     book_id: Mapped[int]
-    version: Mapped[int]
-    title: Mapped[str]
-    author: Mapped[str]
-    publication_date: Mapped[date]
-    created_at: Mapped[datetime | None]
-    updated_at: Mapped[datetime | None]
+    created_at: Mapped[datetime | None] = mapped_column()
+    updated_at: Mapped[datetime | None] = mapped_column()
     """Of the book. NULL: recorded by a release that kept neither."""
 
 

@@ -4,10 +4,6 @@ import re
 import unicodedata
 from typing import Final
 
-TITLE_MAX: Final = 2_000
-AUTHOR_MAX: Final = 1_000
-"""Characters, after cleaning."""
-
 # Unicode's control characters and lone surrogates, and the two that break lines without being controls.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 

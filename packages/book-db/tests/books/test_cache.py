@@ -172,7 +172,7 @@ class TestASlowReader:
         book = await catalogue.add(a_draft(title="old"), actor)
         reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
-        await cached_catalogue.change(book.id, BookPatch(title="new"), actor)
+        await cached_catalogue.change(book.id, BookPatch.only(title="new"), actor)
         reader.let_go.set()
         assert (await reading).title == "old"  # it began before the write was answered
         assert (await read(cached_catalogue, book.id)).title == "new"
@@ -204,7 +204,7 @@ class TestASlowReader:
         book = await catalogue.add(a_draft(title="old"), actor)
         reading = asyncio.ensure_future(read(readers_catalogue, book.id))
         await reader.arrived.wait()
-        await readers_catalogue.change(book.id, BookPatch(title="new"), actor)
+        await readers_catalogue.change(book.id, BookPatch.only(title="new"), actor)
         await reader.invalidate(book.id)  # type: ignore[operator]  # forwarded
         reading_later = await under_way(read(readers_catalogue, book.id))
         reader.let_go.set()
@@ -248,7 +248,7 @@ class TestReadThrough:
         self, cached_catalogue: Catalogue, database: Database, actor: UUID, statements_of: StatementsOf
     ) -> None:
         book = await cached_catalogue.add(a_draft(), actor)
-        changed = await cached_catalogue.change(book.id, BookPatch(title="Emma"), actor)
+        changed = await cached_catalogue.change(book.id, BookPatch.only(title="Emma"), actor)
         with statements_of(database) as statements:
             assert await cached_catalogue.get(book.id) == changed
         assert not list(filter(_is_select, statements))
@@ -329,7 +329,7 @@ class TestReadThrough:
     ) -> None:
         read, changed, removed = await catalogue.add_many([a_draft()] * 3, actor)
         await cached_catalogue.get(read.id)
-        await cached_catalogue.change(changed.id, BookPatch(title="Emma"), actor)
+        await cached_catalogue.change(changed.id, BookPatch.only(title="Emma"), actor)
         await cached_catalogue.remove(removed.id, actor)
         keys = await redis_client.keys()
         assert len(keys) == 3
@@ -342,7 +342,7 @@ class TestReadThrough:
         other = Catalogue(database, other_cache, notifier)
         book = await cached_catalogue.add(a_draft(), actor)
         for title in ("one", "two", "three"):
-            await cached_catalogue.change(book.id, BookPatch(title=title), actor)
+            await cached_catalogue.change(book.id, BookPatch.only(title=title), actor)
             assert (await other.get(book.id)).title == title
         await other.remove(book.id, actor)
         with pytest.raises(BookNotFound):
@@ -367,7 +367,7 @@ class TestReadThrough:
         async def write(catalogue: Catalogue) -> None:
             nonlocal answered
             for _ in range(25):
-                written = await catalogue.change(book.id, BookPatch(title="Emma"), actor)
+                written = await catalogue.change(book.id, BookPatch.only(title="Emma"), actor)
                 answered = max(answered, written.version)
 
         async def read_on(catalogue: Catalogue) -> None:
@@ -407,7 +407,7 @@ class TestAWriteOfUnknownOutcome:
 
         monkeypatch.setattr(cached_catalogue, "_write", write_and_lose_the_connection)
         with pytest.raises(ConnectionLost):
-            await cached_catalogue.change(book.id, BookPatch(title="new"), actor)
+            await cached_catalogue.change(book.id, BookPatch.only(title="new"), actor)
         assert (await cached_catalogue.get(book.id)).title == "new"
 
 
@@ -432,7 +432,7 @@ class TestACallerWhoGivesUp:
             await put(book)
 
         monkeypatch.setattr(cache, "put", hold)
-        change = asyncio.create_task(cached_catalogue.change(book.id, BookPatch(title="new"), actor))
+        change = asyncio.create_task(cached_catalogue.change(book.id, BookPatch.only(title="new"), actor))
         await arrived.wait()
         change.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -479,7 +479,7 @@ class TestRedisKilled(OnOwnRedis):
         book = await own.add(a_draft(), actor)
         own_redis.kill()
         assert await own.get(book.id) == book
-        changed = await own.change(book.id, BookPatch(title="Emma"), actor)
+        changed = await own.change(book.id, BookPatch.only(title="Emma"), actor)
         assert await own.get(book.id) == changed
         await own_cache.invalidate_older({book.id: 3})
         added = await own.add(a_draft(), actor)
@@ -496,7 +496,7 @@ class TestRedisKilled(OnOwnRedis):
             own_redis.kill()
             for _ in range(20):
                 await own.get(book.id)
-                await own.change(book.id, BookPatch(title="Emma"), actor)
+                await own.change(book.id, BookPatch.only(title="Emma"), actor)
             assert (_available(), await own_cache.ready()) == (0, False)
             own_redis.start()
             await until(lambda: _available() == 1, "Redis is read again")
@@ -612,7 +612,7 @@ class TestRedisFrozen(OnOwnRedis):
         async def write(cache: Cache) -> None:
             catalogue = Catalogue(database, cache, notifier)
             for _ in range(3):
-                await catalogue.change(frozen.id, BookPatch(title="Emma"), actor)
+                await catalogue.change(frozen.id, BookPatch.only(title="Emma"), actor)
 
         await self.takes_no_longer(4 * TIMEOUT, write, own_redis)
 
@@ -631,8 +631,8 @@ class TestRedisFrozen(OnOwnRedis):
         """Redis is only cut off from this process, and keeps its old entries meanwhile."""
         kept, changed, removed = await own.add_many([a_draft(title="old")] * 3, actor)
         own_redis.freeze()
-        await own.change(changed.id, BookPatch(title="new"), actor)
-        await own.change(changed.id, BookPatch(title="newest"), actor)
+        await own.change(changed.id, BookPatch.only(title="new"), actor)
+        await own.change(changed.id, BookPatch.only(title="newest"), actor)
         await own.remove(removed.id, actor)
         own_redis.thaw()
 

@@ -62,7 +62,7 @@ async def fill(catalogue: Catalogue) -> None:
     drafts = [a_draft(title, texts[-place], DAYS[place % len(DAYS)]) for place, title in enumerate(texts)]
     books = await catalogue.add_many(drafts, actor)
     for book in books[::3]:
-        await catalogue.change(book.id, BookPatch(title=book.title), actor)
+        await catalogue.change(book.id, BookPatch.only(title=book.title), actor)
 
 
 async def all_of(catalogue: Catalogue, selection: Selection, order: Order, size: int = 1_000) -> list[Book]:

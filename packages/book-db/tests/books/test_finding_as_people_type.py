@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import pytest
-from book_db.book import Draft
+from book_db.book import AUTHOR_MAX, TITLE_MAX, Draft
 from book_db.books.cache import NoCache
 from book_db.books.catalogue import Catalogue
 from book_db.books.selection import Selection
 from book_db.books.words import words_asked_for
 from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database
-from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_db.text import clean
 from support.data_layer import a_draft
 from support.postgresql import PostgreSQLServer
 

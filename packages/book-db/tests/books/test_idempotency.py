@@ -48,7 +48,7 @@ class TestTheSecondTime:
         self, cached_catalogue: Catalogue, actor: UUID, query: Query
     ) -> None:
         first = await cached_catalogue.add_once([a_draft(), a_draft()], actor, KEY)
-        changed = await cached_catalogue.change(first.books[0].id, BookPatch(title="Emma"), actor)
+        changed = await cached_catalogue.change(first.books[0].id, BookPatch.only(title="Emma"), actor)
         await cached_catalogue.remove(first.books[1].id, actor)
         assert await cached_catalogue.add_once([a_draft(), a_draft()], actor, KEY) == Added(first.books, replayed=True)
         assert await cached_catalogue.get(first.books[0].id) == changed

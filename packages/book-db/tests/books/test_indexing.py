@@ -49,7 +49,7 @@ class TestABookOfTheReleaseBefore:
         self, catalogue: Catalogue, database_url: str, query: Query
     ) -> None:
         [[book_id]] = query(ADD, ("Emma", "Jane Austen"))
-        await catalogue.change(book_id, BookPatch(title="Persuasion"), NOBODY)
+        await catalogue.change(book_id, BookPatch.only(title="Persuasion"), NOBODY)
         migrations.upgrade(database_url)
         assert await found(catalogue, "persuasion austen") == ["Persuasion"]
         assert query(WORDS) == [(["persuasion"], ["austen", "jane"], True)]
@@ -93,7 +93,7 @@ class TestABookOfAReleaseThatFoldsOtherwise:
         self, catalogue: Catalogue, database_url: str, query: Query
     ) -> None:
         [[book_id]] = query(self.ADD)
-        await catalogue.change(book_id, BookPatch(title="Winter"), NOBODY)
+        await catalogue.change(book_id, BookPatch.only(title="Winter"), NOBODY)
         migrations.upgrade(database_url)
         assert query(WORDS) == [(["winter"], ["soeren", "soren"], True)]
 
@@ -109,7 +109,7 @@ class TestABookOfAReleaseThatFoldsOtherwise:
 
 class TestABookOfThisRelease:
     @pytest.mark.parametrize(
-        "change", [BookPatch(title="Persuasion"), BookPatch(publication_date=date(1816, 1, 1))], ids=str
+        "change", [BookPatch.only(title="Persuasion"), BookPatch.only(publication_date=date(1816, 1, 1))], ids=str
     )
     async def test_keeps_its_words_when_another_starts(
         self, catalogue: Catalogue, database_url: str, query: Query, change: BookPatch

@@ -20,7 +20,9 @@ Write = Callable[[Catalogue, int, UUID, Precondition], Awaitable[Book | None]]
 
 WRITES = [
     pytest.param(lambda to, book_id, actor, on: to.replace(book_id, a_draft(), actor, on), id="replace"),
-    pytest.param(lambda to, book_id, actor, on: to.change(book_id, BookPatch(title="Emma"), actor, on), id="change"),
+    pytest.param(
+        lambda to, book_id, actor, on: to.change(book_id, BookPatch.only(title="Emma"), actor, on), id="change"
+    ),
     pytest.param(lambda to, book_id, actor, on: to.remove(book_id, actor, on), id="remove"),
 ]
 
@@ -57,7 +59,7 @@ class TestManyWritersAtOnce:
         book = await catalogue.add(a_draft(), actor)
         query("BEGIN")
         query("UPDATE books SET version = 2")
-        change = asyncio.create_task(catalogue.change(book.id, BookPatch(title="Emma"), actor, FIRST))
+        change = asyncio.create_task(catalogue.change(book.id, BookPatch.only(title="Emma"), actor, FIRST))
         await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "it waits for its lock")
         query("COMMIT")
         with pytest.raises(VersionMismatch) as refused:
@@ -100,7 +102,7 @@ class TestACondition:
     ) -> None:
         book = await catalogue.add(a_draft(), actor)
         with statements_of(database) as statements:
-            await catalogue.change(book.id, BookPatch(title="Emma"), actor, FIRST)
+            await catalogue.change(book.id, BookPatch.only(title="Emma"), actor, FIRST)
         assert len([statement for statement in statements if "books" in statement]) == 1
 
     async def test_is_not_judged_by_the_cache(self, cached_catalogue: Catalogue, actor: UUID, query: Query) -> None:
@@ -108,5 +110,5 @@ class TestACondition:
         query("UPDATE books SET version = 5")
         assert (await cached_catalogue.get(book.id)).version == 1
         with pytest.raises(VersionMismatch) as refused:
-            await cached_catalogue.change(book.id, BookPatch(title="Emma"), actor, FIRST)
+            await cached_catalogue.change(book.id, BookPatch.only(title="Emma"), actor, FIRST)
         assert refused.value.version == 5

@@ -91,7 +91,7 @@ class TestARedisThatRefuses:
         with capture_logs() as logs, refusal.at(own_redis) as mend:
             assert not await own_cache.ready()
             for _ in range(5):
-                book = await own.change(book.id, BookPatch(title="Emma"), actor)
+                book = await own.change(book.id, BookPatch.only(title="Emma"), actor)
                 assert await own.get(book.id) == book
             await is_tried(own_cache, 3, monkeypatch)
             assert (is_available(), await own_cache.ready()) == (False, False)
@@ -112,7 +112,7 @@ class TestARedisThatRefuses:
         changed, removed = await own.add_many([a_draft(title="old")] * 2, actor)
         await other.get_many([changed.id, removed.id])
         with refusal.at(own_redis) as mend:
-            await own.change(changed.id, BookPatch(title="new"), actor)
+            await own.change(changed.id, BookPatch.only(title="new"), actor)
             await own.remove(removed.id, actor)
             mend()
             await until(is_available, "Redis is read again")
@@ -144,7 +144,7 @@ class TestARedisThatIsFull:
             await own.get(book.id)
             await operator.config_set("maxmemory", 1)
             assert await other_cache.get([book.id]) == {book.id: Hit(book.to_json())}
-            await own.change(book.id, BookPatch(title="Emma"), actor)
+            await own.change(book.id, BookPatch.only(title="Emma"), actor)
             assert await other_cache.get([book.id]) == {book.id: Miss(cache_available=True)}
             await operator.config_set("maxmemory", 0)
 

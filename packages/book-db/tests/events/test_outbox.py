@@ -39,7 +39,7 @@ class TestEvents:
     ) -> None:
         began = datetime.now(UTC)
         book = await catalogue.add(a_draft(title="Emma"), actor)
-        changed = await catalogue.change(book.id, BookPatch(title="Persuasion"), actor)
+        changed = await catalogue.change(book.id, BookPatch.only(title="Persuasion"), actor)
         await catalogue.remove(book.id, actor)
         created, updated, deleted = await lease.claim(10)
         assert [event.kind for event in (created, updated, deleted)] == ["created", "updated", "deleted"]
@@ -76,7 +76,7 @@ class TestEvents:
     ) -> None:
         assert await outbox.waiting() == (0, None)
         oldest, *_ = await catalogue.add_many([a_draft()] * 3, actor)
-        await catalogue.change(oldest.id, BookPatch(title="Emma"), actor)
+        await catalogue.change(oldest.id, BookPatch.only(title="Emma"), actor)
         assert await outbox.waiting() == (4, oldest.created_at)
 
 

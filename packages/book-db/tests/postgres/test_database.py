@@ -208,7 +208,7 @@ class TestAConnectionThatIsLost:
             await connection.execute(text("BEGIN"))
             await connection.execute(text("SELECT * FROM books FOR UPDATE"))
             with statements_of(database) as statements:
-                change = asyncio.create_task(catalogue.change(book.id, BookPatch(title="Emma"), actor))
+                change = asyncio.create_task(catalogue.change(book.id, BookPatch.only(title="Emma"), actor))
                 waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
                 await until(lambda: connection.scalar(waiting), "the change waits for its lock")
                 own_postgresql.kill()

@@ -181,7 +181,7 @@ class TestAReplicaThatFollows:
         by_replica = _reads("replica")
         book = await catalogue.add(a_draft(), actor)
         for number in range(200):
-            book = await catalogue.change(book.id, BookPatch(title=f"Draft {number}"), actor)
+            book = await catalogue.change(book.id, BookPatch.only(title=f"Draft {number}"), actor)
             assert await catalogue.get(book.id) == book
             [listed] = (await catalogue.page()).books
             assert listed == book
@@ -199,7 +199,7 @@ class TestAReplicaThatFollows:
         async def write() -> None:
             nonlocal known
             for number in range(100):
-                changed = await catalogue.change(book.id, BookPatch(title=f"Draft {number}"), actor)
+                changed = await catalogue.change(book.id, BookPatch.only(title=f"Draft {number}"), actor)
                 known = changed.version
 
         async def read(writing: asyncio.Task[None]) -> None:
@@ -235,7 +235,7 @@ class TestAReplicaThatFollows:
             with follower.falling_behind(), pytest.MonkeyPatch.context() as briefly:
                 briefly.setattr(replica_module, "_CATCH_UP_SECONDS", 0.02)
                 for number in range(3):
-                    book = await catalogue.change(book.id, BookPatch(title=f"Draft {number}"), actor)
+                    book = await catalogue.change(book.id, BookPatch.only(title=f"Draft {number}"), actor)
                     assert await catalogue.get(book.id) == book
                 await until_it_is_left()
                 assert not await is_by_replica(reads)

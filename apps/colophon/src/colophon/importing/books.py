@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_db.book import AUTHOR_MAX, TITLE_MAX, Draft
+from book_db.text import clean
 from book_runtime.delimited.lines import undecodable
 from book_runtime.delimited.records import fault_of_width
 
@@ -44,9 +45,7 @@ class FileBook:
     """A book that has not been loaded, and where it stands in the file."""
 
     row: Row
-    title: str
-    author: str
-    publication_date: date
+    draft: Draft
     year_completed: bool = False
     author_supplied: bool = False
 
@@ -86,7 +85,7 @@ class ColumnMapping:
         supplied = self.default_author is not None and not given.strip()
         author = _text("author", self.default_author or "" if supplied else given, AUTHOR_MAX)
         day, completed = read_date(row.fields[self.date])
-        return FileBook(row, title, author, day, completed, supplied)
+        return FileBook(row, Draft(title, author, day), completed, supplied)
 
     def is_book(self, fields: Sequence[str]) -> bool:
         """Whether a row of these fields would be one."""

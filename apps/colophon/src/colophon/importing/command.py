@@ -7,7 +7,8 @@ from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 import typer
-from book_db.text import AUTHOR_MAX, clean
+from book_db.book import AUTHOR_MAX
+from book_db.text import clean
 from rich.console import Console
 
 from colophon.asking import asked_for

@@ -6,7 +6,6 @@ key that says which lines it is made of and what it holds: a run that is repeate
 loads nothing twice.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -110,7 +109,7 @@ class FileImport:
         except Refused as refusal:
             self.report.refuse(row, str(refusal))
             return
-        document = _document(book)
+        document = book.draft.to_json()
         if self._batch.books and self._batch.size + len(document) > BATCH_BYTES:
             self._load_batch()
         self._batch.add(book, document)
@@ -163,14 +162,6 @@ class FileImport:
             f"{known}Whether lines {first} to {last} are loaded is not known. Run the very same command again: "
             "within 24 hours it loads nothing twice."
         )
-
-
-def _document(book: FileBook) -> bytes:
-    return json.dumps(
-        {"title": book.title, "author": book.author, "publication_date": book.publication_date.isoformat()},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
 
 
 def _sentence(error: Exception) -> str:

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 from urllib.parse import urlencode
 
 import msgspec
-from book_db.book import Page
+from book_db.book import AUTHOR_MAX, TITLE_MAX, Page
 from book_db.books.catalogue import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Catalogue
 from book_db.books.pages import LENGTH_MAX
 from book_db.books.selection import Field as BookField
 from book_db.books.selection import Order, Selection
 from book_db.books.words import words_asked_for
-from book_db.text import AUTHOR_MAX, TITLE_MAX, clean, clean_beginning
+from book_db.text import clean, clean_beginning
 from book_runtime.batching import IDLE_TURNS, SingleFlight
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-from book_db.book import BookPatch, Draft
-from book_db.text import AUTHOR_MAX, TITLE_MAX, clean
+from book_db.book import AUTHOR_MAX, TITLE_MAX, BookPatch, Draft
+from book_db.text import clean
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -88,7 +88,7 @@ class BookDraft(_Input):
     publication_date: PublicationDate
 
     def to_draft(self) -> Draft:
-        return Draft(self.title, self.author, self.publication_date)
+        return Draft.of(self)
 
 
 class BookChange(_Input):
@@ -107,7 +107,7 @@ class BookChange(_Input):
         return self
 
     def to_patch(self) -> BookPatch:
-        return BookPatch(self.title, self.author, self.publication_date)
+        return BookPatch.only(**self.model_dump(exclude_unset=True))
 
 
 class BookDrafts(_Input):

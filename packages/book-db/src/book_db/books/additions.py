@@ -10,9 +10,10 @@ from uuid import UUID
 
 import msgspec
 from book_runtime.telemetry import current_traceparent
+from msgspec.structs import asdict
 
 from book_db.book import Draft
-from book_db.books.words import words_of
+from book_db.books.words import words_by_column
 from book_db.errors import BatchTooLarge
 
 STATEMENT_MAX: Final = 2 * 2**20
@@ -42,11 +43,8 @@ def addition_of(draft: Draft, actor: UUID, traceparent: str | None) -> Addition:
     return Addition(
         _json.encode(
             {
-                "title": draft.title,
-                "author": draft.author,
-                "publication_date": draft.publication_date,
-                "title_words": words_of(draft.title),
-                "author_words": words_of(draft.author),
+                **asdict(draft),
+                **words_by_column(draft),
                 "actor": actor,
                 "traceparent": traceparent,
             }

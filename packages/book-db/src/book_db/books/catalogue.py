@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 from book_runtime.batching import IDLE_TURNS, WriteBatcher
 from book_runtime.telemetry import current_traceparent
+from msgspec.structs import asdict
 from psycopg.errors import UniqueViolation
 
 from book_db.book import ANY_VERSION, Added, Book, BookPatch, Draft, Page, Precondition
@@ -21,7 +22,7 @@ from book_db.books.cache import Cache
 from book_db.books.idempotency import IdempotencyKey, IdempotencyKeys, is_taken
 from book_db.books.reads import BookReads, refuse_impossible
 from book_db.books.selection import BY_ID, EVERYTHING, Order, Selection
-from book_db.books.words import words_of
+from book_db.books.words import words_by_column
 from book_db.errors import BookNotFound, ConnectionLost, SafeToRepeat, VersionMismatch
 from book_db.events.outbox import OutboxNotifier
 from book_db.postgres.database import Database, Reader, retry_read, retry_write
@@ -116,9 +117,7 @@ class Catalogue:
 
     async def replace(self, book_id: int, draft: Draft, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
         """Writes every field of a book anew. Raises BookNotFound and VersionMismatch."""
-        return await self.change(
-            book_id, BookPatch(draft.title, draft.author, draft.publication_date), actor, condition
-        )
+        return await self.change(book_id, BookPatch.of(draft), actor, condition)
 
     async def change(self, book_id: int, patch: BookPatch, actor: UUID, condition: Precondition = ANY_VERSION) -> Book:
         """Writes some fields of a book. Raises BookNotFound and VersionMismatch."""
@@ -160,17 +159,8 @@ class Catalogue:
         return books
 
     async def _change(self, book_id: int, patch: BookPatch, actor: UUID, condition: Precondition) -> Book:
-        book = await self._write_one(
-            statements.CHANGE,
-            book_id,
-            actor,
-            condition,
-            title=patch.title,
-            author=patch.author,
-            publication_date=patch.publication_date,
-            title_words=patch.title and words_of(patch.title),
-            author_words=patch.author and words_of(patch.author),
-        )
+        values = asdict(patch) | words_by_column(patch)
+        book = await self._write_one(statements.CHANGE, book_id, actor, condition, **values)
         await self._books.wrote(book)
         return book
 

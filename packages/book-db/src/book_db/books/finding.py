@@ -6,7 +6,7 @@ One statement for all, in which NULL switches parts off, would have one plan for
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 from sqlalchemy import text
 
@@ -16,10 +16,7 @@ from book_db.books.pages import Place
 from book_db.books.selection import BY_ID, EVERYTHING, Field, Order, Selection
 from book_db.books.words import ways_of
 from book_db.postgres.database import Reader, compile_sql
-from book_db.tables import SORTED_LENGTH
-
-COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
-"""Those of ``Book``, in the order of its fields."""
+from book_db.tables import BOOK_COLUMNS, SORTED_LENGTH
 
 
 class Sql(NamedTuple):
@@ -72,7 +69,7 @@ def listing(selection: Selection, order: Order, place: Place | None, *, at_most:
     condition = _where([*_conditions(selection, _implied(place, order)), *_after(place, order)])
     direction = "DESC" if order.descending else "ASC"
     by = ", ".join(f"{key} {direction}" for key in dict.fromkeys((sort_key(order.field), "id")))
-    statement = f"SELECT {COLUMNS} FROM books {condition.text} ORDER BY {by} LIMIT :at_most"  # noqa: S608 - of constants
+    statement = f"SELECT {BOOK_COLUMNS} FROM books {condition.text} ORDER BY {by} LIMIT :at_most"  # noqa: S608 - of constants
     return Sql(statement, {**condition.values, "at_most": at_most})
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import asdict
 from psycopg.errors import UniqueViolation
 from sqlalchemy import text
 
@@ -68,7 +69,7 @@ class Remembered(NamedTuple):
         if key.fingerprint(drafts) != self.fingerprint:
             raise IdempotencyKeyReused
         return [
-            Book(book_id, draft.title, draft.author, draft.publication_date, 1, self.created_at, self.created_at)
+            Book(id=book_id, version=1, created_at=self.created_at, updated_at=self.created_at, **asdict(draft))
             for book_id, draft in zip(self.book_ids, drafts, strict=True)
         ]
 

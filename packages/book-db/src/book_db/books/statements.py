@@ -2,7 +2,8 @@
 
 Each write is one statement, which changes ``books`` and adds to ``outbox``: PostgreSQL does both or neither. The
 outbox row is made when the book's row is locked and changed, so the order of its ids is the order of the changes.
-Every statement but ``VERSION`` gives the columns of ``Book``, in the order of its fields.
+Every statement but ``VERSION`` gives the columns of ``Book``, in the order of its fields. What PostgreSQL gets in the
+end stands in tests/books/statements.sql.
 
 docs/decisions/0003 and 0010 give the reasons.
 """
@@ -13,24 +14,28 @@ from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
-from book_db.postgres.database import compile_sql
-from book_db.tables import EVENT_COLUMNS, WORDS_VERSION_OF_NEW, BookRow, words_version_of
+from book_db.book import Book, Draft
+from book_db.postgres.database import compile_sql, with_types
+from book_db.tables import (
+    BOOK_COLUMNS,
+    EVENT_COLUMNS,
+    WORDS_VERSION_OF_NEW,
+    BookRow,
+    OutboxRow,
+    words_version_of,
+)
 
 KEY_EXPIRED: Final = "created_at <= now() - interval '24 hours'"
 """Of an idempotency key. Such a one counts for nothing, also where it has not been swept away yet."""
 
-_COLUMNS: Final = "id, title, author, publication_date, version, created_at, updated_at"
+_NEW: Final = (*Draft.__struct_fields__, "title_words", "author_words")
+"""The columns that a writer fills."""
+
+_BY: Final = ("actor", "traceparent")
+"""Those of the event that do."""
 
 _books = BookRow.__table__.c
-_book = select(
-    _books.id,
-    _books.title,
-    _books.author,
-    _books.publication_date,
-    _books.version,
-    _books.created_at,
-    _books.updated_at,
-)
+_book = select(*(_books[field] for field in Book.__struct_fields__))
 
 BY_IDS: Final = compile_sql(_book.where(_books.id == func.any(bindparam("book_ids", type_=ARRAY(BigInteger)))))
 VERSION: Final = compile_sql(select(_books.version).where(_books.id == bindparam("book_id", type_=BigInteger)))
@@ -42,15 +47,15 @@ def _text(statement: str) -> LiteralString:
 
 def _with_event(write: str, *, kind: str, at: str, version: str = "version") -> LiteralString:
     """A write that RETURNs what it wrote, with its row in the outbox."""
+    book = ", ".join(version if field == "version" else field for field in Book.__struct_fields__)
     return _text(
         f"""
-        WITH written AS ({write} RETURNING {_COLUMNS}), noted AS (
+        WITH written AS ({write} RETURNING {BOOK_COLUMNS}), noted AS (
             INSERT INTO outbox ({EVENT_COLUMNS}) SELECT
-                '{kind}', :actor, {at}, :traceparent,
-                id, title, author, publication_date, {version}, created_at, updated_at
+                '{kind}', :actor, {at}, :traceparent, {book}
             FROM written ORDER BY id
         )
-        SELECT id, title, author, publication_date, {version}, created_at, updated_at FROM written
+        SELECT {book} FROM written
         """  # noqa: S608 - put together from constants alone
     )
 
@@ -60,30 +65,28 @@ def _add(*, unless: str = "false", before: str = "", after: str = "") -> Literal
 
     PostgreSQL gives ids in that order, which is how each book is found again in ``draft``.
     """
+    new = ", ".join(_NEW)
+    book = ", ".join(f"written.{field}" for field in Book.__struct_fields__)
     return _text(
         f"""
         WITH {before} draft AS (
             SELECT * FROM ROWS FROM (
                 json_to_recordset(CAST(:drafts AS json)) AS (
-                    title text, author text, publication_date date, title_words text[], author_words text[],
-                    actor uuid, traceparent text
+                    {with_types(BookRow, _NEW)}, {with_types(OutboxRow, _BY)}
                 )
-            ) WITH ORDINALITY AS draft (
-                title, author, publication_date, title_words, author_words, actor, traceparent, place
-            )
+            ) WITH ORDINALITY AS draft ({new}, {", ".join(_BY)}, place)
         ), written AS (
-            INSERT INTO books (title, author, publication_date, title_words, author_words, words_version)
-            SELECT title, author, publication_date, title_words, author_words, {WORDS_VERSION_OF_NEW}
+            INSERT INTO books ({new}, words_version)
+            SELECT {new}, {WORDS_VERSION_OF_NEW}
             FROM draft WHERE NOT {unless} ORDER BY place
-            RETURNING {_COLUMNS}
+            RETURNING {BOOK_COLUMNS}
         ), noted AS (
             INSERT INTO outbox ({EVENT_COLUMNS}) SELECT
-                'created', draft.actor, created_at, draft.traceparent,
-                id, written.title, written.author, written.publication_date, version, created_at, updated_at
+                'created', draft.actor, written.created_at, draft.traceparent, {book}
             FROM (SELECT *, row_number() OVER (ORDER BY id) AS place FROM written) AS written JOIN draft USING (place)
             ORDER BY id
         ) {after}
-        SELECT {_COLUMNS} FROM written
+        SELECT {BOOK_COLUMNS} FROM written
         """  # noqa: S608 - as above
     )
 
@@ -114,11 +117,7 @@ _CONDITION: Final = """
 CHANGE: Final = _with_event(
     f"""
     UPDATE books SET
-        title = coalesce(:title, title),
-        author = coalesce(:author, author),
-        publication_date = coalesce(:publication_date, publication_date),
-        title_words = coalesce(:title_words, title_words),
-        author_words = coalesce(:author_words, author_words),
+        {", ".join(f"{column} = coalesce(:{column}, {column})" for column in _NEW)},
         -- Words that another release has left behind, or folds in its own way, are found out by that they stay behind.
         words_version = CASE WHEN words_version = {words_version_of("version")}
             THEN {words_version_of("(version + 1)")} ELSE words_version END,

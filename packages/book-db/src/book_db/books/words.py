@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import chain, groupby, pairwise
 from typing import Final
 
+from book_db.book import BookPatch, Draft
 from book_db.folding import APOSTROPHE, HYPHEN, OR, fold
 
 _LENGTH_MAX: Final = 100
@@ -56,6 +57,12 @@ def words_of(text: str) -> list[str]:
     for run in runs:
         words.update(_characters_and_pairs(run))
     return sorted({word[:_LENGTH_MAX] for word in words})
+
+
+def words_by_column(book: Draft | BookPatch) -> dict[str, list[str] | None]:
+    """The words of the fields by which books are found, under the names of their columns."""
+    texts = {"title_words": book.title, "author_words": book.author}
+    return {column: None if text is None else words_of(text) for column, text in texts.items()}
 
 
 def words_asked_for(question: str) -> list[str]:

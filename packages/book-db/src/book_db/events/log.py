@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.errors import PositionSwept
-from book_db.postgres.database import Database, compile_sql, retry_read, retry_write
+from book_db.postgres.database import Database, compile_sql, retry_read, retry_write, with_types
 from book_db.postgres.notifier import Notifier
 from book_db.postgres.sweeping import kept_swept
 from book_db.tables import EventLogRow, EventLogSweepRow
@@ -108,8 +108,7 @@ _RECORD: Final = compile_sql(
     SELECT {_COLUMNS}
     FROM turn CROSS JOIN ROWS FROM (
         json_to_recordset(CAST(:entries AS json)) AS (
-            event_id uuid, kind text, actor text, occurred_at timestamptz, book_id bigint, version bigint, title text,
-            author text, publication_date date, created_at timestamptz, updated_at timestamptz
+            {with_types(EventLogRow, Entry._fields)}
         )
     ) WITH ORDINALITY AS entry ({_COLUMNS}, place)
     ORDER BY place

@@ -32,7 +32,7 @@ _ALL: Final = select(
     ParkedEventRow.event_id,
     ParkedEventRow.kind,
     ParkedEventRow.book_id,
-    ParkedEventRow.version,
+    ParkedEventRow.__table__.c.version,
     ParkedEventRow.parked_at,
     ParkedEventRow.reason,
 ).order_by(ParkedEventRow.parked_at, ParkedEventRow.event_id)

@@ -1,6 +1,6 @@
 """The pool of connections to PostgreSQL, and what its failures mean."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, LiteralString, Protocol, Self, TypeAlias
@@ -22,6 +22,7 @@ from book_db.postgres.connector import PRIMARY, Connector
 from book_db.postgres.failures import is_of_a_read_only_session, translate_errors, why
 from book_db.postgres.local_bus import LocalBus
 from book_db.postgres.pool import ConnectionPool, Lease, keep_what_is_whole, was_left_by_the_server
+from book_db.tables import Base
 
 _log = structlog.get_logger(__name__)
 
@@ -189,6 +190,12 @@ def compile_sql(statement: ClauseElement) -> LiteralString:
     It is made of what is in the code alone, which is what psycopg's type stands for: values have no place in it.
     """
     return str(statement.compile(dialect=_DIALECT))
+
+
+def with_types(row: type[Base], columns: Iterable[str]) -> str:
+    """Columns of a table with their types, as ``json_to_recordset`` takes them."""
+    types = {column.name: column.type.compile(dialect=_DIALECT) for column in row.__table__.c}
+    return ", ".join(f"{column} {types[column]}" for column in columns)
 
 
 def _refuse_a_closed_connection(driver_connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:

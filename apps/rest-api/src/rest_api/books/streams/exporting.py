@@ -16,6 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.types import Receive, Scope, Send
 
 from rest_api.books.finding import Filters, each_once
+from rest_api.books.schemas import Book
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, lines_of, preferred
 from rest_api.guard import GuardedRoute, caller_of
 from rest_api.head_method import is_head
@@ -43,9 +44,7 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         },
         "content": {
             NDJSON: {"schema": lines_of("Book")},
-            CSV: {
-                "schema": csv_schema("id", "title", "author", "publication_date", "version", "created_at", "updated_at")
-            },
+            CSV: {"schema": csv_schema(*Book.model_fields)},
         },
     },
     406: {"description": "`Accept` allows neither NDJSON nor CSV, and there is no `format`."},

@@ -1,6 +1,6 @@
 """Import: the endpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -10,9 +10,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
 from rest_api.books.idempotency import FOR_CREATES, REPLAYED, REPLAYED_HEADER, key_of
+from rest_api.books.schemas import BookDraft
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, header_pattern, lines_of
 from rest_api.books.streams.problems import TooManyImports, UnknownForm
 from rest_api.books.streams.reading import CsvReader, NdjsonReader, Reader
+from rest_api.books.streams.schemas import PASSED_OVER, REQUIRED, BookLine
 from rest_api.books.streams.upload_import import UploadImport
 from rest_api.books.streams.upload_report import UploadReport
 from rest_api.codings import refuse_coded
@@ -30,21 +32,29 @@ _READERS: Final[dict[str, type[Reader]]] = {
     CSV: CsvReader,
 }
 
-_FIELDS: Final = ("title", "author", "publication_date")
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}"
+
 
 _BODY: Final = {
     "requestBody": {
         "description": "A book a line, UTF-8. As NDJSON: a JSON object as for `createBook`. As CSV (RFC 4180): a "
-        "header that names the columns `title`, `author` and `publication_date`, in any order, then a record for each "
+        f"header that names the columns {_listed(REQUIRED)}, in any order, then a record for each "
         "book. Between the fields are commas, or else semicolons, tabs or `|`; a first line like `sep=;` may name what "
-        "it is. `id`, `version`, `created_at` and `updated_at`, as an export has them, are passed over; anything else "
+        f"it is. {_listed(PASSED_OVER)}, as an export has them, are passed over; anything else "
         "is an error. A line, in CSV a record, has 65,536 bytes at the most.",
         "required": True,
         "content": {
             **{form: {"schema": lines_of("BookLine")} for form, reader in _READERS.items() if reader is NdjsonReader},
             CSV: {
-                "schema": csv_schema(*_FIELDS)
-                | {"pattern": header_pattern(_FIELDS, besides=("id", "version", "created_at", "updated_at"))}
+                "schema": csv_schema(*BookDraft.model_fields)
+                | {
+                    "pattern": header_pattern(
+                        REQUIRED, besides=[name for name in BookLine.model_fields if name not in REQUIRED]
+                    )
+                }
             },
         },
     }

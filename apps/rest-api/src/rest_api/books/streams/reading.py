@@ -16,13 +16,11 @@ from pydantic import ValidationError
 from rest_api.books.batches import without_excess
 from rest_api.books.streams.lines import LINE_MAX_BYTES, fault_of
 from rest_api.books.streams.problems import WrongHeader
-from rest_api.books.streams.schemas import BookLine
+from rest_api.books.streams.schemas import REQUIRED, BookLine
 from rest_api.problems import violations_of
 
 ERRORS_MAX: Final = 20
 """Of one line: a report must not be much longer than what it reports on."""
-
-_REQUIRED: Final = tuple(name for name, field in BookLine.model_fields.items() if field.is_required())
 
 _Checked = tuple[Draft | None, Sequence[Mapping[str, str]]]
 """A book, or what is wrong with it."""
@@ -89,7 +87,7 @@ class CsvReader(Reader):
 
     def __init__(self) -> None:
         self._columns: Sequence[str] = ()
-        self._records = Records(None, names=_REQUIRED, longest=LINE_MAX_BYTES)
+        self._records = Records(None, names=REQUIRED, longest=LINE_MAX_BYTES)
 
     def read(self, line: Line) -> Iterator[UploadedBook]:
         return self._candidates(self._records.feed(line))
@@ -135,7 +133,7 @@ def _checked(document: Any) -> _Checked:
 
 def _undecodable_in(book: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     # What is passed over may be in any encoding.
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if broken := undecodable(book[name]):
             yield {"pointer": f"/{name}", "detail": f"must be UTF-8, which the byte 0x{broken[0]:02X} is not"}
 
@@ -171,8 +169,8 @@ def _faults_of_names(names: Sequence[str]) -> Iterator[str]:
     for name, times in Counter(names).items():
         if name not in BookLine.model_fields:
             yield f"the column {name[:200]!r} is not known here"
-        elif times > 1 and name in _REQUIRED:
+        elif times > 1 and name in REQUIRED:
             yield f"the column {name!r} must be there once"
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if name not in names:
             yield f"the column {name!r} must be there"

@@ -1,10 +1,10 @@
 """What the lines of uploads and reports look like."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
-from rest_api.books.schemas import BookDraft
+from rest_api.books.schemas import Book, BookDraft
 from rest_api.problems import Violation
 
 
@@ -15,6 +15,13 @@ class BookLine(BookDraft):
     version: Any = Field(None, description="Passed over.")
     created_at: Any = Field(None, description="Passed over.")
     updated_at: Any = Field(None, description="Passed over.")
+
+
+REQUIRED: Final = tuple(name for name, field in BookLine.model_fields.items() if field.is_required())
+"""The columns that a CSV file must have."""
+
+PASSED_OVER: Final = tuple(name for name in Book.model_fields if name not in BookDraft.model_fields)
+"""What an export has besides, and an import passes over."""
 
 
 LastLine = Annotated[
