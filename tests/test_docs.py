@@ -118,6 +118,25 @@ class TestADocument:
             compile(code, _named(document), "exec")
 
 
+_NO_PROSE = re.compile(r"^(?:\||#| {4}|<!--).*$|\]\([^)]*\)", re.MULTILINE)
+_BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:-|\d+\.) )")
+
+
+def _sentences(document: Path) -> Iterator[str]:
+    """Without tables, headings, code of several lines and the targets of links. What stands in backticks is a word."""
+    prose = re.sub(r"`[^`]*`", "code", _NO_PROSE.sub("", _prose(document)))
+    for block in _BLOCK.split(prose):
+        yield from re.split(r"(?<=[.!?])[*\"')]*\s+", " ".join(block.split()))
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=_named
+)
+class TestTheProse:
+    def test_has_no_sentence_of_more_than_forty_words(self, document: Path) -> None:
+        assert [sentence for sentence in _sentences(document) if len(re.findall(r"\S*\w\S*", sentence)) > 40] == []
+
+
 DECISIONS = sorted((ROOT / "docs/decisions").glob("0*.md"))
 
 _HEAD_OF_A_DECISION = re.compile(
