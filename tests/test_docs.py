@@ -22,6 +22,7 @@ import pytest
 from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.book import Book
 from book_db.events.log import EventLog
+from book_db.events.model import BookEvent
 from book_db.events.outbox import OutboxEvent
 from book_db.postgres.database import Database
 from book_db.settings import DatabaseSettings
@@ -379,7 +380,7 @@ def _examples_with_output(document: str) -> list[tuple[str, str]]:
 def _message(kind: str, title: str, version: int) -> Message:
     now = datetime.now(UTC)
     book = Book(2, title, "George Eliot", date(1863, 1, 1), version, now, now)
-    return message_of(OutboxEvent(version, uuid4(), kind, uuid4(), now, None, book))
+    return message_of(OutboxEvent(version, None, BookEvent(uuid4(), kind, str(uuid4()), now, book)))
 
 
 class TestTheExamplesOfEvents:

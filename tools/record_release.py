@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from book_db.book import Book
+from book_db.events import model
 from book_db.events.outbox import OutboxEvent
 from books.v1.book_event_pb2 import BookEvent
 from books.v1.book_service_pb2 import GetBookResponse, ListBooksResponse
@@ -48,7 +49,8 @@ def _event(kind: str, version: int) -> Message:
     event_id = UUID(int=version)
     time = UPDATED if version > 1 else CREATED
     book = replace(A_BOOK, version=version, updated_at=time)
-    return BookEvent.FromString(message_of(OutboxEvent(version, event_id, kind, ACTOR, time, None, book)).body)
+    event = model.BookEvent(event_id, kind, str(ACTOR), time, book)
+    return BookEvent.FromString(message_of(OutboxEvent(version, None, event)).body)
 
 
 def main(version: str) -> None:

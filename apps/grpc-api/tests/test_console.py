@@ -9,11 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from book_db.events.log import Entry
+from book_db.events.model import BookEvent
 from grpc_api.console import line_of, outage_of_the_console, print_lines
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from support import data_layer
 
 EVENT = UUID("1f0e9a00-0000-7000-8000-00000000000e")
 ACTOR = "7c0e9a00-0000-7000-8000-00000000000a"
@@ -25,38 +26,30 @@ LINE = re.compile(
 )
 
 
-def an_entry(**changed: Any) -> Entry:
-    return Entry(
-        event_id=EVENT,
-        kind="created",
-        actor=ACTOR,
-        occurred_at=datetime(2026, 11, 23, 18, 2, 1, 123456, tzinfo=UTC),
-        book_id=42,
-        version=1,
-        title="Middlemarch",
-        author="George Eliot",
-        publication_date=date(1871, 12, 1),
-    )._replace(**changed)
+def an_event(**changed: Any) -> BookEvent:
+    event: dict[str, Any] = {"id": EVENT, "actor": ACTOR, "occurred_at": datetime(2026, 11, 23, 18, 2, 1, 123456, UTC)}
+    book = {"title": "Middlemarch", "author": "George Eliot", "publication_date": date(1871, 12, 1)}
+    return data_layer.an_event(42, 1, **(event | book | changed))
 
 
 class TestTheLine:
     def test_it_tells_when_what_which_who_and_the_event(self) -> None:
-        assert line_of(an_entry()) == (
+        assert line_of(*an_event()) == (
             '2026-11-23 18:02:01.123456Z  book.created  book 42 v1  "Middlemarch" by "George Eliot"'
             f"  actor {ACTOR}  event {EVENT}"
         )
 
     def test_the_trace_of_the_writer_stands_at_its_end(self) -> None:
         trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
-        assert line_of(an_entry(), trace_id) == f"{line_of(an_entry())}  trace {trace_id}"
+        assert line_of(*an_event(), trace_id=trace_id) == f"{line_of(*an_event())}  trace {trace_id}"
 
     def test_the_time_is_utc_whatever_the_database_gave(self) -> None:
         there = datetime(2026, 11, 23, 20, 2, 1, tzinfo=timezone(timedelta(hours=2)))
-        assert line_of(an_entry(occurred_at=there)).startswith("2026-11-23 18:02:01.000000Z  ")
+        assert line_of(*an_event(occurred_at=there)).startswith("2026-11-23 18:02:01.000000Z  ")
 
     @pytest.mark.parametrize("text", ["Война и мир", "紅樓夢", "Αντιγόνη", "Les Misérables", "📖"])
     def test_every_script_is_shown_as_it_is(self, text: str) -> None:
-        assert f'"{text}" by' in line_of(an_entry(title=text))
+        assert f'"{text}" by' in line_of(*an_event(title=text))
 
 
 class TestWhatCannotBeForged:
@@ -75,12 +68,12 @@ class TestWhatCannotBeForged:
         ],
     )
     def test_what_is_not_text_is_escaped(self, text: str, shown: str) -> None:
-        assert f"  {shown} by " in line_of(an_entry(title=text))
-        assert f" by {shown}  actor " in line_of(an_entry(author=text))
+        assert f"  {shown} by " in line_of(*an_event(title=text))
+        assert f" by {shown}  actor " in line_of(*an_event(author=text))
 
     @given(st.text(), st.text())
     def test_any_text_stays_within_its_quotes_on_one_line(self, title: str, author: str) -> None:
-        line = line_of(an_entry(title=title, author=author))
+        line = line_of(*an_event(title=title, author=author))
         parts = LINE.fullmatch(line)
         assert parts is not None
         assert line.isprintable()

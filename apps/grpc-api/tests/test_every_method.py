@@ -5,14 +5,11 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
 import pytest
 from book_db.book import Book
-from book_db.events.log import Entry
 from book_db.store import Store
 from books.v1 import book_service_pb2
 from google.protobuf.descriptor import FileDescriptor
@@ -22,6 +19,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from support.data_layer import an_event
 from support.node import NodeProject
 from support.tokens import SignedIn
 from support.waiting import patience
@@ -68,10 +66,8 @@ TRIES: Final = {
 async def catalogue(store: Store, add_books: Callable[..., Awaitable[list[Book]]]) -> None:
     """Two books, and the event of the first."""
     [book, _] = await add_books(2)
-    made = datetime(2026, 11, 24, tzinfo=UTC)
-    day = date(1871, 12, 1)
-    entry = Entry(uuid4(), "created", str(uuid4()), made, book.id, 1, "Middlemarch", "George Eliot", day, made, made)
-    await store.event_log.record([entry])
+    event = an_event(book.id, title="Middlemarch", author="George Eliot")
+    await store.event_log.record([event])
 
 
 def texts_in(answer: Any) -> list[str]:

@@ -7,14 +7,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Final, Self
-from uuid import uuid4
 
 import pytest
 from book_db.book import Book
-from book_db.events.log import Entry
 from book_db.store import Store
 from books.v1.book_service_pb2 import BatchGetBooksRequest, WatchBooksRequest
 from google.protobuf.message import Message
@@ -26,6 +23,7 @@ from h2.events import DataReceived, ResponseReceived
 from h2.settings import SettingCodes
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
+from support.data_layer import an_event
 from support.tokens import SignedIn
 from support.waiting import patience, until
 
@@ -132,12 +130,8 @@ def watching(port: int, caller: SignedIn, store: Store) -> Callable[[int], Any]:
 
     @asynccontextmanager
     async def watching(window: int) -> AsyncIterator[Unread]:
-        made, day = datetime(2026, 11, 24, tzinfo=UTC), date(1871, 12, 1)
-        entries = [
-            Entry(uuid4(), "updated", str(uuid4()), made, 1, version, "M" * 2_000, "George Eliot", day, made, made)
-            for version in range(2, 102)
-        ]
-        await store.event_log.record(entries)
+        events = [an_event(1, version, title="M" * 2_000) for version in range(2, 102)]
+        await store.event_log.record(events)
         async with Unread(port, caller, "WatchBooks", WatchBooksRequest(after=0), window) as call:
             yield call
 

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import grpc
 import pytest
 from book_db.errors import PositionSwept
-from book_db.events.log import EVENTS_RECORDED, Entry
+from book_db.events.log import EVENTS_RECORDED
 from book_db.migrations import upgrade
 from book_db.roles import Role
 from book_db.settings import StoreSettings
@@ -26,7 +26,7 @@ from grpc_api.application import serving
 from grpc_api.streams import ServiceStopping, end_of_this_stream
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.data_layer import statements_sent_to
+from support.data_layer import an_event, statements_sent_to
 from support.postgresql import PostgreSQLServer
 from support.rich_errors import detail_of
 from support.tokens import SignedIn, Signer
@@ -37,22 +37,6 @@ if TYPE_CHECKING:
 
 OUT = "outage of PostgreSQL: what needs it waits or is refused"
 _MADE = datetime(2026, 11, 24, 9, 30, 0, 123456, UTC)
-
-
-def an_entry(book_id: int = 1, version: int = 1, **changed: Any) -> Entry:
-    return Entry(
-        event_id=uuid4(),
-        kind="created" if version == 1 else "updated",
-        actor=str(uuid4()),
-        occurred_at=_MADE,
-        book_id=book_id,
-        version=version,
-        title="Emma",
-        author="Jane Austen",
-        publication_date=date(1815, 12, 23),
-        created_at=_MADE,
-        updated_at=_MADE,
-    )._replace(**changed)
 
 
 class Watching:
@@ -128,10 +112,10 @@ async def replica(store: Store, caller: SignedIn) -> AsyncIterator["BookServiceA
 
 class TestAWatch:
     async def test_tells_the_whole_change(self, store: Store, watch: Watch) -> None:
-        watching, entry = await watch(), an_entry(version=2)
-        await store.event_log.record([entry])
+        watching, recorded = await watch(), an_event(version=2)
+        await store.event_log.record([recorded])
         event = (await watching.next()).event
-        assert (event.id, event.actor, event.kind) == (str(entry.event_id), entry.actor, 2)
+        assert (event.id, event.actor, event.kind) == (str(recorded.id), recorded.actor, 2)
         assert event.time.ToDatetime(tzinfo=UTC) == _MADE
         book = event.book
         assert (book.id, book.version, book.title, book.author) == (1, 2, "Emma", "Jane Austen")
@@ -140,28 +124,28 @@ class TestAWatch:
 
     async def test_leaves_out_what_an_earlier_release_did_not_record(self, store: Store, watch: Watch) -> None:
         watching = await watch()
-        await store.event_log.record([an_entry(created_at=None, updated_at=None)])
+        await store.event_log.record([an_event(created_at=None, updated_at=None)])
         book = (await watching.next()).event.book
         assert not book.HasField("create_time")
         assert not book.HasField("update_time")
 
     async def test_begins_with_what_happens_from_now_on(self, store: Store, watch: Watch) -> None:
-        await store.event_log.record([an_entry(1)])
+        await store.event_log.record([an_event(1)])
         watching = await watch()
-        await store.event_log.record([an_entry(2)])
+        await store.event_log.record([an_event(2)])
         assert await watching.events(1) == [(2, 1)]
 
     async def test_begins_with_the_first_change_of_all_after_0(self, store: Store, watch: Watch) -> None:
-        await store.event_log.record([an_entry(book_id) for book_id in range(1, 1_201)])
+        await store.event_log.record([an_event(book_id) for book_id in range(1, 1_201)])
         watching = await watch(after=0)
         assert await watching.events(1_200) == [(book_id, 1) for book_id in range(1, 1_201)]
-        await store.event_log.record([an_entry(1_201)])
+        await store.event_log.record([an_event(1_201)])
         assert await watching.events(1) == [(1_201, 1)]
         assert watching.positions == sorted(watching.positions)
 
     async def test_goes_on_after_the_position_it_is_given(self, store: Store, watch: Watch) -> None:
         watching = await watch(after=0)
-        await store.event_log.record([an_entry(1, version) for version in (1, 2, 3)])
+        await store.event_log.record([an_event(1, version) for version in (1, 2, 3)])
         await watching.events(2)
         watching.call.cancel()
         again = await watch(after=watching.positions[-1])
@@ -169,22 +153,22 @@ class TestAWatch:
 
     async def test_tells_of_a_deletion(self, store: Store, watch: Watch) -> None:
         watching = await watch(author="Jane Austen")
-        await store.event_log.record([an_entry(1, 3, kind="deleted")])
+        await store.event_log.record([an_event(1, 3, kind="deleted")])
         event = (await watching.next()).event
         assert event.kind == BOOK_EVENT_KIND_DELETED
         assert (event.book.title, event.book.version) == ("Emma", 3)
 
     async def test_means_some_books_alone(self, store: Store, watch: Watch) -> None:
-        await store.event_log.record([an_entry(book_id) for book_id in (1, 2, 3)])
+        await store.event_log.record([an_event(book_id) for book_id in (1, 2, 3)])
         watching = await watch(after=0, book_ids=[1, 3])
-        await store.event_log.record([an_entry(book_id, 2) for book_id in (1, 2, 3)])
+        await store.event_log.record([an_event(book_id, 2) for book_id in (1, 2, 3)])
         assert await watching.events(4) == [(1, 1), (3, 1), (1, 2), (3, 2)]
 
     async def test_means_one_author_alone(self, store: Store, watch: Watch) -> None:
         eliot: dict[str, Any] = {"author": "George Eliot"}
-        await store.event_log.record([an_entry(1), an_entry(2, **eliot)])
+        await store.event_log.record([an_event(1), an_event(2, **eliot)])
         watching = await watch(after=0, **eliot)
-        await store.event_log.record([an_entry(1, 2), an_entry(2, 2, **eliot), an_entry(1, 3, **eliot)])
+        await store.event_log.record([an_event(1, 2), an_event(2, 2, **eliot), an_event(1, 3, **eliot)])
         assert await watching.events(3) == [(2, 1), (2, 2), (1, 3)]
 
     async def test_is_told_how_far_others_have_come(
@@ -192,7 +176,7 @@ class TestAWatch:
     ) -> None:
         monkeypatch.setattr("grpc_api.watching.watch._QUIET_SECONDS", 0.2)
         watching = await watch(book_ids=[7])
-        await store.event_log.record([an_entry(1), an_entry(2)])
+        await store.event_log.record([an_event(1), an_event(2)])
         newest = await store.event_log.newest()
         while (response := await watching.next()).position < newest:
             pass
@@ -204,7 +188,7 @@ class TestAWatch:
     ) -> None:
         here, there = await watch(), Watching(replica, caller)
         await there.next()
-        await store.event_log.record([an_entry(5)])
+        await store.event_log.record([an_event(5)])
         assert await here.events(1) == await there.events(1) == [(5, 1)]
 
 
@@ -215,16 +199,16 @@ class TestWhoMadeAChange:
     ) -> None:
         reader, editor, admin = await sign_in(Role.READER), await sign_in(Role.EDITOR), await sign_in(Role.ADMIN)
         actors = [str(editor.user_id), str(reader.user_id)]
-        entries = [an_entry(book_id, actor=actor) for book_id, actor in enumerate(actors, start=1)]
+        events = [an_event(book_id, actor=actor) for book_id, actor in enumerate(actors, start=1)]
         if after == 0:
-            await store.event_log.record(entries)
+            await store.event_log.record(events)
         told = {}
         for name, caller in {"reader": reader, "editor": editor, "admin": admin}.items():
             told[name] = Watching(stub, caller, after=after)
             await told[name].next()
         if after is None:
-            await store.event_log.record(entries)
-        heard = {name: [(await watching.next()).event.actor for _ in entries] for name, watching in told.items()}
+            await store.event_log.record(events)
+        heard = {name: [(await watching.next()).event.actor for _ in events] for name, watching in told.items()}
         assert heard == {"reader": ["", actors[1]], "editor": actors, "admin": actors}
 
     async def test_is_told_no_longer_when_the_role_is_taken_away(
@@ -233,12 +217,12 @@ class TestWhoMadeAChange:
         caller = await sign_in(Role.EDITOR)
         watching = Watching(stub, caller)
         await watching.next()
-        await store.event_log.record([an_entry()])
+        await store.event_log.record([an_event()])
         assert (await watching.next()).event.actor
         await store.users.change(caller.user_id, Role.READER.columns, decided_on=Role.EDITOR.columns)
 
         async def is_told_no_longer() -> bool:
-            await store.event_log.record([an_entry()])
+            await store.event_log.record([an_event()])
             return not (await watching.next()).event.actor
 
         await until(is_told_no_longer, "the stream knows of the new role")
@@ -250,7 +234,7 @@ class TestWhoMadeAChange:
         ):
             watching = Watching(BookServiceStub(channel), caller)
             await watching.next()
-            await store.event_log.record([an_entry()])
+            await store.event_log.record([an_event()])
             assert (await watching.next()).event.actor == ""
 
 
@@ -269,7 +253,7 @@ class TestThatIsRefused:
     async def test_a_position_after_which_changes_are_no_longer_kept(
         self, store: Store, stub: "BookServiceAsyncStub", caller: SignedIn
     ) -> None:
-        await store.event_log.record([an_entry(), an_entry(version=2)])
+        await store.event_log.record([an_event(), an_event(version=2)])
         async with store.database.transaction() as connection:
             await connection.exec_driver_sql(
                 "UPDATE event_log SET recorded_at = recorded_at - interval '8 days' WHERE position = 1"
@@ -343,7 +327,7 @@ class TestTheEnd:
                 serving(store, LocalBroker(), host="127.0.0.1", port=0) as port,
                 grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
             ):
-                await store.event_log.record([an_entry(1, version)])
+                await store.event_log.record([an_event(1, version)])
                 watching = Watching(BookServiceStub(channel), caller, after=position)
                 assert await watching.events(1) == [(1, version)]
                 position = watching.positions[-1]
@@ -383,8 +367,8 @@ class TestAWatcherWhoDoesNotRead:
         slow, quick = await watch(), await watch(book_ids=[2])
         long = {"title": "x" * 2_000, "author": "y" * 1_000}
         for version in range(1, 4_001, 250):
-            await store.event_log.record([an_entry(1, each, **long) for each in range(version, version + 250)])
-        await store.event_log.record([an_entry(2)])
+            await store.event_log.record([an_event(1, each, **long) for each in range(version, version + 250)])
+        await store.event_log.record([an_event(2)])
         assert await quick.events(1) == [(2, 1)]
         error = await slow.failure()
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -399,7 +383,7 @@ class TestAWatcherWhoDoesNotRead:
         await watch()
         long = {"title": "x" * 2_000, "author": "y" * 1_000}
         for version in range(1, 4_001, 250):
-            await store.event_log.record([an_entry(1, each, **long) for each in range(version, version + 250)])
+            await store.event_log.record([an_event(1, each, **long) for each in range(version, version + 250)])
         await until(lambda: not calls_that_run(), "the watch is forgotten")
 
 
@@ -412,7 +396,7 @@ class TestABurst:
         watchers = [await watch() for _ in range(10)]
         seeing = asyncio.gather(*(watching.events(1_500) for watching in watchers))
         for first in range(0, 1_500, 500):
-            await store.event_log.record([an_entry(each) for each in range(first + 1, first + 501)])
+            await store.event_log.record([an_event(each) for each in range(first + 1, first + 501)])
         assert await seeing == [[(each, 1) for each in range(1, 1_501)]] * 10
         assert REGISTRY.get_sample_value("colophon_watchers_cut_off_total") == cut_off
 
@@ -421,7 +405,7 @@ class TestWhoComesBackSoon:
     async def test_asks_nothing_of_the_database(self, store: Store, watch: Watch) -> None:
         staying = await watch()
         position = staying.positions[0]
-        await store.event_log.record([an_entry(each) for each in range(1, 501)])
+        await store.event_log.record([an_event(each) for each in range(1, 501)])
         await staying.events(500)
         with statements_sent_to(store.database) as statements:
             again = [await watch(after=position, book_ids=[7, 8]) for _ in range(20)]
@@ -446,10 +430,10 @@ class TestAReplicaThatLags:
     ) -> None:
         staying = Watching(deaf, caller)
         await staying.next()
-        await store.event_log.record([an_entry(1), an_entry(2)])
+        await store.event_log.record([an_event(1), an_event(2)])
         coming = Watching(deaf, caller, after=await store.event_log.newest())
         assert not (await coming.next()).HasField("event")
-        await store.event_log.record([an_entry(3)])
+        await store.event_log.record([an_event(3)])
         assert await coming.events(1) == [(3, 1)]
         assert await staying.events(3) == [(1, 1), (2, 1), (3, 1)]
 
@@ -469,7 +453,7 @@ class TestADatabaseThatIsAway:
                 await asyncio.to_thread(own_postgresql.stop)
                 await until(lambda: OUT in [each["event"] for each in logs], "it is told")
             await asyncio.to_thread(own_postgresql.start)
-            await store.event_log.record([an_entry(1)])
+            await store.event_log.record([an_event(1)])
             assert await watching.events(1) == [(1, 1)]
 
 
@@ -482,6 +466,6 @@ class TestManyWatchers:
             ]
             watchers = [Watching(BookServiceStub(channels[place % 10]), caller) for place in range(1_000)]
             await asyncio.gather(*(watching.next() for watching in watchers))
-            await store.event_log.record([an_entry(1, version) for version in range(1, 11)])
+            await store.event_log.record([an_event(1, version) for version in range(1, 11)])
             seen = await asyncio.gather(*(watching.events(10) for watching in watchers))
         assert seen == [[(1, version) for version in range(1, 11)]] * 1_000

@@ -5,13 +5,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import grpc
 import pytest
-from book_db.events.log import EVENTS_RECORDED, Entry, EventFilter
+from book_db.events.log import EVENTS_RECORDED, EventFilter
+from book_db.events.model import BookEvent
 from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.local import LocalBroker
@@ -20,6 +19,7 @@ from book_runtime.tokens import TokenVerifier
 from books.v1.book_service_pb2 import WatchBooksRequest
 from books.v1.book_service_pb2_grpc import BookServiceStub
 from grpc_api.application import serving
+from support.data_layer import an_event
 from support.tokens import Signer
 from support.waiting import patience
 
@@ -100,24 +100,15 @@ class Restless:
             self.seen.append((response.position, response.event.id))
 
 
-def an_entry(chance: random.Random) -> Entry:
-    return Entry(
-        event_id=uuid4(),
-        kind="updated",
-        actor=str(uuid4()),
-        occurred_at=datetime.now(UTC),
-        book_id=chance.randrange(1, BOOKS + 1),
-        version=1,
-        title="A title " * chance.randrange(1, 100),
-        author=chance.choice(AUTHORS),
-        publication_date=date(1815, 12, 23),
-    )
+def some_event(chance: random.Random) -> BookEvent:
+    title, author = "A title " * chance.randrange(1, 100), chance.choice(AUTHORS)
+    return an_event(chance.randrange(1, BOOKS + 1), kind="updated", title=title, author=author)
 
 
 async def record(store: Store, chance: random.Random, count: int) -> None:
     while count:
         batch = min(count, chance.choice([1, 1, 1, 2, 5, 40]))
-        await store.event_log.record([an_entry(chance) for _ in range(batch)])
+        await store.event_log.record([some_event(chance) for _ in range(batch)])
         count -= batch
         await asyncio.sleep(chance.uniform(0, 0.02))
 
@@ -149,9 +140,7 @@ async def test_nothing_is_missed_and_nothing_told_twice(
         position = page.position
     assert len(everything) == changes
     for watcher in watchers:
-        meant = [
-            (each.position, str(each.entry.event_id)) for each in everything if watcher.event_filter.matches(each.entry)
-        ]
+        meant = [(each.position, str(each.event.id)) for each in everything if watcher.event_filter.matches(each.event)]
         assert watcher.seen == meant
     print(
         f"seed {seed}: {changes:,} changes, {WATCHERS} watchers, {sum(watcher.calls for watcher in watchers):,} calls, "

@@ -3,11 +3,10 @@
 import io
 import sys
 from collections.abc import Iterable
-from datetime import UTC
-from typing import Final, TextIO
+from datetime import UTC, datetime
+from typing import Final, Protocol, TextIO
 
 import structlog
-from book_db.events.log import Entry
 from book_runtime.outage import Outage
 
 _log = structlog.get_logger(__name__)
@@ -15,19 +14,36 @@ _log = structlog.get_logger(__name__)
 _ESCAPED: Final = {'"': '\\"', "\\": "\\\\"}
 
 
-def line_of(entry: Entry, trace_id: str | None = None) -> str:
-    """The event on one line: when, what, which book at which version, who, and the event's own id.
+class _Book(Protocol):
+    """What a line tells of a book."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def author(self) -> str: ...
+
+
+def line_of(
+    event_id: object, kind: str, actor: str, occurred_at: datetime, book: _Book, *, trace_id: str | None = None
+) -> str:
+    """An event on one line: when, what, which book at which version, who, and the event's own id.
+
+    The first five are the fields of a ``BookEvent``, in their order.
 
     Titles and authors are quoted, and what in them is not printable is escaped: line breaks and terminal sequences as
     well as the marks that change the direction of writing. So no text can pass for a line or for a part of one.
     """
     parts = [
-        f"{entry.occurred_at.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}Z",
-        f"book.{entry.kind}",
-        f"book {entry.book_id} v{entry.version}",
-        f"{_quoted(entry.title)} by {_quoted(entry.author)}",
-        f"actor {entry.actor}" if entry.actor else "",
-        f"event {entry.event_id}",
+        f"{occurred_at.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}Z",
+        f"book.{kind}",
+        f"book {book.id} v{book.version}",
+        f"{_quoted(book.title)} by {_quoted(book.author)}",
+        f"actor {actor}" if actor else "",
+        f"event {event_id}",
         f"trace {trace_id}" if trace_id else "",
     ]
     return "  ".join(filter(None, parts))

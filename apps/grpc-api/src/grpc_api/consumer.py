@@ -2,24 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from typing import Final, NamedTuple, TextIO
-from uuid import UUID
 
 import structlog
 from book_contracts import events
+from book_contracts.codec import read_event
+from book_db.book import Book
 from book_db.books.cache import Cache, NoCache
 from book_db.errors import DatabaseUnavailable
-from book_db.events.log import Entry, EventLog
+from book_db.events.log import EventLog
+from book_db.events.model import BookEvent
 from book_runtime import telemetry
 from book_runtime.broker.amqp import Topology
 from book_runtime.broker.messages import Message
 from book_runtime.broker.ports import TryAgainLater, Undeliverable
 from book_runtime.outage import Outage
-from books.v1 import book_event_pb2
-from books.v1.book_event_pb2 import BookEvent
-from books.v1.book_pb2 import Book
-from google.protobuf.message import DecodeError
+from msgspec.structs import asdict
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
@@ -39,15 +37,9 @@ BOOK_LOG: Final = Topology(
 
 _EVENTS: Final = Counter("colophon_book_log_events", "Events that arrived, by what became of them", ["outcome"])
 
-_KINDS: Final = {
-    book_event_pb2.BOOK_EVENT_KIND_CREATED: "created",
-    book_event_pb2.BOOK_EVENT_KIND_UPDATED: "updated",
-    book_event_pb2.BOOK_EVENT_KIND_DELETED: "deleted",
-}
-
 
 class _Arrival(NamedTuple):
-    entry: Entry
+    event: BookEvent
     trace_id: str | None
     """Of the request that made the change."""
 
@@ -80,24 +72,24 @@ class EventRecorder:
         await self.cache.invalidate_older(_newest_versions(arrivals))
         _EVENTS.labels("recorded").inc(len(new))
         _EVENTS.labels("repeated").inc(len(arrivals) - len(new))
-        print_lines((line_of(entry, trace_id) for entry, trace_id in new), self.outage, self.console)
+        print_lines((line_of(*event, trace_id=trace_id) for event, trace_id in new), self.outage, self.console)
         causes = (telemetry.Cause(message.id, message.headers.get("traceparent")) for message in messages)
         telemetry.record_spans(f"process {BOOK_LOG.queue}", SpanKind.CONSUMER, causes, began)
 
     async def _record(self, arrivals: Sequence[_Arrival]) -> list[_Arrival]:
         """Those that were not there before, in their order."""
-        once = {arrival.entry.event_id: arrival for arrival in arrivals}
+        once = {arrival.event.id: arrival for arrival in arrivals}
         if not once:
             return []
         try:
-            recorded = await self.log.record([arrival.entry for arrival in once.values()])
+            recorded = await self.log.record([arrival.event for arrival in once.values()])
         except DatabaseUnavailable as error:
             raise TryAgainLater(str(error)) from error
         return [arrival for event_id, arrival in once.items() if event_id in recorded]
 
 
 def _newest_versions(arrivals: Sequence[_Arrival]) -> dict[int, int]:
-    versions = sorted((entry.book_id, entry.version) for entry, _ in arrivals)
+    versions = sorted((event.book.id, event.book.version) for event, _ in arrivals)
     return dict(versions)  # the last of a book is what stays
 
 
@@ -105,57 +97,23 @@ def _read(message: Message) -> _Arrival | None:
     """The event that a message tells of, None for one of a kind that came into the contract after this release."""
     traceparent = message.headers.get("traceparent")
     try:
-        entry = _entry_of(BookEvent.FromString(message.body))
-    except (DecodeError, ValueError, OverflowError) as error:
+        event = read_event(message.body, BookEvent, Book)
+        if event is not None:
+            _refuse_nul(event.book)
+    except ValueError as error:
         raise Undeliverable(str(error), message) from error
-    if entry is None:
+    if event is None:
         with on_behalf_of(traceparent):
             _pass_over(message)
         return None
-    return _Arrival(entry, trace_id_of(traceparent))
+    return _Arrival(event, trace_id_of(traceparent))
 
 
-def _entry_of(event: BookEvent) -> Entry | None:
-    """Raises ValueError or OverflowError when the event is not what the contract says."""
-    event_id = _uuid("id", event.id)
-    if event.kind not in _KINDS:
-        return None
-    if not (event.HasField("time") and event.HasField("book")):
-        raise ValueError("the event has no time or no book")
-    book = event.book
-    if book.id < 1 or book.version < 1:
-        raise ValueError("the event's book has no id or no version")
-    return Entry(
-        event_id=event_id,
-        kind=_KINDS[event.kind],
-        actor=str(_uuid("actor", event.actor)),
-        occurred_at=event.time.ToDatetime(tzinfo=UTC),
-        book_id=book.id,
-        version=book.version,
-        title=_storable("title", book.title),
-        author=_storable("author", book.author),
-        publication_date=date(book.publication_date.year, book.publication_date.month, book.publication_date.day),
-        created_at=_time("create_time", book),
-        updated_at=_time("update_time", book),
-    )
-
-
-def _uuid(field: str, text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise ValueError(f"the event's {field} is not a UUID") from None
-
-
-def _time(field: str, book: Book) -> datetime | None:
-    return getattr(book, field).ToDatetime(tzinfo=UTC) if book.HasField(field) else None
-
-
-def _storable(field: str, text: str) -> str:
+def _refuse_nul(book: Book) -> None:
     # The rules for text are the writer's to keep, and may become wider; but PostgreSQL will never take this one.
-    if "\0" in text:
-        raise ValueError(f"the {field} holds a NUL character")
-    return text
+    for name, value in asdict(book).items():
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"the {name} holds a NUL character")
 
 
 def _pass_over(message: Message) -> None:

@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import pytest
@@ -20,25 +19,18 @@ from book_contracts.errors import (
     Unavailable,
 )
 from book_db.book import Book
-from book_db.events.log import Entry
 from book_db.store import Store
 from book_runtime.broker.local import LocalBroker
 from books.v1.book_service_pb2 import GetBookRequest, GetBookResponse
 from books.v1.book_service_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
 from grpc_api.application import serving
+from support.data_layer import an_event
 from support.ports import free_port
 from support.proxy import Proxy
 from support.tokens import SignedIn
 from support.waiting import PATIENCE, patiently
 
 AddBooks = Callable[..., Awaitable[list[Book]]]
-
-
-def an_entry(version: int, **changed: Any) -> Entry:
-    made = datetime(2026, 11, 24, tzinfo=UTC)
-    actor, day = str(uuid4()), date(1815, 12, 23)
-    entry = Entry(uuid4(), "updated", actor, made, 1, version, "Emma", "Jane Austen", day, made, made)
-    return entry._replace(**changed)
 
 
 @pytest.fixture
@@ -179,7 +171,7 @@ class TestWatching:
 
     async def test_changes_come_as_they_happen(self, catalogue: BookCatalogue, store: Store) -> None:
         watch = catalogue.watch(after=0, author="Jane Austen")
-        await store.event_log.record([an_entry(2), an_entry(3, author="Ann Radcliffe"), an_entry(4)])
+        await store.event_log.record([an_event(1, 2), an_event(1, 3, author="Ann Radcliffe"), an_event(1, 4)])
         first, second = await self.next_of(watch), await self.next_of(watch)
         assert [(each.book.version, each.kind) for each in (first, second)] == [
             (2, BookEventKind.UPDATED),
@@ -198,9 +190,9 @@ class TestWatching:
             watch, versions = catalogue.watch(after=0), []
             for round_ in range(3):
                 async with serving(store, LocalBroker(), host="127.0.0.1", port=port):
-                    await store.event_log.record([an_entry(round_ * 2 + 1)])
+                    await store.event_log.record([an_event(1, round_ * 2 + 1)])
                     versions.append((await self.next_of(watch)).book.version)
-                await store.event_log.record([an_entry(round_ * 2 + 2)])
+                await store.event_log.record([an_event(1, round_ * 2 + 2)])
             async with serving(store, LocalBroker(), host="127.0.0.1", port=port):
                 versions.append((await self.next_of(watch)).book.version)
             await watch.aclose()
@@ -213,10 +205,10 @@ class TestWatching:
         ):
             watch, versions = catalogue.watch(after=0), []
             for round_ in range(5):
-                await store.event_log.record([an_entry(round_ * 2 + 1)])
+                await store.event_log.record([an_event(1, round_ * 2 + 1)])
                 versions.append((await self.next_of(watch)).book.version)
                 network.drop()
-                await store.event_log.record([an_entry(round_ * 2 + 2)])
+                await store.event_log.record([an_event(1, round_ * 2 + 2)])
                 versions.append((await self.next_of(watch)).book.version)
             await watch.aclose()
         assert versions == [*range(1, 11)]

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from book_contracts import BookEvent, BookEventKind, Date
 from book_db.book import Book
+from book_db.events import model
 from book_db.events.outbox import OutboxEvent
 from rest_api.relay.events import message_of
 
@@ -14,15 +15,14 @@ UPDATED = datetime(2026, 11, 24, 12, 0, 0, 1, tzinfo=UTC)
 
 
 def an_event(*, kind: str = "updated", traceparent: str | None = None) -> OutboxEvent:
-    return OutboxEvent(
-        position=7,
+    event = model.BookEvent(
         id=UUID("1f8d3c7e-9f0a-4d27-8f1b-0a1b2c3d4e5f"),
         kind=kind,
-        actor=UUID("7c1e1a52-3d5c-4a43-9f69-6e5f4d3c2b1a"),
+        actor="7c1e1a52-3d5c-4a43-9f69-6e5f4d3c2b1a",
         occurred_at=UPDATED,
-        traceparent=traceparent,
         book=Book(42, "Война и мир", "Лев Толстой", date(1869, 1, 1), 3, CREATED, UPDATED),
     )
+    return OutboxEvent(7, traceparent, event)
 
 
 class TestMessageOf:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from book_contracts import BookEvent
+from book_contracts.codec import KINDS
 from book_contracts.events import ALL_EVENTS, EXCHANGE
 from book_db.book import BookPatch, Draft
 from book_db.books.cache import NoCache
@@ -22,7 +23,6 @@ from book_runtime.broker.messages import Message
 from book_runtime.broker.ports import NotConfirmed, Undeliverable
 from prometheus_client import REGISTRY
 from rest_api.relay import backlog, parked_commands, relay
-from rest_api.relay.events import _KINDS
 from rest_api.relay.relay import Relay, relay_once
 from structlog.testing import capture_logs
 from support.proxy import Proxy
@@ -341,7 +341,7 @@ class TestAnEventThatCannotBePublished:
         await catalogue.remove(book.id, ACTOR)
         heard = Heard()
         with monkeypatch.context() as patch:
-            patch.delitem(_KINDS, "updated")
+            patch.delitem(KINDS, "updated")
             async with (
                 AmqpConsumer(amqp_url, TOPOLOGY).consuming(heard),
                 AmqpPublisher(amqp_url, EXCHANGE) as publisher,
@@ -380,7 +380,7 @@ class TestParkedEvents:
             events = await lease.claim(3)
             for event in reversed(events):
                 await lease.park(event, "too long")
-        return [event.id for event in events]
+        return [each.event.id for each in events]
 
     @pytest.fixture
     def command(self, database_url: str) -> Callable[..., Result]:
@@ -403,7 +403,7 @@ class TestParkedEvents:
     ) -> None:
         assert (await asyncio.to_thread(command, "send-again", "--all")).output == "3 will be sent again.\n"
         async with outbox.acquire_lease() as lease:
-            assert [event.id for event in await lease.claim(10)] == parked
+            assert [each.event.id for each in await lease.claim(10)] == parked
         assert await outbox.parked.count() == 0
 
     async def test_that_are_sent_again_arrive(

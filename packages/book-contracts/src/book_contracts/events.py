@@ -8,7 +8,7 @@ EXCHANGE: Final = "books.events"
 CREATED: Final = "book.created"
 UPDATED: Final = "book.updated"
 DELETED: Final = "book.deleted"
-"""Routing keys, and CloudEvents types at the same time."""
+"""Routing keys, and CloudEvents types at the same time: what ``type_of`` gives."""
 
 ALL_EVENTS: Final = "book.*"
 """The binding key for whoever wants them all."""
@@ -27,3 +27,8 @@ DATA_SCHEMA: Final = "https://type.googleapis.com/books.v1.BookEvent"
 
 SOURCE: Final = "/colophon/catalogue"
 """CloudEvents' source: the context in which the events happen."""
+
+
+def type_of(kind: str) -> str:
+    """The routing key of an event, and its CloudEvents type."""
+    return f"book.{kind}"

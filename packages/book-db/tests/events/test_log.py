@@ -4,31 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from book_db.errors import PositionSwept
-from book_db.events.log import _RECORD, Entry, EventFilter, EventLog, LogPage, _json_of
+from book_db.events.log import _RECORD, EventFilter, EventLog, LogPage, _json_of
+from book_db.events.model import COLUMNS, BookEvent
 from book_db.postgres.database import Database
+from msgspec.structs import astuple
 from psycopg.errors import IntegrityError
+from support import data_layer
 from support.data_layer import Query
 from support.waiting import until
 
 
-def an_entry(event_id: UUID | None = None, kind: str = "created", version: int = 1, title: str = "Emma") -> Entry:
-    return Entry(
-        event_id=event_id or uuid4(),
-        kind=kind,
-        actor="somebody",
-        occurred_at=datetime(2026, 11, 23, 12, 0, 0, 123456, UTC),
-        book_id=42,
-        version=version,
-        title=title,
-        author="Jane Austen",
-        publication_date=date(1815, 12, 23),
-        created_at=datetime(2026, 11, 22, tzinfo=UTC),
-        updated_at=datetime(2026, 11, 23, 12, 0, 0, 123456, UTC),
-    )
+def an_event(**changed: Any) -> BookEvent:
+    fields: dict[str, Any] = {"book_id": 42, "kind": "created", "actor": "somebody"}
+    return data_layer.an_event(**fields | changed)
 
 
 @pytest.fixture
@@ -43,46 +35,48 @@ POSITIONS = "SELECT event_id FROM event_log ORDER BY position"
 
 class TestRecord:
     async def test_everything_an_event_says_is_kept(self, event_log: EventLog, query: Query) -> None:
-        entry = an_entry()
-        assert await event_log.record([entry]) == {entry.event_id}
-        columns = ", ".join(Entry._fields)
-        assert query(f"SELECT {columns} FROM event_log") == [tuple(entry)]  # noqa: S608 - as written above
+        event = an_event()
+        assert await event_log.record([event]) == {event.id}
+        columns = ", ".join(COLUMNS)
+        assert query(f"SELECT {columns} FROM event_log") == [(*event[:-1], *astuple(event.book))]  # noqa: S608 - as written above
 
     async def test_at_the_bounds_of_what_it_may_say_too(self, event_log: EventLog) -> None:
-        entry = an_entry(version=2**63 - 1, title='null "{},\\" \u2028 \U0001f4da')._replace(
+        event = an_event(
             book_id=2**63 - 1,
+            version=2**63 - 1,
+            title='null "{},\\" \u2028 \U0001f4da',
             occurred_at=datetime(1, 1, 1, tzinfo=UTC),
             publication_date=date(9999, 12, 31),
             created_at=None,
             updated_at=None,
         )
-        await event_log.record([entry])
-        assert [each.entry for each in await event_log.newer(0)] == [entry]
+        await event_log.record([event])
+        assert [each.event for each in await event_log.newer(0)] == [event]
 
     async def test_an_event_seen_twice_is_logged_once(self, event_log: EventLog, query: Query) -> None:
-        entry = an_entry()
-        await event_log.record([entry])
-        assert await event_log.record([entry]) == set()
-        assert query(POSITIONS) == [(entry.event_id,)]
+        event = an_event()
+        await event_log.record([event])
+        assert await event_log.record([event]) == set()
+        assert query(POSITIONS) == [(event.id,)]
 
     async def test_twice_in_one_batch_too(self, event_log: EventLog, query: Query) -> None:
-        entry, other = an_entry(), an_entry()
-        assert await event_log.record([entry, other, entry]) == {entry.event_id, other.event_id}
-        assert query(POSITIONS) == [(entry.event_id,), (other.event_id,)]
+        event, other = an_event(), an_event()
+        assert await event_log.record([event, other, event]) == {event.id, other.id}
+        assert query(POSITIONS) == [(event.id,), (other.id,)]
 
     async def test_of_a_batch_that_was_seen_in_part_the_rest_is_new(self, event_log: EventLog) -> None:
-        seen, new = an_entry(), an_entry()
+        seen, new = an_event(), an_event()
         await event_log.record([seen])
-        assert await event_log.record([seen, new]) == {new.event_id}
+        assert await event_log.record([seen, new]) == {new.id}
 
     async def test_the_positions_are_in_the_order_of_the_batch(self, event_log: EventLog, query: Query) -> None:
-        entries = [an_entry(version=version) for version in range(1, 1_201)]
-        await event_log.record(entries)
-        assert query(POSITIONS) == [(entry.event_id,) for entry in entries]
+        events = [an_event(version=version) for version in range(1, 1_201)]
+        await event_log.record(events)
+        assert query(POSITIONS) == [(event.id,) for event in events]
 
     async def test_one_that_is_refused_takes_the_batch_with_it(self, event_log: EventLog, query: Query) -> None:
         with pytest.raises(IntegrityError):
-            await event_log.record([an_entry(), an_entry(kind="burnt")])
+            await event_log.record([an_event(), an_event(kind="burnt")])
         assert query(POSITIONS) == []
 
     async def test_an_empty_batch_is_nothing(self, event_log: EventLog) -> None:
@@ -90,11 +84,11 @@ class TestRecord:
 
     async def test_two_consumers_of_the_same_batch_log_each_event_once(self, event_log: EventLog, query: Query) -> None:
         """In opposite orders, which PostgreSQL may find to be a deadlock."""
-        entries = [an_entry() for _ in range(200)]
-        batches = [entries, entries[::-1]] * 3
+        events = [an_event() for _ in range(200)]
+        batches = [events, events[::-1]] * 3
         recorded = await asyncio.gather(*(event_log.record(batch) for batch in batches))
         assert sum(map(len, recorded)) == len(query(POSITIONS)) == 200
-        assert set().union(*recorded) == {entry.event_id for entry in entries}
+        assert set().union(*recorded) == {event.id for event in events}
 
 
 class TestTheOrder:
@@ -103,8 +97,8 @@ class TestTheOrder:
     ) -> None:
         # The slow recorder has drawn its number, and has not committed: the quick one waits for it.
         async with database.transaction() as slow:
-            await slow.exec_driver_sql(_RECORD, {"entries": _json_of([an_entry()])})
-            quick = asyncio.create_task(event_log.record([an_entry()]))
+            await slow.exec_driver_sql(_RECORD, {"events": _json_of([an_event()])})
+            quick = asyncio.create_task(event_log.record([an_event()]))
             await until(lambda: query("SELECT 1 FROM pg_locks WHERE NOT granted"), "the quick one waits")
             assert await event_log.newest() == 0
             assert not quick.done()
@@ -114,24 +108,24 @@ class TestTheOrder:
 
 class TestAfter:
     async def test_gives_everything_in_pages(self, event_log: EventLog) -> None:
-        entries = [an_entry(version=version) for version in range(1, 31)]
-        await event_log.record(entries)
+        events = [an_event(version=version) for version in range(1, 31)]
+        await event_log.record(events)
         seen, position, newest = [], 0, await event_log.newest()
         while position < newest:
             page = await event_log.after(position, newest, at_most=7)
             assert len(page.events) <= 7
-            seen += [each.entry for each in page.events]
+            seen += [each.event for each in page.events]
             position = page.position
-        assert seen == entries
+        assert seen == events
 
     async def test_gives_long_texts_a_few_at_a_time(self, event_log: EventLog) -> None:
-        await event_log.record([an_entry(title="ä" * 2_000) for _ in range(100)])
+        await event_log.record([an_event(title="ä" * 2_000) for _ in range(100)])
         page = await event_log.after(0, 100)
         assert 0 < len(page.events) < 100
         assert page.position == page.events[-1].position
 
     async def test_reaches_to_the_end_where_nothing_is_meant(self, event_log: EventLog) -> None:
-        await event_log.record([an_entry() for _ in range(5)])
+        await event_log.record([an_event() for _ in range(5)])
         assert await event_log.after(0, 5, EventFilter(frozenset([7]))) == LogPage([], 5)
         assert await event_log.after(0, 5, EventFilter(author="Ann Radcliffe")) == LogPage([], 5)
 
@@ -144,13 +138,13 @@ class TestAfter:
         ],
     )
     async def test_gives_what_is_meant_alone(self, event_log: EventLog, event_filter: EventFilter) -> None:
-        other = an_entry()._replace(book_id=7, author="Ann Radcliffe")
-        meant = [an_entry(version=version) for version in range(1, 21)]
-        await event_log.record([entry for each in meant for entry in (each, other._replace(event_id=uuid4()))])
+        other = an_event(book_id=7, author="Ann Radcliffe")
+        meant = [an_event(version=version) for version in range(1, 21)]
+        await event_log.record([event for each in meant for event in (each, other._replace(id=uuid4()))])
         seen, position = [], 0
         while position < 40:
             page = await event_log.after(position, 40, event_filter, at_most=6)
-            seen += [each.entry for each in page.events]
+            seen += [each.event for each in page.events]
             position = page.position
         assert seen == meant
 
@@ -160,21 +154,21 @@ AGED = "UPDATE event_log SET recorded_at = recorded_at - interval '8 days' WHERE
 
 class TestSweep:
     async def test_deletes_what_is_older_and_nothing_else(self, event_log: EventLog, query: Query) -> None:
-        entries = [an_entry(version=version) for version in range(1, 6)]
-        await event_log.record(entries)
+        events = [an_event(version=version) for version in range(1, 6)]
+        await event_log.record(events)
         query(AGED.format(3))
         assert await event_log.sweep(7) == 3
-        assert query(POSITIONS) == [(entry.event_id,) for entry in entries[3:]]
+        assert query(POSITIONS) == [(event.id,) for event in events[3:]]
         assert await event_log.sweep(7) == 0
 
     async def test_all_of_it_however_much_there_is(self, event_log: EventLog, query: Query) -> None:
-        await event_log.record([an_entry(version=version) for version in range(1, 2_502)])
+        await event_log.record([an_event(version=version) for version in range(1, 2_502)])
         query(AGED.format(2_500))
         assert await event_log.sweep(7) == 2_500
         assert query("SELECT position FROM event_log_sweeps") == [(2_500,)]
 
     async def test_several_at_once_are_in_nobody_s_way(self, event_log: EventLog, query: Query) -> None:
-        await event_log.record([an_entry(version=version) for version in range(1, 1_202)])
+        await event_log.record([an_event(version=version) for version in range(1, 1_202)])
         query(AGED.format(1_200))
         assert sum(await asyncio.gather(*(event_log.sweep(7) for _ in range(4)))) == 1_200
         assert query("SELECT position FROM event_log") == [(1_201,)]
@@ -182,7 +176,7 @@ class TestSweep:
     async def test_who_would_miss_something_is_told_from_where_it_is_whole(
         self, event_log: EventLog, query: Query
     ) -> None:
-        await event_log.record([an_entry(version=version) for version in range(1, 6)])
+        await event_log.record([an_event(version=version) for version in range(1, 6)])
         query(AGED.format(3))
         await event_log.sweep(7)
         with pytest.raises(PositionSwept, match="up to position 3 are no longer kept") as refused:
@@ -191,10 +185,10 @@ class TestSweep:
         assert [each.position for each in (await event_log.after(3, 5)).events] == [4, 5]
 
     async def test_one_that_was_swept_to_the_last_goes_on_where_it_was(self, event_log: EventLog, query: Query) -> None:
-        await event_log.record([an_entry()])
+        await event_log.record([an_event()])
         query(AGED.format(1))
         await event_log.sweep(7)
-        await event_log.record([an_entry(version=2)])
+        await event_log.record([an_event(version=2)])
         with pytest.raises(PositionSwept):
             await event_log.after(0, 2, EventFilter(frozenset((42,))))
         assert [each.position for each in (await event_log.after(1, 2)).events] == [2]
@@ -203,8 +197,8 @@ class TestSweep:
         self, event_log: EventLog
     ) -> None:
         with pytest.raises(IntegrityError):
-            await event_log.record([an_entry(kind="burnt")])
-        await event_log.record([an_entry()])
+            await event_log.record([an_event(kind="burnt")])
+        await event_log.record([an_event()])
         page = await event_log.after(0, await event_log.newest())
         assert [each.position for each in page.events] != [1]
         assert len(page.events) == 1
@@ -213,7 +207,7 @@ class TestSweep:
         self, event_log: EventLog, database: Database, query: Query, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The page is read when what follows the position has gone, and before anybody has asked up to where."""
-        await event_log.record([an_entry(version=version) for version in range(1, 6)])
+        await event_log.record([an_event(version=version) for version in range(1, 6)])
         query(AGED.format(3))
         read = event_log._read
 

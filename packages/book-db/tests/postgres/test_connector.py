@@ -94,7 +94,7 @@ class TestADatabaseWhereItIsSetOtherwise:
         assert await Users(database).by_email("ANN@example.org") is not None
         assert user.created_at.utcoffset() == timedelta(0)
         async with Outbox(database).acquire_lease() as lease:
-            [event] = await lease.claim(10)
+            [(_, _, event)] = await lease.claim(10)
             assert (event.book.publication_date, event.occurred_at) == (date(1871, 2, 1), book.created_at)
         await notifier.close()
 

@@ -3,13 +3,10 @@
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import date
-from uuid import UUID
 
 import typer
 from book_contracts.client import BookCatalogue, BookChanged, Session, Watch
 from book_contracts.errors import CatalogueError, InvalidRequest
-from book_db.events.log import Entry
 from book_runtime import process
 from grpc_api.console import line_of, writable
 
@@ -45,20 +42,8 @@ async def _print(watch: Watch) -> None:
 
 def line_of_change(change: BookChanged) -> str:
     """The line that the log of events has for it, and its position."""
-    book, day = change.book, change.book.publication_date
-    assert day is not None, "the contract has it always present"
-    entry = Entry(
-        event_id=UUID(change.id),
-        kind=change.kind.name.lower(),
-        actor=change.actor,
-        occurred_at=change.time,
-        book_id=book.id,
-        version=book.version,
-        title=book.title,
-        author=book.author,
-        publication_date=date(day.year, day.month, day.day),
-    )
-    return f"{line_of(entry)}  position {change.position}"
+    line = line_of(change.id, change.kind.name.lower(), change.actor, change.time, change.book)
+    return f"{line}  position {change.position}"
 
 
 def _say_where(watch: Watch, after: int | None) -> None:

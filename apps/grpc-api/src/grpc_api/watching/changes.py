@@ -2,20 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
-from book_contracts.filling import write_date, write_time
+from book_contracts.codec import write_event
 from book_db.accounts.authentication import Caller
-from book_db.events.log import Entry
+from book_db.events.model import BookEvent
 from book_db.roles import Role
-from books.v1 import book_event_pb2
 from books.v1.book_service_pb2 import WatchBooksResponse
-
-_KINDS: Final = {
-    "created": book_event_pb2.BOOK_EVENT_KIND_CREATED,
-    "updated": book_event_pb2.BOOK_EVENT_KIND_UPDATED,
-    "deleted": book_event_pb2.BOOK_EVENT_KIND_DELETED,
-}
 
 
 @dataclass(frozen=True)
@@ -23,46 +15,30 @@ class WatchMessage:
     """A change, and the responses that tell of it."""
 
     position: int
-    entry: Entry
+    event: BookEvent
 
     @cached_property
     def response(self) -> bytes:
         """For those who may know who made it."""
-        return _response(self.position, self.entry)
+        return _response(self.position, self.event)
 
     def response_for(self, caller: Caller | None) -> bytes:
         """What a caller is told, None being anybody: who made it only editors and admins are, and whoever it was."""
-        if caller is not None and (caller.role is not Role.READER or str(caller.user_id) == self.entry.actor):
+        if caller is not None and (caller.role is not Role.READER or str(caller.user_id) == self.event.actor):
             return self.response
         return self._response_without_the_actor
 
     @cached_property
     def _response_without_the_actor(self) -> bytes:
-        return _response(self.position, self.entry._replace(actor=""))
+        return _response(self.position, self.event._replace(actor=""))
 
 
-def _response(position: int, entry: Entry) -> bytes:
+def _response(position: int, event: BookEvent) -> bytes:
     response = WatchBooksResponse(position=position)
-    _write_event(entry, response.event)
+    write_event(event, response.event)
     return response.SerializeToString()
 
 
 def reached(position: int) -> bytes:
     """The response that tells only how far the stream has come."""
     return WatchBooksResponse(position=position).SerializeToString()
-
-
-def _write_event(entry: Entry, event: book_event_pb2.BookEvent) -> None:
-    event.id = str(entry.event_id)
-    event.kind = _KINDS[entry.kind]
-    event.actor = entry.actor
-    write_time(entry.occurred_at, event.time)
-    book = event.book
-    book.id = entry.book_id
-    book.title = entry.title
-    book.author = entry.author
-    book.version = entry.version
-    write_date(entry.publication_date, book.publication_date)
-    if entry.created_at and entry.updated_at:
-        write_time(entry.created_at, book.create_time)
-        write_time(entry.updated_at, book.update_time)

@@ -174,4 +174,4 @@ class Tail:
 
 
 def _matching(event_filter: EventFilter, changes: Sequence[WatchMessage] | deque[WatchMessage]) -> list[WatchMessage]:
-    return [each for each in changes if event_filter.matches(each.entry)]
+    return [each for each in changes if event_filter.matches(each.event)]

@@ -1,30 +1,22 @@
 """An event of the outbox as a message: CloudEvents 1.0 in binary mode, the body books.v1.BookEvent."""
 
-from typing import Final
-
 from book_contracts import events
-from book_contracts.filling import write_book, write_time
+from book_contracts.codec import write_event
+from book_db.events.model import BookEvent
 from book_db.events.outbox import OutboxEvent
 from book_runtime.broker.messages import Message
 from books.v1 import book_event_pb2
 
-_KINDS: Final = {
-    "created": (events.CREATED, book_event_pb2.BOOK_EVENT_KIND_CREATED),
-    "updated": (events.UPDATED, book_event_pb2.BOOK_EVENT_KIND_UPDATED),
-    "deleted": (events.DELETED, book_event_pb2.BOOK_EVENT_KIND_DELETED),
-}
 
-
-def message_of(event: OutboxEvent) -> Message:
+def message_of(claimed: OutboxEvent) -> Message:
     """The message that tells of an event. Its id is the event's, on every delivery.
 
     Raises ValueError when the contract has no place for the event.
     """
-    type_, kind = _kind_of(event)
-    event_id = str(event.id)
-    body = book_event_pb2.BookEvent(id=event_id, kind=kind, actor=str(event.actor))
-    write_time(event.occurred_at, body.time)
-    write_book(event.book, body.book)
+    event, traceparent = claimed.event, claimed.traceparent
+    body = book_event_pb2.BookEvent()
+    write_event(event, body)
+    event_id, type_ = body.id, events.type_of(event.kind)
     return Message(
         id=event_id,
         type=type_,
@@ -32,19 +24,11 @@ def message_of(event: OutboxEvent) -> Message:
         body=body.SerializeToString(),
         content_type=events.CONTENT_TYPE,
         timestamp=event.occurred_at,
-        headers=_cloud_event(event, event_id, type_)
-        | ({"traceparent": event.traceparent} if event.traceparent else {}),
+        headers=_cloud_event(event, event_id, type_) | ({"traceparent": traceparent} if traceparent else {}),
     )
 
 
-def _kind_of(event: OutboxEvent) -> tuple[str, book_event_pb2.BookEventKind]:
-    try:
-        return _KINDS[event.kind]
-    except KeyError:
-        raise ValueError(f"this release knows no event of the kind {event.kind!r}") from None
-
-
-def _cloud_event(event: OutboxEvent, event_id: str, type_: str) -> dict[str, str]:
+def _cloud_event(event: BookEvent, event_id: str, type_: str) -> dict[str, str]:
     """The attributes, under the prefix that the AMQP binding of CloudEvents gives them."""
     attributes = {
         "specversion": events.SPEC_VERSION,

@@ -101,43 +101,44 @@ async def relay_once(lease: OutboxLease, publisher: Publisher) -> int:
     An event that can never be published is parked, so that it does not stand in the way of the others. Raises
     NotConfirmed, or DatabaseUnavailable, and then everything else of the batch is still in the outbox.
     """
-    events = await lease.claim(_BATCH_EVENTS)
-    messages, hopeless = _messages_of(events)
+    claimed = await lease.claim(_BATCH_EVENTS)
+    messages, hopeless = _messages_of(claimed)
     began = telemetry.began()
     try:
         await publisher.publish(messages)
     except NotConfirmed as error:
         hopeless |= {event_id: error.reasons[event_id] for event_id in error.hopeless}
         if error.ids - error.hopeless:
-            await _park(lease, events, hopeless)
+            await _park(lease, claimed, hopeless)
             raise
-    await _park(lease, events, hopeless)
-    published = [event for event in events if str(event.id) not in hopeless] if hopeless else events
-    causes = (telemetry.Cause(str(event.id), event.traceparent) for event in published)
+    await _park(lease, claimed, hopeless)
+    published = [each for each in claimed if str(each.event.id) not in hopeless] if hopeless else claimed
+    causes = (telemetry.Cause(str(each.event.id), each.traceparent) for each in published)
     telemetry.record_spans(f"publish {EXCHANGE}", SpanKind.PRODUCER, causes, began)
     # Confirm before deleting: a crash here repeats, never loses.
     await lease.delete_published(published)
     _RELAYED.inc(len(published))
-    return len(events)
+    return len(claimed)
 
 
-def _messages_of(events: Sequence[OutboxEvent]) -> tuple[list[Message], dict[str, str]]:
+def _messages_of(claimed: Sequence[OutboxEvent]) -> tuple[list[Message], dict[str, str]]:
     """The messages, and for the ids of events of which none can be made why."""
     messages: list[Message] = []
     hopeless: dict[str, str] = {}
-    for event in events:
+    for each in claimed:
         try:
-            messages.append(message_of(event))
+            messages.append(message_of(each))
         except (ValueError, TypeError) as error:
-            hopeless[str(event.id)] = repr(error)
+            hopeless[str(each.event.id)] = repr(error)
     return messages, hopeless
 
 
-async def _park(lease: OutboxLease, events: Sequence[OutboxEvent], hopeless: Mapping[str, str]) -> None:
+async def _park(lease: OutboxLease, claimed: Sequence[OutboxEvent], hopeless: Mapping[str, str]) -> None:
     if not hopeless:
         return
-    for event in events:
-        reason = hopeless.get(str(event.id))
+    for each in claimed:
+        event_id = str(each.event.id)
+        reason = hopeless.get(event_id)
         if reason is not None:
-            await lease.park(event, reason)
-            _log.error("parked an event that cannot be published", event_id=str(event.id), reason=reason)
+            await lease.park(each, reason)
+            _log.error("parked an event that cannot be published", event_id=event_id, reason=reason)

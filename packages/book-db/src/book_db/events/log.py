@@ -6,7 +6,6 @@ docs/decisions/0019 and 0036 give the reasons.
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -14,6 +13,7 @@ import msgspec
 from sqlalchemy import Row, TextClause, func, select, text
 
 from book_db.errors import PositionSwept
+from book_db.events.model import COLUMNS, BookEvent, event_of, row_of
 from book_db.postgres.database import Database, compile_sql, retry_read, retry_write, with_types
 from book_db.postgres.notifier import Notifier
 from book_db.postgres.sweeping import kept_swept
@@ -40,28 +40,11 @@ _PAGE_BYTES: Final = 256 * 1024
 """What the texts of one page may come to, so that a thousand readers of long titles fit into memory."""
 
 
-class Entry(NamedTuple):
-    """An event, as it goes into the log."""
-
-    event_id: UUID
-    kind: str
-    actor: str
-    occurred_at: datetime
-    book_id: int
-    version: int
-    title: str
-    author: str
-    publication_date: date
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    """Of the book. None for what was recorded before the log knew of it."""
-
-
 class LoggedEvent(NamedTuple):
     """An event of the log and its place there."""
 
     position: int
-    entry: Entry
+    event: BookEvent
 
 
 class LogPage(NamedTuple):
@@ -84,20 +67,19 @@ class EventFilter:
     def is_selective(self) -> bool:
         return 0 < len(self.book_ids) <= _SELECTIVE_MAX_BOOKS
 
-    def matches(self, entry: Entry) -> bool:
-        return (not self.author or entry.author == self.author) and (
-            not self.book_ids or entry.book_id in self.book_ids
-        )
+    def matches(self, event: BookEvent) -> bool:
+        book = event.book
+        return (not self.author or book.author == self.author) and (not self.book_ids or book.id in self.book_ids)
 
 
 EVERYTHING: Final = EventFilter()
 
-_COLUMNS: Final = ", ".join(Entry._fields)
+_COLUMNS: Final = ", ".join(COLUMNS)
 
 _json: Final = msgspec.json.Encoder()
 
-# One statement for any number of entries: one round trip, and PostgreSQL plans it once. They go as JSON, since psycopg
-# takes 23 us to write an entry into eleven arrays, and msgspec takes 1.
+# One statement for any number of events: one round trip, and PostgreSQL plans it once. They go as JSON, since psycopg
+# takes 23 us to write an event into eleven arrays, and msgspec takes 1.
 # A number is drawn when the lock is held, and the lock is given back when the row can be seen: whoever sees a position
 # sees every lower one that there will ever be. No row comes out of the join before `turn` has one.
 _RECORD: Final = compile_sql(
@@ -107,10 +89,8 @@ _RECORD: Final = compile_sql(
     INSERT INTO event_log ({_COLUMNS})
     SELECT {_COLUMNS}
     FROM turn CROSS JOIN ROWS FROM (
-        json_to_recordset(CAST(:entries AS json)) AS (
-            {with_types(EventLogRow, Entry._fields)}
-        )
-    ) WITH ORDINALITY AS entry ({_COLUMNS}, place)
+        json_to_recordset(CAST(:events AS json)) AS ({with_types(EventLogRow, COLUMNS)})
+    ) WITH ORDINALITY AS event ({_COLUMNS}, place)
     ORDER BY place
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, position
@@ -205,12 +185,12 @@ class EventLog:
         """Returns when the last notification is out."""
         await self._notifier.close()
 
-    async def record(self, entries: Sequence[Entry]) -> set[UUID]:
+    async def record(self, events: Sequence[BookEvent]) -> set[UUID]:
         """Records the events in their order, all or none; returns the ids of those that were not there before.
 
         Raises DatabaseUnavailable; recording again what may have been recorded is safe.
         """
-        positions = await self._record(entries)
+        positions = await self._record(events)
         if positions:
             newest = str(max(positions.values()))
             # Subscribers in this process need not wait for PostgreSQL's notification.
@@ -253,7 +233,7 @@ class EventLog:
         events = [_logged_event(row) for row in rows]
         is_all = not rows or len(rows) == rows[0][0] < at_most
         # The statement for few books does not look at the author.
-        matching = [each for each in events if event_filter.matches(each.entry)]
+        matching = [each for each in events if event_filter.matches(each.event)]
         return LogPage(matching, until if is_all else events[-1].position)
 
     async def sweep(self, days: int) -> int:
@@ -274,8 +254,8 @@ class EventLog:
             return int(await connection.scalar(_SWEPT_UNTIL) or 0)
 
     @retry_write
-    async def _record(self, entries: Sequence[Entry]) -> dict[UUID, int]:
-        return dict(await self._database.fetch(_RECORD, {"entries": _json_of(entries)}))
+    async def _record(self, events: Sequence[BookEvent]) -> dict[UUID, int]:
+        return dict(await self._database.fetch(_RECORD, {"events": _json_of(events)}))
 
     async def _read(
         self, *, after: int, until: int, event_filter: EventFilter = EVERYTHING, at_most: int
@@ -290,9 +270,9 @@ class EventLog:
             return (await connection.execute(statement, values)).all()
 
 
-def _json_of(entries: Sequence[Entry]) -> str:
-    return _json.encode([entry._asdict() for entry in entries]).decode()
+def _json_of(events: Sequence[BookEvent]) -> str:
+    return _json.encode([row_of(event) for event in events]).decode()
 
 
 def _logged_event(row: Row[*tuple[Any, ...]]) -> LoggedEvent:
-    return LoggedEvent(row[1], Entry(*row[2:]))
+    return LoggedEvent(row[1], event_of(row[2:]))

@@ -6,19 +6,17 @@ docs/decisions/0003 and 0017 give the reasons.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, cast
-from uuid import UUID
+from typing import Final, NamedTuple, cast
 
 import psycopg
-from sqlalchemy import Row, bindparam, delete, func, select, text
+from sqlalchemy import bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import BigInteger
 
-from book_db.book import Book
 from book_db.errors import ConnectionLost
+from book_db.events.model import COLUMNS, BookEvent, event_of
 from book_db.events.parked import PARK, ParkedEvents
 from book_db.postgres.database import Database, retry_read
 from book_db.postgres.failures import translate_errors
@@ -35,22 +33,18 @@ find out that a machine has vanished."""
 
 _TRY_LOCK = select(func.pg_try_advisory_lock(_RELAY_LOCK))
 _SET_IDLE_TIMEOUT = text("SELECT set_config('idle_session_timeout', :idle_timeout, false)")
-_CLAIM = select(OutboxRow.__table__).order_by(OutboxRow.id).limit(bindparam("at_most"))
+_COLUMNS = (OutboxRow.id, OutboxRow.traceparent, *(getattr(OutboxRow, column) for column in COLUMNS))
+_CLAIM = select(*_COLUMNS).order_by(OutboxRow.id).limit(bindparam("at_most"))
 _DELETE_PUBLISHED = delete(OutboxRow).where(OutboxRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
 _WAITING = select(func.count(), func.min(OutboxRow.occurred_at)).select_from(OutboxRow)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxEvent:
-    """An event of the outbox. ``book`` is the book as it is after the change, or as it was last."""
+class OutboxEvent(NamedTuple):
+    """An event of the outbox, its place there, and the trace of the request that made the change."""
 
     position: int
-    id: UUID
-    kind: str
-    actor: UUID
-    occurred_at: datetime
     traceparent: str | None
-    book: Book
+    event: BookEvent
 
 
 class OutboxLease:
@@ -66,7 +60,7 @@ class OutboxLease:
         """The oldest events, in order. They stay in the outbox until they are deleted."""
         with translate_errors(on_lost=ConnectionLost):
             rows = await self._connection.execute(_CLAIM, {"at_most": at_most})
-            return [_event(row) for row in rows]
+            return [OutboxEvent(row[0], row[1], event_of(row[2:])) for row in rows]
 
     async def delete_published(self, events: Sequence[OutboxEvent]) -> None:
         """Deletes events from the outbox, once the broker has them."""
@@ -136,23 +130,3 @@ class OutboxNotifier(Notifier):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, _CHANNEL)
-
-
-def _event(row: Row[tuple[OutboxRow]]) -> OutboxEvent:
-    return OutboxEvent(
-        position=row.id,
-        id=row.event_id,
-        kind=row.kind,
-        actor=row.actor,
-        occurred_at=row.occurred_at,
-        traceparent=row.traceparent,
-        book=Book(
-            id=row.book_id,
-            title=row.title,
-            author=row.author,
-            publication_date=row.publication_date,
-            version=row.version,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        ),
-    )

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from book_contracts.filling import write_date, write_time
+from book_contracts.codec import write_date, write_time
 from books.v1 import book_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
