@@ -1,6 +1,8 @@
 """The life of a process."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -31,8 +33,21 @@ class TestLoading:
 
         assert not any(each is thing for each in gc.get_objects())
 
+    def test_leaves_out_what_libraries_take_without_need_and_gives_it_to_who_asks_later(self) -> None:
+        script = (
+            "import sys\n"
+            "from book_runtime.process import loading\n"
+            "with loading():\n"
+            "    from book_runtime import logs, redis, telemetry\n"
+            "    import httpx\n"
+            "print({'rich', 'pygments', 'psutil', 'opentelemetry.sdk.metrics'} & {*sys.modules})\n"
+            "import rich, opentelemetry.sdk.metrics\n"
+        )
+        printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        assert printed == "set()\n"
 
-class TestSpareWhatIsBuilt:
+
+class TestFreezingGc:
     def test_what_is_there_already_is_left_out_of_garbage_collection(self) -> None:
         thing = _Thing()
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 from book_db.errors import UnfitDatabase
-from book_runtime import logs, process, telemetry
+from book_runtime import process
 from book_runtime.broker.ports import BrokerError
 from book_runtime.settings import SettingsError, load
 
@@ -23,6 +23,8 @@ app.add_typer(dead_letters, name="dead-letters")
 def serve() -> None:
     """Run the gRPC service and the log of events."""
     with process.loading():
+        from book_runtime import logs, telemetry
+
         from grpc_api import application
         from grpc_api.settings import GrpcSettings
 

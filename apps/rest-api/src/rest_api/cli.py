@@ -1,14 +1,17 @@
 """The command ``rest-api``."""
 
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from book_db.errors import UnfitDatabase
-from book_runtime import logs, process, telemetry
+from book_runtime import process
 from book_runtime.settings import SettingsError, load
 
 from rest_api.relay import parked_commands
+
+if TYPE_CHECKING:
+    from book_runtime.logs import LogSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -152,7 +155,9 @@ def main() -> None:
         _fail(f"DATABASE_URL: {error.reason}", exit_code=2)
 
 
-def _begin(service: str, settings: logs.LogSettings) -> None:
+def _begin(service: str, settings: "LogSettings") -> None:
+    from book_runtime import logs, telemetry
+
     logs.configure(service, json=settings.log_format == "json", level=settings.log_level)
     telemetry.configure(service)
 
