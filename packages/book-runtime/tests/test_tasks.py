@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from book_runtime.tasks import background, end, first_of
+from book_runtime.tasks import OwnedTasks, background, end, first_of
 from support.waiting import patience
 
 
@@ -22,7 +22,7 @@ async def fail() -> None:
     raise ZeroDivisionError
 
 
-class TestBeside:
+class TestBackground:
     async def test_the_work_ends_with_the_block(self) -> None:
         steps: list[str] = []
 
@@ -133,3 +133,36 @@ class TestFirstOf:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert all(work.is_set() for work in works)
+
+
+class TestOwnedTasks:
+    async def test_are_waited_for_with_those_that_they_start(self) -> None:
+        tasks, ended = OwnedTasks(), []
+
+        async def work(left: int) -> None:
+            await asyncio.sleep(0)
+            if left:
+                tasks.spawn(work(left - 1))
+            ended.append(left)
+
+        tasks.spawn(work(2))
+        assert len(tasks) == 1
+        await tasks.drain()
+        assert ended == [2, 1, 0]
+        assert len(tasks) == 0
+
+    async def test_give_what_the_work_gives(self) -> None:
+        async def work() -> int:
+            return 7
+
+        assert await OwnedTasks().spawn(work()) == 7
+
+    async def test_that_hang_are_cancelled_when_their_time_is_over(self) -> None:
+        tasks = OwnedTasks()
+        hanging = tasks.spawn(wait_for_good())
+        await tasks.drain(0.01)
+        assert hanging.cancelled()
+
+    async def test_none_at_all_need_no_waiting(self) -> None:
+        async with patience("none have ended"):
+            await OwnedTasks().drain()

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -40,3 +42,35 @@ async def end(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
     with suppress(asyncio.CancelledError):
         task.result()
+
+
+class OwnedTasks:
+    """Tasks that outlive the call that starts them: asyncio itself keeps only weak references to tasks."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Returns when all have ended, also those that are started meanwhile.
+
+        What still runs after ``timeout`` seconds is cancelled. None waits as long as it takes.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._all_ended()
+        for task in self._tasks:
+            task.cancel()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)

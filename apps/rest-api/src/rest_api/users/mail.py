@@ -14,6 +14,7 @@ import aiosmtplib
 import structlog
 from book_runtime.outage import Outage, Reason
 from book_runtime.retry import Failure, retry
+from book_runtime.tasks import OwnedTasks
 
 from rest_api.users.addresses import for_smtp
 
@@ -172,27 +173,21 @@ class MailQueue:
         self.patience = patience
         self._mailer = mailer
         self._turns = asyncio.Semaphore(self._MAX_CONCURRENT)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way = OwnedTasks()
 
     def put(self, email: Email) -> None:
         """Sees to the email; what goes wrong with it goes to the log."""
         if len(self._under_way) >= self._MAX_WAITING:
             _log.error("a mail was not sent: too many are waiting", to=email.to, subject=email.subject)
             return
-        task = asyncio.create_task(self._deliver(email))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way.spawn(self._deliver(email))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Waits for the mails that are under way, then gives up on the rest."""
-        if self._under_way:
-            _done, late = await asyncio.wait(self._under_way, timeout=self.patience)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await self._under_way.drain(self.patience)
 
     async def _deliver(self, email: Email) -> None:
         try:

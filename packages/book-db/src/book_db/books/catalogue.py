@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 from book_runtime.batching import IDLE_TURNS, WriteBatcher
+from book_runtime.tasks import OwnedTasks
 from book_runtime.telemetry import current_traceparent
 from msgspec.structs import asdict
 from psycopg.errors import UniqueViolation
@@ -54,11 +55,11 @@ class Catalogue:
             isolate_errors=(psycopg.Error,),
         )
         self._keys = IdempotencyKeys(database)
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._writes = OwnedTasks()
 
     async def close(self) -> None:
         """Until the writes whose callers have given up are done."""
-        await asyncio.gather(self._additions.close(), *self._writes, return_exceptions=True)
+        await asyncio.gather(self._additions.close(), self._writes.drain())
 
     async def get(self, book_id: int) -> Book:
         """The book with this id. Raises BookNotFound."""
@@ -129,10 +130,7 @@ class Catalogue:
 
     async def _shielded(self, write: Coroutine[Any, Any, R]) -> R:
         # A caller that gives up between the commit and the cache must not leave the older version in the cache.
-        task = asyncio.create_task(write)
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._writes.spawn(write))
 
     async def _add(self, drafts: Sequence[Draft], actor: UUID) -> list[Book]:
         rows = await self._write(statements.ADD, drafts=await additions.all_of(drafts, actor))

@@ -2,18 +2,16 @@
 
 import asyncio
 import select
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import psycopg
+from book_runtime.tasks import OwnedTasks
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from book_db.errors import DatabaseOverloaded
-
-T = TypeVar("T")
 
 _USABLE: Final = (TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
@@ -55,7 +53,7 @@ class ConnectionPool:
         self._timeout = timeout
         self._idle: list[Lease] = []
         self._is_closed = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = OwnedTasks()
 
     @property
     def idle(self) -> int:
@@ -80,9 +78,8 @@ class ConnectionPool:
         """
         self._is_closed = True
         while self._idle:
-            self._begin(self._return_to_the_pool(self._idle.pop()))
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+            self._tasks.spawn(self._return_to_the_pool(self._idle.pop()))
+        await self._tasks.drain()
 
     async def _wait_for_a_turn(self) -> None:
         if self._turns.locked():
@@ -107,7 +104,7 @@ class ConnectionPool:
         idle = self._idle.pop() if self._idle and (autocommit or len(self._idle) + self._leased > self._size) else None
         if idle is not None and autocommit and not was_left_by_the_server(idle.driver):
             return idle
-        making = self._begin(self._make(idle, autocommit=autocommit))
+        making = self._tasks.spawn(self._make(idle, autocommit=autocommit))
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
@@ -131,7 +128,7 @@ class ConnectionPool:
             self._closing(making.result())
 
     def _closing(self, lease: Lease) -> asyncio.Task[None]:
-        closing = self._begin(self._return_to_the_pool(lease))
+        closing = self._tasks.spawn(self._return_to_the_pool(lease))
         closing.add_done_callback(lambda _: self._end_turn())
         return closing
 
@@ -140,12 +137,6 @@ class ConnectionPool:
         if not lease.connection.closed and (self._is_closed or was_left_by_the_server(lease.driver)):
             await lease.connection.invalidate()
         await lease.connection.close()
-
-    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def was_left_by_the_server(driver: psycopg.AsyncConnection) -> bool:
