@@ -1,8 +1,6 @@
 """`colophon run`: one process, nothing else installed."""
 
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,22 +10,35 @@ import httpx
 import pytest
 from book_contracts import BookServiceStub, GetBookRequest
 from grpclib.client import Channel
+from support.preloaded import PreloadedCommands
 from support.services import Colophon
 from support.waiting import PATIENCE, until
 from support.workspace import Workspace
 
 EMAIL, PASSWORD = "ann@example.org", "correct horse battery"
+MakeSuperuser = Callable[[Path, str], None]
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
 
 
 @pytest.fixture(scope="module")
-def colophon(workspace: Workspace) -> Iterator[Colophon]:
+def make_superuser(commands: PreloadedCommands) -> MakeSuperuser:
+    """Runs `colophon create-superuser` in a folder."""
+
+    def make_superuser(folder: Path, email: str) -> None:
+        command = ("colophon", "create-superuser", email, "--password-stdin")
+        made = commands.run(*command, environment={}, folder=folder, stdin=f"{PASSWORD}\n")
+        assert made.returncode == 0, made.stderr
+
+    return make_superuser
+
+
+@pytest.fixture(scope="module")
+def colophon(workspace: Workspace, make_superuser: MakeSuperuser) -> Iterator[Colophon]:
     """`colophon run` in a folder with a space in its name, with the account of Ann."""
     service = Colophon(workspace, {"NOTICE_SECONDS": "0"})
     service.folder = workspace.make_folder("a folder")
     with service:
-        made = make_superuser(service.folder)
-        assert made.returncode == 0, made.stderr
+        make_superuser(service.folder, EMAIL)
         yield service
 
 
@@ -37,18 +48,6 @@ def another(workspace: Workspace) -> Iterator[Colophon]:
     service = Colophon(workspace)
     yield service
     service.kill()
-
-
-def make_superuser(folder: Path, email: str = EMAIL) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("colophon"), "create-superuser", email, "--password-stdin"],
-        input=f"{PASSWORD}\n",
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
 
 
 @contextmanager
@@ -92,17 +91,15 @@ class TestColophonRun:
         with signed_in(colophon) as client:
             assert ids_of_books(client) == ids
 
-    def test_lets_a_superuser_be_made_while_it_runs(self, colophon: Colophon) -> None:
+    def test_lets_a_superuser_be_made_while_it_runs(self, colophon: Colophon, make_superuser: MakeSuperuser) -> None:
         assert "There is no account yet" in colophon.output
-        made = make_superuser(colophon.folder, "eve@example.org")
-        assert made.returncode == 0, made.stderr
+        make_superuser(colophon.folder, "eve@example.org")
         with signed_in(colophon, "eve@example.org") as client:
             assert client.get("/users/me").json()["email"] == "eve@example.org"
 
-    def test_lets_a_superuser_be_made_before_it_runs(self, colophon: Colophon) -> None:
+    def test_lets_a_superuser_be_made_before_it_runs(self, colophon: Colophon, make_superuser: MakeSuperuser) -> None:
         assert colophon.terminate() == 0
-        made = make_superuser(colophon.folder, "bea@example.org")
-        assert made.returncode == 0, made.stderr
+        make_superuser(colophon.folder, "bea@example.org")
         colophon.start()
         with signed_in(colophon, "bea@example.org") as client:
             assert client.get("/users/me").json()["is_superuser"] is True

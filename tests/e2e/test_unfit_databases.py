@@ -1,7 +1,5 @@
 """Databases that a process cannot work with: said in one sentence at its start, with exit code 2."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from book_db import migrations
 from support.people import Person
 from support.pgbouncer import PgBouncer
 from support.postgresql import PostgreSQLServer
+from support.preloaded import PreloadedCommands
 from support.roles import ROLES, with_roles
 from support.services import Colophon, GrpcApi, OutboxRelay, RestApi, RestApiThatHashesQuickly, Service
 from support.waiting import PATIENCE
@@ -21,6 +20,9 @@ NOBODY = "amqp://guest:guest@127.0.0.1:1/"
 """A broker that is not needed to find out about the database."""
 
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}
+
+SaidByService = Callable[[Service], str]
+SaidByCommand = Callable[[tuple[str, ...], Mapping[str, str]], str]
 
 SERVICES = [RestApi, OutboxRelay, GrpcApi, Colophon]
 
@@ -81,11 +83,30 @@ def environment_of(url: str, keys: Mapping[str, str]) -> dict[str, str]:
     return {"DATABASE_URL": url, "AMQP_URL": NOBODY, **keys}
 
 
-def is_refused_by(service: Service) -> str:
+@pytest.fixture
+def is_refused_by(commands: PreloadedCommands) -> SaidByService:
     """What a service says that does not start."""
-    service.launch()
-    assert service.wait_for_the_end() == 2, service.output
-    return service.output
+
+    def is_refused_by(service: Service) -> str:
+        done = commands.run(
+            *service.command, *service._options(), environment=service.environment, folder=service.folder
+        )
+        assert done.returncode == 2, done.stderr
+        return done.stdout + done.stderr
+
+    return is_refused_by
+
+
+@pytest.fixture
+def what_is_said_by(commands: PreloadedCommands, tmp_path: Path) -> SaidByCommand:
+    """What a command says that is refused."""
+
+    def what_is_said_by(command: tuple[str, ...], environment: Mapping[str, str]) -> str:
+        done = commands.run(*command, environment=environment, folder=tmp_path)
+        assert done.returncode == 2, done.stderr
+        return done.stderr
+
+    return what_is_said_by
 
 
 def is_one_sentence(said: str, part: str) -> None:
@@ -98,16 +119,21 @@ def is_one_sentence(said: str, part: str) -> None:
 class TestADatabaseThatCannotBeUsed:
     @pytest.mark.parametrize("service", SERVICES)
     def test_is_refused_by_every_service(
-        self, workspace: Workspace, own_url: str, keys: dict[str, str], service: Callable[..., Service]
+        self,
+        workspace: Workspace,
+        own_url: str,
+        keys: dict[str, str],
+        service: Callable[..., Service],
+        is_refused_by: SaidByService,
     ) -> None:
         said = is_refused_by(service(workspace, environment_of(without_a_schema(own_url), keys)))
         is_one_sentence(said, "the search_path names no schema that is there")
 
     @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
     def test_is_refused_by_every_command(
-        self, own_url: str, keys: dict[str, str], tmp_path: Path, command: tuple[str, ...]
+        self, own_url: str, keys: dict[str, str], command: tuple[str, ...], what_is_said_by: SaidByCommand
     ) -> None:
-        said = what_is_said_by(command, environment_of(with_login(own_url, "postgres:sesame"), keys), tmp_path)
+        said = what_is_said_by(command, environment_of(with_login(own_url, "postgres:sesame"), keys))
         is_one_sentence(said, "password authentication failed")
 
     @pytest.mark.parametrize(
@@ -124,23 +150,9 @@ class TestADatabaseThatCannotBeUsed:
         keys: dict[str, str],
         address: Callable[[PostgreSQLServer], str],
         part: str,
+        is_refused_by: SaidByService,
     ) -> None:
         is_one_sentence(is_refused_by(RestApi(workspace, environment_of(address(postgresql), keys))), part)
-
-
-def what_is_said_by(command: tuple[str, ...], environment: Mapping[str, str], folder: Path) -> str:
-    program, *arguments = command
-    done = subprocess.run(
-        [Path(sys.executable).with_name(program), *arguments],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    return done.stderr
 
 
 class TestAPoolerOfTransactions:
@@ -152,12 +164,18 @@ class TestAPoolerOfTransactions:
         database_url: str,
         keys: dict[str, str],
         service: Callable[..., Service],
+        is_refused_by: SaidByService,
     ) -> None:
         url = pgbouncer(pool_mode="transaction").url_of(database_url.rpartition("/")[2])
         is_one_sentence(is_refused_by(service(workspace, environment_of(url, keys))), "pool_mode = transaction")
 
     def test_that_refuses_what_the_address_asks_for_is_named(
-        self, workspace: Workspace, pgbouncer: Callable[..., PgBouncer], database_url: str, keys: dict[str, str]
+        self,
+        workspace: Workspace,
+        pgbouncer: Callable[..., PgBouncer],
+        database_url: str,
+        keys: dict[str, str],
+        is_refused_by: SaidByService,
     ) -> None:
         url = pgbouncer(pool_mode="session").url_of(database_url.rpartition("/")[2])
         service = RestApi(workspace, environment_of(f"{url}?options=-csearch_path%3Dpublic", keys))
@@ -167,7 +185,12 @@ class TestAPoolerOfTransactions:
 class TestARoleWithoutRights:
     @pytest.mark.parametrize("service", SERVICES)
     def test_on_tables_is_refused_by_every_service(
-        self, workspace: Workspace, database_url: str, keys: dict[str, str], service: Callable[..., Service]
+        self,
+        workspace: Workspace,
+        database_url: str,
+        keys: dict[str, str],
+        service: Callable[..., Service],
+        is_refused_by: SaidByService,
     ) -> None:
         url = a_role(database_url, "visitor")
         part = "permission denied for" if service is Colophon else "the role visitor lacks"
@@ -177,14 +200,14 @@ class TestARoleWithoutRights:
         "command", [("rest-api", "setup"), ("book-db", "upgrade"), ("colophon", "run")], ids=" ".join
     )
     def test_to_make_tables_is_refused_by_what_makes_them(
-        self, empty_database_url: str, keys: dict[str, str], tmp_path: Path, command: tuple[str, ...]
+        self, empty_database_url: str, keys: dict[str, str], command: tuple[str, ...], what_is_said_by: SaidByCommand
     ) -> None:
         environment = {
             **environment_of(a_role(empty_database_url, "visitor"), keys),
             "REST_PORT": "0",
             "GRPC_PORT": "0",
         }
-        said = what_is_said_by(command, environment, tmp_path)
+        said = what_is_said_by(command, environment)
         is_one_sentence(said, "permission denied for schema public")
 
     async def test_that_are_taken_away_later_is_a_503_and_a_line_in_the_log(
@@ -209,11 +232,11 @@ class TestARoleWithoutRights:
 
 
 class TestAServerThatIsFull:
-    def test_is_said_when_the_wait_is_over(self, workspace: Workspace, tmp_path: Path) -> None:
+    def test_is_said_when_the_wait_is_over(self, workspace: Workspace, what_is_said_by: SaidByCommand) -> None:
         with PostgreSQLServer(workspace) as server:
             migrations.upgrade(server.url)
             url = a_role(server.url, "visitor")
             with psycopg.connect(server.url, autocommit=True) as connection:
                 connection.execute("ALTER ROLE visitor CONNECTION LIMIT 0")
-            said = what_is_said_by(("book-db", "upgrade", "--wait", "0"), {"DATABASE_URL": url}, tmp_path)
+            said = what_is_said_by(("book-db", "upgrade", "--wait", "0"), {"DATABASE_URL": url})
             is_one_sentence(said, "too many connections for role")

@@ -14,6 +14,7 @@ from support.leftovers import Leftovers
 from support.node import NodeProject, install
 from support.pgbouncer import PgBouncer
 from support.postgresql import PostgreSQLServer
+from support.preloaded import PreloadedCommands
 from support.programs import CHROMIUM, CURL, GO, JAVAC, NODE, NPM, PGBOUNCER, NotInstalled, find, require
 from support.rabbitmq import RabbitMQServer
 from support.redis import RedisServer
@@ -270,6 +271,13 @@ def own_rabbitmq(workspace: Workspace) -> Iterator[RabbitMQServer]:
     """A RabbitMQ for this test alone, which it may stop, kill and start again on the same port; slow to come."""
     with RabbitMQServer(workspace) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[PreloadedCommands]:
+    """Runs commands of Colophon to their end: `commands.run("book-db", "check", environment=..., folder=...)`."""
+    with PreloadedCommands() as commands:
+        yield commands
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,13 @@ from books.v1.book_pb2 import Book, Date
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_api.consumer import BOOK_LOG, EventRecorder
 from grpc_api.dead_letters.commands import commands
-from support.waiting import PATIENCE, patience, patiently, until
+from support.preloaded import PreloadedCommands
+from support.waiting import patience, patiently, until
 from typer.testing import CliRunner, Result
 
 Run = Callable[..., Awaitable[Result]]
+RunToEnd = Callable[..., tuple[int, str, str]]
+"""Gives the exit code, stdout and stderr."""
 
 NOT_A_BOOK = b"\xff\xff"
 
@@ -271,24 +274,18 @@ class TestAnOperatorWhoIsWrong:
 class TestBothPrograms:
     """That which is in the image, and that which people type."""
 
-    @staticmethod
-    def run(program: str, folder: Path, *arguments: str, url: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            command(program, *arguments),
-            env=environment(url, folder),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+    @pytest.fixture
+    def run(self, commands: PreloadedCommands, program: str, tmp_path: Path) -> RunToEnd:
+        def run(*arguments: str, url: str) -> tuple[int, str, str]:
+            done = commands.run(program, "dead-letters", *arguments, environment={"AMQP_URL": url}, folder=tmp_path)
+            return done.returncode, done.stdout, done.stderr
 
-    async def test_have_the_command(
-        self, program: str, tmp_path: Path, amqp_url: str, channel: AbstractChannel
-    ) -> None:
+        return run
+
+    async def test_have_the_command(self, run: RunToEnd, amqp_url: str, channel: AbstractChannel) -> None:
         await put(channel, "event-1")
         await put(channel, "event-2")
-        run = partial(self.run, program, tmp_path, url=amqp_url)
+        run = partial(run, url=amqp_url)
         code, listed, complaints = await asyncio.to_thread(run, "list")
         assert (code, listed.count("\n"), complaints) == (0, 2, "")
         assert await asyncio.to_thread(run, "replay", "event-1") == (0, "1 sent again.\n", "")
@@ -296,9 +293,8 @@ class TestBothPrograms:
         await becomes(channel, log=1, dead=0)
 
     async def test_say_in_a_sentence_what_an_operator_can_mend(
-        self, program: str, tmp_path: Path, amqp_url: str, unused_tcp_port: int
+        self, run: RunToEnd, program: str, amqp_url: str, unused_tcp_port: int
     ) -> None:
-        run = partial(self.run, program, tmp_path)
         away, without_a_queue, without_a_broker = await asyncio.gather(
             asyncio.to_thread(run, "list", url=f"amqp://me:s3cret@127.0.0.1:{unused_tcp_port}/"),
             asyncio.to_thread(run, "list", url=amqp_url),
