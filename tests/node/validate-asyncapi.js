@@ -1,5 +1,5 @@
-// Reads an AsyncAPI document from standard input and prints, as JSON, what its official parser has to say about it and
-// what it has understood: the operations with their addresses, and the fields of the bodies.
+// Reads AsyncAPI documents, as a JSON array of texts, from standard input and prints, as JSON, what the official parser
+// has to say about each and what it has understood: the operations with their addresses, and the fields of the bodies.
 "use strict";
 
 const { readFileSync } = require("node:fs");
@@ -11,10 +11,16 @@ const SEVERITIES = ["error", "warning", "information", "hint"];
 async function main() {
   const parser = new Parser();
   parser.registerSchemaParser(ProtoBuffSchemaParser());
-  const { document, diagnostics } = await parser.parse(readFileSync(0, "utf8"));
+  const readings = [];
+  for (const text of JSON.parse(readFileSync(0, "utf8"))) readings.push(await read(parser, text));
+  console.log(JSON.stringify(readings));
+}
+
+async function read(parser, text) {
+  const { document, diagnostics } = await parser.parse(text);
   const said = diagnostics.map(({ severity, path, message }) => `${SEVERITIES[severity]} ${path.join(".")}: ${message}`);
   const operations = document ? document.operations().all().map(understood) : [];
-  console.log(JSON.stringify({ said, operations }));
+  return { said, operations };
 }
 
 function understood(operation) {
