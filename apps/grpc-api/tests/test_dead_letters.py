@@ -177,7 +177,7 @@ class TestReplay:
         console = io.StringIO()
         async with recording(database_url, amqp_url, console) as publisher:
             with monkeypatch.context() as broken:
-                broken.setattr("grpc_api.consumer._storable", lambda *_: 1 / 0)
+                broken.setattr("grpc_api.consumer._refuse_nul", lambda *_: 1 / 0)
                 await publisher.publish([a_message("event-1"), a_message("event-2")])
                 await becomes(channel, dead=2)
             replayed = await run("replay", "--all")
