@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import book_contracts
 import pytest
-from book_contracts.client import BookCatalogue, BookField, BookOrder, Session
+from book_contracts.client import BookCatalogue, BookField, Session
 from book_contracts.client.asking import Wanted, filter_of
 from book_contracts.client.channel import leaves_the_machine
 from book_contracts.client.reading import book_of
@@ -41,10 +41,6 @@ class TestReading:
 class TestTheWordsOfTheContract:
     def test_every_field_can_be_asked_for(self) -> None:
         assert list(get_args(BookField)) == FIELDS
-
-    def test_every_order_can_be_asked_for(self) -> None:
-        sortable = [*FIELDS]
-        assert set(get_args(BookOrder)) == {f"{field}{way}" for field in sortable for way in ("", " desc")}
 
     def test_every_filter_can_be_said(self) -> None:
         descriptor = book_service_pb2.BookFilter.DESCRIPTOR

@@ -93,13 +93,11 @@ COPY (SELECT '{"id":' || id || ',"title":' || to_json(title) || ',"author":' || 
 
 -- Record events
 WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(7214508363))
-INSERT INTO event_log (event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date, created_at, updated_at)
-SELECT event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date, created_at, updated_at
+INSERT INTO event_log (event_id, kind, actor, occurred_at, book_id, title, author, publication_date, version, created_at, updated_at)
+SELECT event_id, kind, actor, occurred_at, book_id, title, author, publication_date, version, created_at, updated_at
 FROM turn CROSS JOIN ROWS FROM (
-    json_to_recordset(CAST(%(entries)s AS json)) AS (
-        event_id UUID, kind TEXT, actor TEXT, occurred_at TIMESTAMP WITH TIME ZONE, book_id BIGINT, version BIGINT, title TEXT, author TEXT, publication_date DATE, created_at TIMESTAMP WITH TIME ZONE, updated_at TIMESTAMP WITH TIME ZONE
-    )
-) WITH ORDINALITY AS entry (event_id, kind, actor, occurred_at, book_id, version, title, author, publication_date, created_at, updated_at, place)
+    json_to_recordset(CAST(%(events)s AS json)) AS (event_id UUID, kind TEXT, actor TEXT, occurred_at TIMESTAMP WITH TIME ZONE, book_id BIGINT, title TEXT, author TEXT, publication_date DATE, version BIGINT, created_at TIMESTAMP WITH TIME ZONE, updated_at TIMESTAMP WITH TIME ZONE)
+) WITH ORDINALITY AS event (event_id, kind, actor, occurred_at, book_id, title, author, publication_date, version, created_at, updated_at, place)
 ORDER BY place
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id, position

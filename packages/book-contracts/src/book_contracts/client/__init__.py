@@ -3,9 +3,10 @@
 Its errors are those of ``book_contracts.errors``, its messages those of ``book_contracts``.
 """
 
-from book_contracts.client.asking import BookField, BookOrder
+from book_contracts.client.asking import BookOrder
 from book_contracts.client.catalogue import BookCatalogue
 from book_contracts.client.connection import CatalogueClosed
+from book_contracts.client.reading import BookField
 from book_contracts.client.session import Session
 from book_contracts.client.tokens import Token, TokenSource
 from book_contracts.client.watching import BookChanged, Watch

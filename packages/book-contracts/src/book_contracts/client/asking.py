@@ -5,11 +5,9 @@ from datetime import date
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from book_contracts import BookFilter, Date, FieldMask
+from book_contracts.client.reading import BookField
 
 Item = TypeVar("Item")
-
-BookField: TypeAlias = Literal["id", "title", "author", "publication_date", "version", "create_time", "update_time"]
-"""A field of a book, for a read mask."""
 
 BookOrder: TypeAlias = Literal[
     "id",

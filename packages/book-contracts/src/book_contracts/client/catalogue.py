@@ -8,11 +8,11 @@ from books.v1.book_service_pb2 import ListBooksResponse
 
 from book_contracts import BatchGetBooksRequest, Book, GetBookRequest, ListBooksRequest, WatchBooksRequest
 from book_contracts.checking import check, is_unicode
-from book_contracts.client.asking import BookField, BookOrder, Wanted, filter_of, list_of, mask_of
+from book_contracts.client.asking import BookOrder, Wanted, filter_of, list_of, mask_of
 from book_contracts.client.channel import Certificate, Tls, credentials_of, is_address, leaves_the_machine
 from book_contracts.client.connection import BATCH_GET, GET, LIST, Connection
 from book_contracts.client.listing import books_of
-from book_contracts.client.reading import book_of
+from book_contracts.client.reading import BookField, book_of
 from book_contracts.client.tokens import Token, source_of
 from book_contracts.client.watching import Watch
 

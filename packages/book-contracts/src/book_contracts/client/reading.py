@@ -6,12 +6,15 @@ numbers.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from books.v1 import book_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from book_contracts import Book, Date
+
+BookField: TypeAlias = Literal["id", "title", "author", "publication_date", "version", "create_time", "update_time"]
+"""A field of a book, for a read mask."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import fields
 from sqlalchemy import Row, TextClause, func, select, text
 
+from book_db.book import Book
 from book_db.errors import PositionSwept
 from book_db.events.model import COLUMNS, BookEvent, event_of, row_of
 from book_db.postgres.database import Database, compile_sql, retry_read, retry_write, with_types
@@ -76,6 +78,9 @@ EVERYTHING: Final = EventFilter()
 
 _COLUMNS: Final = ", ".join(COLUMNS)
 
+_BYTES: Final = " + ".join(f"octet_length({field.name})" for field in fields(Book) if field.type is str)
+"""Of the texts of a book."""
+
 _json: Final = msgspec.json.Encoder()
 
 # One statement for any number of events: one round trip, and PostgreSQL plans it once. They go as JSON, since psycopg
@@ -129,7 +134,7 @@ def _page(found: str) -> TextClause:
     return text(
         f"""
         SELECT found, position, {_COLUMNS} FROM (
-            SELECT *, count(*) OVER () AS found, sum(octet_length(title) + octet_length(author)) OVER (
+            SELECT *, count(*) OVER () AS found, sum({_BYTES}) OVER (
                 ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
             ) AS bytes_before
             FROM ({found}) AS found
