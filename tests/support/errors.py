@@ -41,6 +41,6 @@ def an_error(kind: type[E], **known: object) -> E:
             given[name] = known[name]
         elif parameter.kind is parameter.VAR_KEYWORD:
             given |= {name: "x" for _, name, _, _ in Formatter().parse(kind.__doc__ or "") if name}
-        elif parameter.default is parameter.empty:
+        elif parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL:
             given[name] = _BY_TYPE[get_origin(types[name]) or types[name]]
     return kind(**given)

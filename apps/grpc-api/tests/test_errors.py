@@ -23,9 +23,12 @@ from books.v1.book_service_pb2_grpc import BookServiceStub
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo
 from grpc_api.application import serving
+from grpc_api.checks import Violation
+from grpc_api.errors import status_of
 from grpc_status import rpc_status
 from grpclib.client import Channel
 from structlog.testing import capture_logs
+from support.errors import an_error, kinds_of
 from support.ports import free_port
 from support.tokens import SignedIn, Signer
 
@@ -193,3 +196,17 @@ class TestADatabaseThatIsAway:
         assert code == "UNAVAILABLE"
         assert details[ErrorInfo].reason == "DATABASE_UNAVAILABLE"  # type: ignore[attr-defined]  # an ErrorInfo has one
         assert details[RetryInfo].retry_delay.ToSeconds() == 1  # type: ignore[attr-defined]  # a RetryInfo has one
+
+
+class TestASubclassOfAnErrorThatIsKnown:
+    def test_is_answered_as_its_parent_is(self) -> None:
+        kinds = {kind for each in status_of.registry.keys() - {object} for kind in kinds_of(each)}
+        assert len(kinds) > 20
+        for kind in kinds:
+            another = type(f"Another{kind.__name__}", (kind,), {})
+            errors: list[Exception] = [
+                an_error(each, violations=[Violation("ids", "must be given")]) for each in (kind, another)
+            ]
+            statuses = [status_of(each, "/") for each in errors]
+            one, other = ((status.code, status.details[0].value) for status in statuses)
+            assert (one, one[0] != grpc.StatusCode.INTERNAL.value[0]) == (other, True), kind

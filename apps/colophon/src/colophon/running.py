@@ -34,8 +34,9 @@ from grpc_api.consumer import BOOK_LOG
 from grpc_api.settings import CallSettings
 from rest_api import serving as rest
 from rest_api.relay.relay import Relay
-from rest_api.settings import Registration, RestSettings
+from rest_api.settings import RestSettings
 from rest_api.users.keys import make_key_pair, verifier_of
+from rest_api.users.settings import Registration
 
 from colophon import DATA, embedded_postgres
 

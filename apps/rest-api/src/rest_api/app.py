@@ -15,7 +15,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from rest_api import client_address, cross_origin, docs_page, health, methods, openapi, problems
+from rest_api import client_address, cross_origin, docs_page, health, methods, openapi
 from rest_api.body_limit import BodyLimit
 from rest_api.books.endpoints import router as books
 from rest_api.books.finding import Lists
@@ -28,8 +28,7 @@ from rest_api.books.streams.importing import router as importing
 from rest_api.fast_path import FastPath
 from rest_api.head_method import HeadMethod
 from rest_api.observed import Observed
-from rest_api.rate_counter import RateCounter
-from rest_api.rate_limits import RateLimits
+from rest_api.problems import translation
 from rest_api.security_headers import SecurityHeaders, headers_for
 from rest_api.settings import RestSettings
 from rest_api.users.audit import router as audit
@@ -40,6 +39,8 @@ from rest_api.users.oauth.endpoints import router_for as sign_in_with
 from rest_api.users.oauth.providers import registered
 from rest_api.users.oauth.sign_in import open_sign_ins
 from rest_api.users.pages import router as account_pages
+from rest_api.users.rate_counter import RateCounter
+from rest_api.users.rate_limits import RateLimits
 from rest_api.users.services import open_account_services
 from rest_api.users.sign_in import router as sign_in
 from rest_api.users.signing import derived_secret
@@ -94,7 +95,7 @@ def create_app(settings: RestSettings) -> FastAPI:
     methods.install(app)
     app.add_middleware(Trail)
     app.add_middleware(BodyLimit, max_bytes=_longest_body(settings))
-    problems.install(app)
+    translation.install(app)
     docs_page.install(app)
     openapi.install(app)
     _wrap(app, settings)

@@ -7,7 +7,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rest_api.problems import TOO_LARGE, too_large
+from rest_api.problems.document import TOO_LARGE, too_large
 
 _DIGITS_MAX: Final = 18
 """Of a number of bytes that 64 bits hold."""

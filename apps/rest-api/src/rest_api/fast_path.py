@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rest_api.body_limit import declared_length
 from rest_api.guard import GuardedRoute, authenticate
-from rest_api.problems import answer_to
+from rest_api.problems.translation import answer_to
 
 Answer = Callable[[Request], Awaitable[Response | None]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -115,7 +115,7 @@ async def _answer(request: Request, route: FastRoute) -> Response | None:
         route.authorize(caller)
         return await route.answer(request)
     except Exception as error:  # noqa: BLE001  # as FastAPI: whatever it is, it has an answer
-        return await answer_to(request, error)
+        return answer_to(error, request)
 
 
 def _again(request: Request) -> Receive:

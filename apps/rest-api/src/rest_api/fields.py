@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import QueryParams
 
 
 def fields_of(encoded: bytes, place: Literal["query", "body"]) -> list[tuple[str, str]]:
@@ -44,3 +45,19 @@ async def utf8_alone(request: Request) -> None:
     query: bytes = request.scope["query_string"]
     if not is_utf8(query):
         fields_of(query, "query")
+
+
+async def each_once(request: Request) -> None:
+    """Refuses a query that says something twice: one of the two would be passed over in silence. And one that is not
+    UTF-8.
+    """
+    await utf8_alone(request)
+    if repeated := repeated_in(request.query_params):
+        error = {"type": "repeated", "msg": "must be given once"}
+        raise RequestValidationError([error | {"loc": ("query", name)} for name in repeated])
+
+
+def repeated_in(asked: QueryParams) -> list[str]:
+    """The names that stand in a query more than once."""
+    names = [name for name, _ in asked.multi_items()]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]

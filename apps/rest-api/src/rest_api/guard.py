@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from book_db.accounts.authentication import Authenticator, Caller
+from book_db.errors import InsufficientRole, InsufficientScope, SessionRequired
 from book_db.roles import READ_BOOKS, WRITE_BOOKS
 from book_runtime.tokens import InvalidToken
 from fastapi import Request, Response
@@ -12,7 +13,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from rest_api.codings import refuse_coded
-from rest_api.problems import SAFE, documented
+from rest_api.problems.document import documented, problem
+from rest_api.problems.translation import SAFE, answer_to, translate
 
 LOGIN_PATH: Final = "/api/v1/auth/login"
 
@@ -165,3 +167,27 @@ def require_json(request: Request) -> None:
     ):
         raise HTTPException(415)
     refuse_coded(request)
+
+
+translate(InsufficientRole, 403, "insufficient-role")
+
+
+@answer_to.register
+def _(error: InvalidToken, _request: Request) -> Response:
+    return problem(401, "unauthenticated", str(error), headers={"WWW-Authenticate": "Bearer"})
+
+
+@answer_to.register
+def _(error: InsufficientScope, _request: Request) -> Response:
+    return _insufficient_scope(error, f', scope="{error.scope}"')
+
+
+@answer_to.register
+def _(error: SessionRequired, _request: Request) -> Response:
+    return _insufficient_scope(error)
+
+
+def _insufficient_scope(error: Exception, missing: str = "") -> Response:
+    # RFC 6750, section 3.1
+    challenge = f'Bearer error="insufficient_scope"{missing}'
+    return problem(403, "insufficient-scope", str(error), headers={"WWW-Authenticate": challenge})

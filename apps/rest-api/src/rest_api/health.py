@@ -6,7 +6,7 @@ from book_db.store import Store
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 
 router = APIRouter(prefix="/healthz", tags=["health"])
 

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from rest_api.http_1_0 import answer_as_1_0
 from rest_api.http_rules import DECISIVE, fault_of, origin_form_of
-from rest_api.problems import problem
+from rest_api.problems.document import problem
 from rest_api.security_headers import Headers
 
 MAX_HEAD_BYTES: Final = 32 * 1_024

@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from rest_api.problems import problem
+from rest_api.problems.document import problem
 
 Fields = Sequence[tuple[bytes, bytes]]
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rest_api.problems import not_allowed
+from rest_api.problems.document import not_allowed
 
 
 def install(app: FastAPI) -> None:

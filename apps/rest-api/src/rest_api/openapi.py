@@ -10,7 +10,7 @@ from rest_api import links
 from rest_api.books.schemas import BookDrafts
 from rest_api.books.streams.schemas import BookLine, ImportedLine, ImportSummary, RefusedLine
 from rest_api.guard import LOGIN_PATH, SECURITY_SCHEMES
-from rest_api.problems import MEDIA_TYPE, Problem
+from rest_api.problems.document import MEDIA_TYPE, Problem
 
 _REFERENCE: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _BESIDES: Final[list[tuple[type[BaseModel], JsonSchemaMode]]] = [

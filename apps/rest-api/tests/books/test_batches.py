@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rest_api.books import batches
 from rest_api.books.batches import drafts_of
 from rest_api.books.schemas import BATCH_MAX, JSON_MAX_BYTES, BookDrafts
-from rest_api.problems import VIOLATIONS_MAX
+from rest_api.problems.validation import VIOLATIONS_MAX
 from starlette.exceptions import HTTPException
 
 A_BOOK = {"title": "Middlemarch", "author": "George Eliot", "publication_date": "1871-12-01"}

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from limits import parse
 from prometheus_client import REGISTRY
-from rest_api import rate_counter
-from rest_api.rate_counter import Exhausted, RateCounter
+from rest_api.users import rate_counter
+from rest_api.users.rate_counter import Exhausted, RateCounter
 from structlog.testing import capture_logs
 from support.redis import RedisServer
 from support.refusals import Refusal, a_node_of_a_cluster, each_refusal

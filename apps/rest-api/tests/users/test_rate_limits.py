@@ -14,12 +14,11 @@ from book_runtime.settings import SettingsError, load
 from book_runtime.turns import Turns
 from limits import parse
 from limits.aio.storage import RedisStorage
-from rest_api import rate_counter
 from rest_api.app import create_app
-from rest_api.rate_counter import Exhausted, RateCounter
-from rest_api.rate_limits import LimitSettings
 from rest_api.settings import RestSettings
-from rest_api.users import passwords
+from rest_api.users import passwords, rate_counter
+from rest_api.users.rate_counter import Exhausted, RateCounter
+from rest_api.users.rate_limits import LimitSettings
 from structlog.testing import capture_logs
 from support.mailbox import Mailbox
 from support.people import PASSWORD, Person, log_in

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from rest_api.books.schemas import BATCH_MAX, JSON_MAX_BYTES, BookDraft
-from rest_api.problems import VIOLATIONS_MAX
+from rest_api.problems.validation import VIOLATIONS_MAX
 
 BATCH: Final[dict[str, Any]] = {
     "requestBody": {

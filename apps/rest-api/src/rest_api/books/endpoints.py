@@ -17,7 +17,7 @@ from rest_api.books.preconditions import CACHING, FOR_READS, FOR_WRITES, conditi
 from rest_api.books.schemas import Book, BookChange, BookDraft, BookId, Books
 from rest_api.fast_path import fast_path
 from rest_api.guard import GuardedRoute, caller_of, require_json
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 
 router = APIRouter(
     prefix="/books",

@@ -16,17 +16,16 @@ from book_db.books.words import words_asked_for
 from book_db.text import clean, clean_beginning
 from book_runtime.batching import IDLE_TURNS, SingleFlight
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from starlette.datastructures import QueryParams
 
 from rest_api.books.preconditions import CACHING
-from rest_api.books.schemas import Book, PublicationDate, text_pattern
+from rest_api.books.schemas import Book, PublicationDate
 from rest_api.fast_path import fast_path
-from rest_api.fields import is_utf8, utf8_alone
+from rest_api.fields import each_once, is_utf8, repeated_in
 from rest_api.guard import GuardedRoute
-from rest_api.problems import documented
-from rest_api.spelling import IN_DIGITS
+from rest_api.problems.document import documented
+from rest_api.spelling import IN_DIGITS, text_pattern
 
 QUESTION_MAX: Final = TITLE_MAX
 """Characters of `q`: a whole title may be asked for."""
@@ -48,21 +47,6 @@ router = APIRouter(
     route_class=GuardedRoute,
     responses=documented(401, 503),
 )
-
-
-async def each_once(request: Request) -> None:
-    """Refuses a query that says something twice: one of the two would be passed over in silence. And one that is not
-    UTF-8.
-    """
-    await utf8_alone(request)
-    if repeated := _repeated_in(request.query_params):
-        error = {"type": "repeated", "msg": "must be given once"}
-        raise RequestValidationError([error | {"loc": ("query", name)} for name in repeated])
-
-
-def _repeated_in(asked: QueryParams) -> list[str]:
-    names = [name for name, _ in asked.multi_items()]
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 class _Wanted(NamedTuple):
@@ -271,7 +255,7 @@ class Lists:
     async def _make(self, question: tuple[str, str]) -> "_Found | None":
         path, query = question
         asked = QueryParams(query)
-        if _repeated_in(asked) or not is_utf8(query.encode("latin-1")):
+        if repeated_in(asked) or not is_utf8(query.encode("latin-1")):
             return None
         try:
             listing = Listing.model_validate(dict(asked))

@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from book_db.book import ANY_VERSION, Precondition
 from book_db.errors import VersionMismatch
-from fastapi import Request
+from fastapi import Request, Response
 
 from rest_api.books.problems import MalformedHeader, PreconditionRequired
+from rest_api.problems.document import problem
+from rest_api.problems.translation import answer_to
 
 CACHING: Final = {"Cache-Control": "private, no-cache"}
 """Whoever asked may keep the answer, and asks whether it is still good before using it again.
@@ -35,6 +37,11 @@ _FORM: Final = 'must be * or entity tags with commas between them, for example "
 def etag_of(version: int) -> str:
     """The strong entity tag of a book at this version."""
     return f'"{version}"'
+
+
+@answer_to.register
+def _(error: VersionMismatch, _request: Request) -> Response:
+    return problem(412, "precondition-failed", str(error), headers={"ETag": etag_of(error.version)})
 
 
 def condition_of(request: Request) -> Precondition:

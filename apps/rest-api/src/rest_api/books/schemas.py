@@ -10,9 +10,8 @@ from book_db.text import clean
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from rest_api.spelling import IN_DIGITS
+from rest_api.spelling import IN_DIGITS, INT64_MAX, text_pattern
 
-INT64_MAX: Final = 2**63 - 1
 BATCH_MAX: Final = 1_000
 
 JSON_MAX_BYTES: Final = 256 * 1_024
@@ -33,17 +32,6 @@ def _iso_date(value: object) -> date:
         return date.fromisoformat(value)
     except ValueError as error:
         raise ValueError(f"is not a day of the calendar: {error}") from error
-
-
-_VISIBLE: Final = r"[^\s\x00-\x1f\x7f-\x9f]"
-
-
-def text_pattern(*, alone: str = _VISIBLE) -> str:
-    """What text is before it is trimmed: it begins and ends with what can be seen, and holds no control characters.
-
-    `alone` is what it may be if it is one character.
-    """
-    return rf"^\s*(?:{alone}|{_VISIBLE}[^\x00-\x1f\x7f-\x9f\u2028\u2029]*{_VISIBLE})\s*$"
 
 
 def _text(at_most: int) -> dict[str, Any]:

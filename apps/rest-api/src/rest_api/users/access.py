@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi_users.exceptions import UserInactive
 
 from rest_api.guard import SessionRoute
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 from rest_api.users.schemas import Access, AccessId, UserId
 from rest_api.users.services import Services, require_superuser
 

@@ -7,11 +7,10 @@ from uuid import UUID
 from book_db.accounts.audit_trail import AccountEvents
 from fastapi import APIRouter, Depends, Query, Request
 
-from rest_api.books.schemas import INT64_MAX
 from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
-from rest_api.problems import documented
-from rest_api.spelling import HYPHENATED, IN_DIGITS
+from rest_api.problems.document import documented
+from rest_api.spelling import HYPHENATED, IN_DIGITS, INT64_MAX
 from rest_api.users.schemas import AuditPage
 from rest_api.users.services import require_superuser
 

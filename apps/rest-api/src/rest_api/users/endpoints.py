@@ -9,8 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
-from rest_api.problems import documented
-from rest_api.rate_limits import Limits
+from rest_api.problems.document import documented
 from rest_api.users import page_tokens
 from rest_api.users.access import router as access
 from rest_api.users.accounts import Account
@@ -18,6 +17,7 @@ from rest_api.users.own_sessions import router as own_sessions
 from rest_api.users.own_tokens import router as own_tokens
 from rest_api.users.problems import NotForOneself, PasswordNeeded
 from rest_api.users.proof import Proof
+from rest_api.users.rate_limits import Limits
 from rest_api.users.schemas import (
     PAGE_SIZE_DEFAULT,
     PageSize,

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from rest_api.guard import SessionRoute, caller_of
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 from rest_api.users.schemas import SessionId, SessionList
 from rest_api.users.services import Services
 

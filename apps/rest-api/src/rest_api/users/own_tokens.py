@@ -7,7 +7,7 @@ from book_db.errors import Overtaken, UserNotFound
 from fastapi import APIRouter, Request
 
 from rest_api.guard import SessionRoute, caller_of
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 from rest_api.users.problems import WrongPassword
 from rest_api.users.proof import Proof
 from rest_api.users.schemas import ApiTokenCreate, ApiTokenCreated, ApiTokenId, ApiTokenList

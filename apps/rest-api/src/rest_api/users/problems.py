@@ -2,14 +2,30 @@
 
 from typing import Final
 
+from book_db.errors import (
+    AccessNotFound,
+    ApiTokenNotFound,
+    LastSuperuser,
+    LinkNotFound,
+    RefreshRefused,
+    SessionNotFound,
+    TooManyApiTokens,
+    UserNotFound,
+)
+from fastapi import Request, Response
 from fastapi_users.exceptions import (
     FastAPIUsersException,
+    InvalidPasswordException,
     InvalidResetPasswordToken,
     InvalidVerifyToken,
     UserAlreadyExists,
     UserAlreadyVerified,
     UserNotExists,
 )
+
+from rest_api.problems.document import problem
+from rest_api.problems.translation import answer_to, translate
+from rest_api.users.passwords import PasswordsBusy
 
 
 class BadCredentials(FastAPIUsersException):
@@ -40,7 +56,7 @@ class NotSuperuser(FastAPIUsersException):
     """The caller is signed in, but may not manage users."""
 
 
-PROBLEMS: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
+_TOLD: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
     # 400 and not 401, as RFC 6749, section 5.2, has it: no access token is missing.
     BadCredentials: (400, "bad-credentials", "The e-mail address or the password is wrong."),
     WrongPassword: (403, "wrong-password", "The current password is wrong."),
@@ -71,4 +87,28 @@ PROBLEMS: Final[dict[type[FastAPIUsersException], tuple[int, str, str]]] = {
         "This link is not good any more: it was used, or it is too old. Ask for a new one.",
     ),
 }
-"""An InvalidPasswordException is not among them: it is answered like every other field that is not valid."""
+
+for _kind, _told in _TOLD.items():
+    translate(_kind, *_told)
+
+translate(UserNotFound, 404, "user-not-found")
+translate(SessionNotFound, 404, "session-not-found")
+translate(AccessNotFound, 404, "access-not-found")
+translate(LinkNotFound, 404, "login-not-found")
+translate(ApiTokenNotFound, 404, "api-token-not-found")
+translate(TooManyApiTokens, 409, "too-many-api-tokens")
+translate(LastSuperuser, 409, "last-superuser")
+# 400 and not 401, as RFC 6749, section 5.2, has it for a grant that is not good.
+translate(RefreshRefused, 400, "bad-refresh-token")
+
+
+@answer_to.register
+def _(error: InvalidPasswordException, _request: Request) -> Response:
+    """As every other field that is not valid."""
+    violation = {"pointer": "/password", "detail": error.reason}
+    return problem(422, "invalid", "The request is not valid.", errors=[violation])
+
+
+@answer_to.register
+def _(error: PasswordsBusy, _request: Request) -> Response:
+    return problem(503, "busy", str(error), headers={"Retry-After": str(error.retry_after)})

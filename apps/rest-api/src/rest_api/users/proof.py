@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from rest_api.rate_limits import Limits
 from rest_api.users.accounts import Account
 from rest_api.users.problems import WrongPassword
+from rest_api.users.rate_limits import Limits
 from rest_api.users.services import CurrentUser, Services
 from rest_api.users.trail import about
 

@@ -11,8 +11,7 @@ from book_db.text import clean
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from rest_api.books.schemas import text_pattern
-from rest_api.spelling import HYPHENATED, IN_DIGITS
+from rest_api.spelling import HYPHENATED, IN_DIGITS, text_pattern
 from rest_api.users import passwords
 from rest_api.users.addresses import MAX_LENGTH, normalised
 

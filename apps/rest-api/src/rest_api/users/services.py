@@ -15,7 +15,6 @@ from book_runtime.tokens import InvalidToken
 from fastapi import Depends, Request
 
 from rest_api.guard import caller_of
-from rest_api.settings import RestSettings
 from rest_api.users.accounts import Account
 from rest_api.users.adapter import UserDatabase
 from rest_api.users.breaches import open_breaches
@@ -24,6 +23,7 @@ from rest_api.users.mail import LogMailer, Mailer, MailQueue, SmtpMailer, SmtpSe
 from rest_api.users.manager import TokenSecrets, UserManager
 from rest_api.users.passwords import Passwords
 from rest_api.users.problems import NotSuperuser
+from rest_api.users.settings import AccountSettings
 from rest_api.users.signing import TokenSigner, derived_secrets
 from rest_api.users.strategy import Lifetimes, SessionBackend, SessionStrategy
 
@@ -47,7 +47,7 @@ class AccountServices:
 
 @asynccontextmanager
 async def open_account_services(
-    store: Store, private_key_pem: bytes, settings: RestSettings
+    store: Store, private_key_pem: bytes, settings: AccountSettings
 ) -> AsyncIterator[AccountServices]:
     """Builds the services for the length of the block, and lets mails that are under way leave at its end."""
     refresh = settings.refresh_token_seconds
@@ -89,7 +89,7 @@ async def open_account_services(
         )
 
 
-def _mailer(settings: RestSettings) -> Mailer:
+def _mailer(settings: AccountSettings) -> Mailer:
     if settings.smtp_url is None:
         return LogMailer()
     return SmtpMailer(SmtpServer.parse(settings.smtp_url), settings.mail_from)

@@ -7,11 +7,11 @@ from fastapi.security import OAuth2PasswordRequestForm
 
 from rest_api.forms import FormRoute
 from rest_api.guard import JsonRoute, SessionRoute, caller_of
-from rest_api.problems import documented
-from rest_api.rate_limits import Limits
+from rest_api.problems.document import documented
 from rest_api.users.accounts import Account
 from rest_api.users.problems import BadCredentials
 from rest_api.users.proof import noting_a_wrong_password
+from rest_api.users.rate_limits import Limits
 from rest_api.users.schemas import EmailOnly, NewPassword, Refresh, Tokens, UserCreate, UserRead, Verification
 from rest_api.users.services import Services
 from rest_api.users.strategy import answer

@@ -15,12 +15,13 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.types import Receive, Scope, Send
 
-from rest_api.books.finding import Filters, each_once
+from rest_api.books.finding import Filters
 from rest_api.books.schemas import Book
 from rest_api.books.streams.forms import CSV, NDJSON, csv_schema, lines_of, preferred
+from rest_api.fields import each_once
 from rest_api.guard import GuardedRoute, caller_of
 from rest_api.head_method import is_head
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 
 _log = structlog.get_logger(__name__)
 

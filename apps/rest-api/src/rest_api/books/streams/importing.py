@@ -19,7 +19,7 @@ from rest_api.books.streams.upload_import import UploadImport
 from rest_api.books.streams.upload_report import UploadReport
 from rest_api.codings import refuse_coded
 from rest_api.guard import GuardedRoute, caller_of
-from rest_api.problems import documented
+from rest_api.problems.document import documented
 
 IMPORT_PATH: Final = "/api/v1/books/import"
 

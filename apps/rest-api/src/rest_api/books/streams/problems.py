@@ -3,6 +3,12 @@
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
+from book_db.errors import TooManyExports
+from fastapi import Request, Response
+
+from rest_api.problems.document import problem
+from rest_api.problems.translation import answer_to
+
 
 class StreamError(Exception):
     """A stream that cannot begin, or not go on."""
@@ -79,3 +85,15 @@ class ImportBrokenOff(StreamError):
     ) -> None:
         self.status = status
         super().__init__(detail, headers=headers, members=progress)
+
+
+@answer_to.register
+def _(error: StreamError, _request: Request) -> Response:
+    return problem(
+        error.status, error.slug, str(error), errors=error.errors, headers=error.headers, members=error.members
+    )
+
+
+@answer_to.register
+def _(error: TooManyExports, _request: Request) -> Response:
+    return problem(503, "too-many-exports", str(error), headers={"Retry-After": str(error.retry_after)})

@@ -17,7 +17,7 @@ from rest_api.books.batches import without_excess
 from rest_api.books.streams.lines import LINE_MAX_BYTES, fault_of
 from rest_api.books.streams.problems import WrongHeader
 from rest_api.books.streams.schemas import REQUIRED, BookLine
-from rest_api.problems import violations_of
+from rest_api.problems.validation import violations_of
 
 ERRORS_MAX: Final = 20
 """Of one line: a report must not be much longer than what it reports on."""

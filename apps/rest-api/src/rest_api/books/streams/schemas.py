@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, Field
 
 from rest_api.books.schemas import Book, BookDraft
-from rest_api.problems import Violation
+from rest_api.problems.document import Violation
 
 
 class BookLine(BookDraft):

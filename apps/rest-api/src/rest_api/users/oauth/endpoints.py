@@ -11,13 +11,13 @@ from pydantic import BaseModel, Field
 
 from rest_api.fields import utf8_alone
 from rest_api.guard import SessionRoute, caller_of
-from rest_api.problems import documented
-from rest_api.rate_limits import Limits
+from rest_api.problems.document import documented
 from rest_api.spelling import HYPHENATED
 from rest_api.users.oauth.problems import TITLES
 from rest_api.users.oauth.sign_in import Callback, SignIn
 from rest_api.users.problems import WrongPassword
 from rest_api.users.proof import Proof
+from rest_api.users.rate_limits import Limits
 from rest_api.users.schemas import CurrentPasswordOnly, LinkedLogin, Tokens
 from rest_api.users.services import Services
 

@@ -3,7 +3,11 @@
 from typing import ClassVar, Final
 
 from book_runtime.errors import DocumentedError
+from fastapi import Request, Response
 from fastapi_users.exceptions import FastAPIUsersException
+
+from rest_api.problems.document import problem
+from rest_api.problems.translation import answer_to
 
 TITLES: Final = {"github": "GitHub", "google": "Google"}
 """What people call the providers, by their names."""
@@ -17,6 +21,11 @@ class SignInFailed(DocumentedError, FastAPIUsersException):
 
     def __init__(self, provider: str) -> None:
         self.provider = TITLES[provider]
+
+
+@answer_to.register
+def _(error: SignInFailed, _request: Request) -> Response:
+    return problem(error.status, error.slug, str(error))
 
 
 class NotBegunHere(SignInFailed):

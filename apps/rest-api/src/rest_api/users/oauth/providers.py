@@ -17,8 +17,8 @@ from httpx_oauth.clients.github import PROFILE_ENDPOINT as GITHUB_PROFILE_ENDPOI
 from httpx_oauth.clients.google import GoogleOAuth2
 from httpx_oauth.oauth2 import BaseOAuth2, GetAccessTokenError, OAuth2RequestError, OAuth2Token
 
-from rest_api.settings import RestSettings
 from rest_api.users.oauth.problems import CodeRefused, ProviderFailed
+from rest_api.users.settings import AccountSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -189,7 +189,7 @@ class Credentials(NamedTuple):
     client_secret: str
 
 
-def registered(settings: RestSettings) -> dict[str, Credentials]:
+def registered(settings: AccountSettings) -> dict[str, Credentials]:
     """The credentials with those providers that this service is registered with, by the providers' names."""
     known = {
         "github": (settings.github_client_id, settings.github_client_secret),

@@ -12,7 +12,6 @@ from fastapi.routing import APIRoute
 from fastapi_users.jwt import decode_jwt
 from fastapi_users.router.oauth import CSRF_TOKEN_KEY, STATE_TOKEN_AUDIENCE, get_oauth_router
 
-from rest_api.settings import RestSettings
 from rest_api.users.manager import UserManager
 from rest_api.users.oauth.problems import (
     AccountInactive,
@@ -24,6 +23,7 @@ from rest_api.users.oauth.problems import (
 from rest_api.users.oauth.providers import PROVIDERS, ProviderClient, open_http, registered
 from rest_api.users.problems import BadCredentials
 from rest_api.users.services import AccountServices
+from rest_api.users.settings import AccountSettings
 from rest_api.users.signing import derived_secret
 from rest_api.users.trail import about
 
@@ -116,7 +116,7 @@ class SignIn:
 
 @asynccontextmanager
 async def open_sign_ins(
-    services: AccountServices, private_key_pem: bytes, settings: RestSettings
+    services: AccountServices, private_key_pem: bytes, settings: AccountSettings
 ) -> AsyncIterator[SignIns]:
     """What signs in with each provider, over one pool of connections that lives as long as the block."""
     credentials = registered(settings)

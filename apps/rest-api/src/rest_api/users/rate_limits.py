@@ -14,16 +14,18 @@ from typing import Annotated, Literal
 from book_db.accounts.addresses import folded
 from book_runtime.errors import DocumentedError
 from book_runtime.settings import Settings
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from limits import RateLimitItem, parse_many
 from prometheus_client import Counter
 from pydantic import AfterValidator, Field
 
 from rest_api.client_address import networks_of, site_of
-from rest_api.rate_counter import Exhausted, RateCounter
+from rest_api.problems.document import problem
+from rest_api.problems.translation import answer_to
 from rest_api.users.addresses import normalised
 from rest_api.users.passwords import SITE
 from rest_api.users.problems import BadCredentials
+from rest_api.users.rate_counter import Exhausted, RateCounter
 
 _REFUSED = Counter("colophon_rate_limited", "Requests that were refused because there were too many", ["limit"])
 
@@ -33,6 +35,11 @@ class TooManyRequests(DocumentedError):
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
+
+
+@answer_to.register
+def _(error: TooManyRequests, _request: Request) -> Response:
+    return problem(429, "too-many-requests", str(error), headers={"Retry-After": str(error.retry_after)})
 
 
 def _checked_limit(text: str) -> str:
