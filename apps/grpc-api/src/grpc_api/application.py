@@ -126,7 +126,7 @@ async def _answering(
         # A call that is on its way when the server stops taking calls is lost.
         await asyncio.sleep(notice_seconds)
         draining = asyncio.create_task(server.stop(drain_seconds))
-        # The clients have heard by then that this server takes no call any more, and do not come back to it.
+        # By then the clients know that this server takes no calls any more, and do not come back to it.
         await asyncio.sleep(0)
         streams.stop()
         await draining

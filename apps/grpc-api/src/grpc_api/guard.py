@@ -37,15 +37,14 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Guard:
-    """What stands around every method. It wraps each once, when it is added to the server: an interceptor would be
-    asked for each call.
+    """Wraps every method once, when it is added to the server: an interceptor would run for each call.
 
-    The handler of a method may answer with a message, or with bytes that are one already. That of a method that answers
-    with a stream is an async generator of those. It is closed when the stream ends, whatever the reason.
+    A method's handler may answer with a message, or with its bytes. The handler of a method that answers with a stream
+    is an async generator of those, which is closed when the stream ends for any reason.
     """
 
     def __init__(self, authenticator: Authenticator | None, streams: Streams, most_calls: int = sys.maxsize) -> None:
-        """Without ``authenticator``, everybody may call. ``most_calls`` may be in hand; streams do not count."""
+        """Without ``authenticator``, everybody may call. ``most_calls`` may run at a time; streams do not count."""
         self._authenticator = authenticator
         self._streams = streams
         self._most_calls = most_calls

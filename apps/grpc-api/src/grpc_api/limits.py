@@ -1,4 +1,4 @@
-"""How much of the service one caller, one connection and all callers together may take."""
+"""How much of the service one caller, one connection, and all callers together may use."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +20,7 @@ class Limits:
     """What may differ from one installation to another; what may not stands in ``options``."""
 
     calls: int = 1_000
-    """How many calls may be in hand in this process at a time. Streams and questions for health do not count."""
+    """How many calls may run in this process at a time. Streams and health checks do not count."""
 
     connection_seconds: int = 0
     """How old a connection gets before its client is told to make a new one; 0 lets it live."""

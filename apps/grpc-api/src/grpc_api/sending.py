@@ -1,4 +1,4 @@
-"""Answers on their way to a caller, who may be slow, and may be gone before they are sent."""
+"""Sends answers to callers who may be slow, or gone before the answer is sent."""
 
 import asyncio
 import logging
@@ -12,8 +12,9 @@ _STATUS_TIMEOUT_SECONDS: Final = 10.0
 """A status waits behind the messages that the caller has not read yet, which may be for ever."""
 
 _CallerIsGone: Final = grpc.aio.InternalError
-"""What grpcio (1.85) raises for what waits to be sent when the caller cancels or is gone: before it cancels the task,
-or for a status instead of that. Bytes and a status can always be sent, so there is no other reason."""
+"""What grpcio (1.85) raises for a pending send when the caller cancels or is gone, before it cancels the task or in
+place of a status. Bytes and a status can always be sent, so there is no other reason.
+"""
 
 
 async def write_all(messages: AsyncGenerator[Any, None], context: Any) -> None:
@@ -34,14 +35,13 @@ async def end_with(status: Any, context: Any) -> None:
         async with asyncio.timeout(_STATUS_TIMEOUT_SECONDS):
             await context.abort_with_status(status)
     except (TimeoutError, _CallerIsGone):
-        # As if the caller had cancelled: grpcio then resets the stream, and keeps nothing of it.
+        # As if the caller had cancelled: grpcio then resets the stream, and frees everything.
         raise asyncio.CancelledError from None
 
 
 def forgive_callers_who_are_gone() -> None:
-    """Keeps grpcio from logging an error, with a traceback, when nobody takes the answer of a unary call any more.
-
-    Those it sends itself.
+    """Keeps grpcio from logging an error with a traceback when the caller of a unary call is gone, whose answer grpcio
+    sends itself.
     """
     # The same function each time, so that it is there once.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_of_a_caller_who_is_gone)
@@ -57,7 +57,7 @@ async def _as_it_is(sending: Awaitable[None]) -> None:
 
 
 async def _to_the_end(sending: Awaitable[None]) -> None:
-    """Sends what begins an answer, also when the stream is ended meanwhile: half begun, grpcio could not tell why."""
+    """Completes the first send even if the stream ends meanwhile: after half of it, grpcio could send no status."""
     task = asyncio.ensure_future(sending)
     try:
         await asyncio.shield(task)

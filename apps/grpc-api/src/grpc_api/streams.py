@@ -1,4 +1,4 @@
-"""The streams that are open: their callers are authenticated again and again, and they end when the service stops."""
+"""The open streams: their callers are authenticated again and again, and they end when the service stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ class ServiceStopping(DocumentedError):
 
 
 class Streams:
-    """The calls that go on answering until they are ended, from within or from without."""
+    """The calls that stream answers until they are ended by either side."""
 
     def __init__(self) -> None:
         self._open: set[_Stream] = set()

@@ -1,9 +1,7 @@
-"""What is in a request and not in the contract of this release: refused, since it might be what the caller means.
+"""Refuses fields of a request that this release's contract does not have, since they might be what the caller means.
 
-protobuf keeps it and passes it over. A filter of a newer contract would so be answered with the books of everybody, and
-an author that comes as a number too.
-
-docs/decisions/0044 gives the reasons.
+protobuf keeps unknown fields and ignores them. A filter of a newer contract would be answered with the books of
+everybody, and so would an author that comes as a number. docs/decisions/0044 gives the reasons.
 """
 
 from collections.abc import Iterator

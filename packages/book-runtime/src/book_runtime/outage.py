@@ -1,7 +1,7 @@
-"""An outage is said once, and is over when it is over: of servers, of files, of whatever a process needs.
+"""Logs an outage once, and its end once: of servers, of files, of whatever a process needs.
 
-All are said in one form: a warning `outage of the cache in Redis: reads go past it` with the `reason`, and in the end
-`outage of the cache in Redis is over` with how many seconds it `lasted`.
+All have one form: a warning `outage of the cache in Redis: reads go past it` with the `reason`, and in the end `outage
+of the cache in Redis is over` with how many seconds it `lasted`.
 
 docs/decisions/0043 gives the reasons.
 """
@@ -21,7 +21,7 @@ _REASON_MAX_CHARACTERS: Final = 1_000
 
 _SOON_PAUSES: Final = 10
 _LONGEST_PAUSES: Final = 30
-"""In pauses: what fails again as soon as that is tried more seldom, up to so seldom."""
+"""In pauses: what fails again so soon is probed less often, up to every so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Level(Protocol):
 
 
 class Outage:
-    """Says when something cannot be used, and when it can be again; each time once, however often it is told."""
+    """Logs when something cannot be used and when it can be again, each time once, however often it is called."""
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class Outage:
 
 
 class CircuitBreaker:
-    """Keeps callers away from what has failed, and tries it by itself until it works.
+    """Keeps callers away from what has failed, and probes it until it works.
 
-    What fails again soon after it worked is tried more and more seldom, up to every 30 pauses: what works now and then
-    is no use to callers.
+    When it fails again soon after it worked, it is probed less and less often, up to every 30 pauses: what works now
+    and then is of no use to callers.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class CircuitBreaker:
         return self._trying is not None
 
     def trip(self, error: Exception, *, at_once: bool = False) -> None:
-        """A caller has met with this. `at_once`: it may have been a single failure, and is not to be waited for."""
+        """A caller met this failure. `at_once` probes immediately: it may have been a single failure."""
         self._note(error)
         if self._trying is None:
             is_soon = time.monotonic() - self._closed < _SOON_PAUSES * self._next

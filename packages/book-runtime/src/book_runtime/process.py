@@ -103,11 +103,11 @@ def loading() -> Iterator[None]:
 
 
 def freeze_gc() -> None:
-    """Leaves what the process has made until now out of garbage collection. To be called when it is ready to work.
+    """Freezes all objects of the process for garbage collection. To be called when it is ready to work.
 
-    Modules, routes and models live as long as the process does. To look through all of them again and again held up
-    every request for a tenth of a second: without that, 99 of 100 reads of 32 connections are answered within 13 to
-    41 ms rather than 115 to 139 ms, and a quarter more of them a second.
+    Modules, routes and models live as long as the process does. Full collections over all of them held up every request
+    for a tenth of a second: without them, 99 of 100 reads of 32 connections are answered within 13 to 41 ms rather than
+    115 to 139 ms, and throughput is a quarter higher.
     """
     gc.collect()
     gc.freeze()

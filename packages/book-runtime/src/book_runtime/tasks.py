@@ -1,4 +1,4 @@
-"""Tasks that run beside others, and their end."""
+"""Tasks that run in the background, and their end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

@@ -1,4 +1,4 @@
-"""Work that costs much, done by turns: whoever asks for much of it keeps others waiting for one turn."""
+"""Expensive work in turns: a caller with much of it delays others by one piece only."""
 
 import asyncio
 from collections import deque
@@ -11,7 +11,7 @@ class NoTurnLeft(Exception):
 
 
 class Turns:
-    """Lets in so many at a time. Those who wait go in by turns of whose they are, and one's own in their order."""
+    """Lets in so many at a time. Those who wait go in round robin by user, and each user's work in its order."""
 
     def __init__(self, at_once: int, *, waiting: int, waiting_each: int) -> None:
         """``waiting`` is how many may wait, ``waiting_each`` how many of them may be one's."""

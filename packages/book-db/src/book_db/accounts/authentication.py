@@ -57,10 +57,10 @@ class _Memory(NamedTuple):
 
 
 class Authenticator:
-    """Tells who is calling, by a token.
+    """Authenticates callers by their tokens.
 
-    What was found of a token is remembered for a few seconds, and forgotten at once when PostgreSQL tells that the
-    user's sessions or rights have changed. While it cannot tell, nothing is remembered.
+    Results are cached for a few seconds, and invalidated at once when PostgreSQL notifies that the user's sessions or
+    rights have changed. Nothing is cached while the listener is not connected.
     """
 
     def __init__(self, verifier: TokenVerifier, sessions: Sessions, api_tokens: ApiTokens) -> None:
@@ -97,12 +97,12 @@ class Authenticator:
             self._remembered.pop(token, None)
 
     def listener(self, url: str, others: Mapping[str, Callable[[str], None]] | None = None) -> Listener:
-        """What must run for anything to be remembered. Its connection serves the channels of ``others`` as well."""
+        """What must run for anything to be cached. Its connection serves the channels of ``others`` as well."""
         handlers = {CALLERS_CHANGED: self.forget, **(others or {})}
         return Listener(url, handlers, on_connected=self._on_connected, on_disconnected=self._on_disconnected)
 
     def _on_connected(self) -> None:
-        # Look-ups that are under way began when a change could still be missed.
+        # Look-ups in progress began when a notification could still be missed.
         self._changes += 1
         self._is_connected = True
 

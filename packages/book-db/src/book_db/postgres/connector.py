@@ -1,7 +1,7 @@
-"""How a connection to PostgreSQL is made, whoever makes it: to which server, with which settings, on which conditions.
+"""Makes connections to PostgreSQL: to which server, with which settings, on which conditions.
 
-What a session must have is set by a statement when it is made. What it is told on its way there, by `options` of the
-address, may be lost: a pooler passes few of these on. docs/decisions/0042 says more.
+The settings of a session are set by a statement when it is made. A pooler may drop those that come in `options` of the
+address: it passes few of them on. docs/decisions/0042 says more.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _CONNECT_TIMEOUT_SECONDS: Final = 5
 _OLDEST_RELEASE: Final = 15
 """The release of PostgreSQL."""
 
-# Each end gives up on one that is gone.
+# Each end gives up on a peer that is gone.
 _TIMEOUTS: Final = {
     "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
     "tcp_user_timeout": 10_000,
@@ -41,7 +41,7 @@ _TIMEOUTS: Final = {
     "keepalives_count": 2,
 }
 
-# What the code counts on, whatever is set for the server, the database or the role.
+# What the code relies on, whatever is set for the server, the database or the role.
 _SESSION: Final[Mapping[str, str]] = {
     # How values are written, and read by the driver.
     "timezone": "UTC",

@@ -32,7 +32,7 @@ _MEANINGS: Final[dict[str, type[DatabaseUnavailable]]] = {
     "25P04": DatabaseOverloaded,  # transaction_timeout
     "55P03": DatabaseOverloaded,  # lock_not_available, by the lock timeout
     "57014": DatabaseOverloaded,  # query_canceled, by the statement timeout
-    # What works on a database before it is set up waits, as it does for one that is not there at all.
+    # A process that is started before the database is set up waits, as for one that is not there.
     "42P01": SchemaNotThere,  # undefined_table
     "42703": SchemaNotThere,  # undefined_column
     "42501": RightsMissing,  # insufficient_privilege
@@ -44,8 +44,8 @@ _LOST: Final = ("08", "57P02")
 # invalid_authorization_specification, invalid_catalog_name
 _NOT_LET_IN: Final = ("28", "3D")
 
-# Why a connection was not made, libpq tells in words alone, and the server in the language of lc_messages. What is not
-# recognised counts as what passes.
+# libpq says in words alone why a connection failed, and the server in the language of lc_messages. What is not
+# recognised counts as temporary.
 _REFUSED: Final = re.compile(
     r"password authentication failed|no password supplied|role \".*\" does not exist|database \".*\" does not exist"
     r"|no pg_hba.conf entry|permission denied for database|is not permitted to log in"
@@ -118,7 +118,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def why(error: Exception) -> str:
-    """In one sentence, for whoever runs a command."""
+    """In one sentence, for the user of a command."""
     return error.reason if isinstance(error, UnfitDatabase) else first_line(cause_of(error))
 
 

@@ -1,6 +1,6 @@
-"""Whether a database is one that a process can work with: what cannot work is found out at its start.
+"""Checks at the start of a process whether its database can work for it.
 
-docs/decisions/0042 says what is looked for, and what is certain.
+docs/decisions/0042 says what is checked, and what is certain.
 """
 
 import asyncio
@@ -74,8 +74,8 @@ def check_now(url: str) -> None:
 
 @asynccontextmanager
 async def checked(url: str, *, services: Collection[str] = ()) -> AsyncIterator[None]:
-    """The block, which is not entered with a database that does not do, and is cancelled when it is found out later,
-    because the database was away.
+    """Runs the block, unless the database is unfit; cancels it when that is found out later, because the database was
+    away at first.
 
     Raises UnfitDatabase.
     """

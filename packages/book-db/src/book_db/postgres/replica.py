@@ -1,8 +1,9 @@
 """Reads from a replica of PostgreSQL, as fresh as those from the primary.
 
-A replica is always a little behind. So a reader asks the primary how far it has written, one question for all who read
-at that time, and takes what a replica says that has come as far: whoever was told of a write reads it, whoever told it.
-Where the replica does not come in time, or is away, the primary is read. docs/decisions/0025 says why it is done so.
+A replica is always a little behind. So a reader first asks the primary for its position in the write-ahead log, one
+question for all reads of that moment, and takes the answer of the replica only when the replica has replayed up to
+there. So a read sees every write that was answered before it began, whichever process wrote. When the replica does not
+come so far in time, or is away, the primary is read. docs/decisions/0025 gives the reasons.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ _MAY_BE_READ: Final = "SELECT id FROM books LIMIT 0"
 
 
 class _Position(NamedTuple):
-    """A place in what was ever written to a database."""
+    """A position in the write-ahead log."""
 
     history: str
     byte: int
@@ -64,14 +65,14 @@ class _Position(NamedTuple):
 
 
 class ReplicaReads:
-    """A reader that spares the primary, which is asked for no more than its position.
+    """A reader that asks the primary only for its position.
 
-    Whether the replica is read, a look decides that is taken every second: what one read meets with there sends that
-    read to the primary, and nobody else.
+    Whether the replica is used is decided by a probe every second. A read that fails on the replica goes to the
+    primary, and has no effect on other reads.
     """
 
     def __init__(self, primary: Database, replica: Database, lookout: Database) -> None:
-        """``lookout`` is the replica once more: a look must not wait for those who read."""
+        """``lookout`` is a second pool of the replica: the probe must not wait behind reads."""
         self._primary = primary
         self._replica = replica
         self._lookout = lookout
@@ -92,7 +93,7 @@ class ReplicaReads:
     ) -> "AsyncIterator[ReplicaReads]":
         """From the replica at this address, for the length of the block; the rest is as for ``Database.open``.
 
-        Returns at once: until the replica has answered, the primary is read.
+        Returns at once: the primary is read until the replica has answered.
         """
         async with AsyncExitStack() as closing:
             open_one = partial(Database.open, url, statement_timeout=statement_timeout, name=name, target=REPLICA)
@@ -108,14 +109,14 @@ class ReplicaReads:
                 watching.cancel()
                 reads._give_up()
                 await asyncio.wait([watching, *reads._reading])
-                # What they asked of the primary was cancelled with them, which takes its time.
+                # Their questions to the primary were cancelled with them, which takes a moment.
                 await reads._positions.close()
 
     async def fetch(self, query: LiteralString, values: Mapping[str, object], *, prepared: bool = True) -> Rows:
-        """As ``Database.fetch``, with all that was committed before the call.
+        """As ``Database.fetch``, with everything that was committed before the call.
 
-        Raises DatabaseOverloaded also where the replica is, for the primary would be too if it had to do the same.
-        What else goes wrong with the replica, the caller does not notice.
+        Raises DatabaseOverloaded also when the replica is overloaded, for the primary would be too with its reads.
+        Other failures of the replica are not noticed by the caller.
         """
         if self._is_there:
             position = await self._positions.load(None)
@@ -133,10 +134,10 @@ class ReplicaReads:
     async def _ask_replica(
         self, position: _Position, query: LiteralString, values: Mapping[str, object], *, prepared: bool
     ) -> Rows | None:
-        """None if it cannot say, or is left meanwhile."""
+        """None when the replica fails, or is given up meanwhile."""
         if not self._is_there:
             return None
-        # A task of its own, for one that hangs cannot be waited for, not even until it has been cancelled.
+        # A task of its own: a connection that hangs cannot be awaited, not even for its cancellation.
         reading = asyncio.create_task(self._read(position, query, values, prepared=prepared))
         self._reading.add(reading)
         reading.add_done_callback(self._end)
@@ -161,7 +162,7 @@ class ReplicaReads:
         except DatabaseOverloaded:
             raise
         except (DatabaseUnavailable, psycopg.Error, DBAPIError, _Unfit):
-            # If it is the statement that is wrong, the primary says so.
+            # If the statement is wrong, the primary says so.
             return None
 
     async def _come_as_far(self, connection: psycopg.AsyncConnection, position: _Position) -> None:
@@ -179,7 +180,7 @@ class ReplicaReads:
     async def _watch(self) -> None:
         while True:
             try:
-                # A primary that is away is no fault of the replica, and without it nothing is read.
+                # An outage of the primary is no fault of the replica.
                 with suppress(DatabaseUnavailable):
                     await self._look_within(_PROBE_TIMEOUT_SECONDS, await self._positions.load(None))
             except Exception as error:  # noqa: BLE001 - whatever it is, the primary can be read
@@ -225,7 +226,7 @@ class ReplicaReads:
 
 
 async def _replayed_by(connection: psycopg.AsyncConnection, history: str) -> _Position:
-    """What the server at the other end has replayed. Raises _Unfit."""
+    """What the server has replayed. Raises _Unfit."""
     rows = await fetch_rows(connection, _REPLAYED, {})
     if not rows:
         raise _Unfit("it is no replica")
@@ -242,4 +243,4 @@ def _reason_of(error: Exception) -> str:
 
 
 class _Unfit(Exception):
-    """The replica answers, or should, and is not to be read."""
+    """The replica must not be read: it is behind, does not answer, or is no replica."""

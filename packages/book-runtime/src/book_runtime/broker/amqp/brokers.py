@@ -19,8 +19,8 @@ _CONNECT_TIMEOUT_SECONDS: Final = 9.0
 class Brokers(TransportFactory):
     """Connects to any address of the name, and to the next where one does not answer.
 
-    The one that it was last comes last: a broker that is frozen takes connections all the same, and says nothing on
-    them. Left to the resolver, the order may be the same each time, and nobody would ever come to the second.
+    The address that was used last is tried last: a broker that is frozen accepts connections all the same, and never
+    answers on them. The resolver may give the same order each time, and the second broker would never be tried.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Brokers(TransportFactory):
         self._writer: asyncio.StreamWriter | None = None
 
     def hang_up(self) -> None:
-        """Drop the connection that was made last, without a goodbye and what is still on its way."""
+        """Abort the last connection, without a close handshake and without sending what is buffered."""
         if self._writer is not None:
             self._writer.transport.abort()
 

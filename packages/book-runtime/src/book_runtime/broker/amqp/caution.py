@@ -1,4 +1,4 @@
-"""Taking one message at a time when something about one of them ends the sessions."""
+"""Prefetches one message at a time when a message seems to end the sessions."""
 
 import time
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ import structlog
 logger = structlog.get_logger(__name__)
 
 _SHORT_SESSION_SECONDS: Final = 10.0
-"""Seconds. Who ends sessions by what is delivered does it at once."""
+"""A message that ends sessions does so at once."""
 
 _SHORT_SESSIONS_MAX: Final = 3
 
 
 class Caution:
-    """How many messages a consumer asks for: one, when sessions end soon after they have begun, again and again.
+    """How many messages a consumer asks for: one, when sessions repeatedly end soon after they have begun.
 
-    A message that no session gets over is delivered until the broker sets it aside, and all that is delivered beside it
-    would be set aside with it. One at a time it is alone. Caution is over when as many messages as are asked for
-    otherwise were settled without such an end: another of its kind may stand among these.
+    A message that crashes each session is redelivered until the broker dead-letters it, and so would be all that are
+    delivered with it. Prefetched one at a time, it is alone. Caution ends when a full prefetch of messages was settled
+    without a crash: another message of this kind may be among them.
     """
 
     def __init__(self, queue: str, prefetch: int) -> None:
@@ -36,7 +36,7 @@ class Caution:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Around what may end the session. What is raised in the block is its end."""
+        """Around the handling of a batch. An exception that leaves the block is the end of the session."""
         began = time.monotonic()
         try:
             yield
@@ -53,7 +53,7 @@ class Caution:
         self._left = self._prefetch
 
     def settled(self, count: int) -> bool:
-        """So many messages were. Says whether that was the end of caution."""
+        """So many messages were settled. Says whether that was the end of caution."""
         if not self._left:
             return False
         self._left = max(0, self._left - count)

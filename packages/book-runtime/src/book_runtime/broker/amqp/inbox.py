@@ -1,4 +1,4 @@
-"""What has been delivered and not yet handled."""
+"""Holds deliveries until they are handled."""
 
 import asyncio
 import time
@@ -23,17 +23,16 @@ D = TypeVar("D", bound=Delivery)
 class Inbox(Generic[D]):
     """The deliveries of one channel, in the order of their tags.
 
-    aiormq runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a
-    disorder: acknowledging a batch acknowledges all tags below, also those that have not been seen.
+    aiormq runs a task for each delivery, and nothing promises the order of tasks. A gap would be worse than a disorder:
+    acknowledging a batch acknowledges all lower tags, also those that have not been seen.
 
-    Under load a batch begins 10 ms after the one before at the soonest, but for one that no more can join: what a batch
-    costs is then shared by more. A slow machine, whose batches have 20 events otherwise, logs 8 of 100 more a second
-    (in the median of six pairs of `make bench BENCH='--only relay'`); a fast one, whose batches have 60, as many as
-    before.
+    Under load a batch begins 10 ms after the one before at the earliest, unless it is full, so that more messages share
+    the cost of a batch. A slow machine, whose batches have 20 events otherwise, logs 8 % more a second (in the median
+    of six pairs of `make bench BENCH='--only relay'`); a fast one, whose batches have 60, as many as before.
     """
 
     def __init__(self, at_most: int) -> None:
-        """`at_most`: the broker delivers no more until some are acknowledged."""
+        """`at_most`: the prefetch count, after which the broker delivers no more until some are acknowledged."""
         self._at_most = at_most
         self._arrived: dict[int, D] = {}
         self._next_tag = 1
@@ -52,7 +51,7 @@ class Inbox(Generic[D]):
             self._full.set()
 
     def close(self, reason: Exception | None = None) -> None:
-        """There is no next batch: the channel is gone, or it is time to stop."""
+        """There is no next batch: the channel is closed, or the consumer stops."""
         if not self._closed.is_set():
             self.reason = reason
         self._closed.set()

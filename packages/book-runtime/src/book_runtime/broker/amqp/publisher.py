@@ -22,20 +22,20 @@ _DRAIN_SECONDS: Final = 5.0
 class AmqpPublisher:
     """A `Publisher` to one topic exchange.
 
-    `async with AmqpPublisher(url, exchange) as publisher:` begins to connect and does not wait for it; it connects
-    again whenever the connection is lost.
+    `async with AmqpPublisher(url, exchange) as publisher:` begins to connect and does not wait for it; it reconnects
+    whenever the connection is lost.
 
-    The messages of a batch are on their way all at once and written in order, so a queue gets them in order. A broker
-    that has not taken a message yet, or refused the last one, is given a first message alone, and the others wait: else
-    a queue that is declared just then would get only the second half of a batch. A refusal in the middle of a batch
-    (a routing key of which nobody wants to know) does not hold up the messages behind it.
+    The messages of a batch are in flight together and written in order, so a queue gets them in order. When the broker
+    has not confirmed a message of this session yet, or has refused the last one, the first message is sent alone and
+    the others wait: a queue that is declared in that moment would otherwise get only the second half of a batch. A
+    refusal in the middle of a batch (a routing key without a queue) does not hold up the messages behind it.
 
     While an alarm of the broker lasts, a publish waits, and its confirms may come late.
     """
 
     def __init__(self, url: str, exchange: str, *, confirm_timeout: float = 10.0, in_flight: int = 500) -> None:
-        """`confirm_timeout`: seconds until a message counts as not confirmed, those of an alarm apart. `in_flight`: how
-        many wait for it.
+        """`confirm_timeout`: seconds until a message counts as not confirmed, without those of an alarm. `in_flight`:
+        how many messages wait for confirms at a time.
         """
         self._exchange_name = exchange
         self._confirm_timeout = confirm_timeout
@@ -84,7 +84,7 @@ class AmqpPublisher:
             raise NotConfirmed(in_order, hopeless=unsendable)
 
     async def _publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
-        """Why which messages were not confirmed."""
+        """The reasons by the ids of messages that were not confirmed."""
         session = self._session
         if session is None or not self._connection.is_up:
             return {message.id: "not connected to the broker" for message in messages}

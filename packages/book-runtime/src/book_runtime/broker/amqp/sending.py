@@ -1,8 +1,8 @@
-"""Sending a batch over one channel.
+"""Sends a batch over one channel.
 
-aiormq's own publish has for each message a lock, a timeout, a future in two lists and a write to the socket, and needs
-a task around it: more than half of what the relay did for an event (210 us, and 90 so), and of what the broker did (170
-us, and 75). A batch is written as one here, and its confirms are awaited together.
+For each message, aiormq's own publish takes a lock, a timeout, a future in two lists and a write to the socket, and
+needs a task around it. That was more than half of the relay's work for an event (210 us, now 90) and of the broker's
+(170 us, now 75). Here a batch is one write, and its confirms are awaited together.
 
 docs/decisions/0024 gives the reasons.
 """
@@ -25,7 +25,7 @@ from book_runtime.broker.amqp.reconnecting import BrokerLost
 from book_runtime.broker.messages import Message
 
 UNSENDABLE: Final = (ValueError, TypeError, struct.error)
-"""What pamqp raises for a message that AMQP cannot carry: too long a text, a time before 1970."""
+"""What pamqp raises for a message that AMQP cannot carry, with a text that is too long or a time before 1970."""
 
 _ROUTING_KEY_MAX_BYTES: Final = 255
 
@@ -35,15 +35,15 @@ _PUBLISH: Final = struct.Struct(">IH")
 _CONTENT_HEADER: Final = struct.Struct(">HHQ")
 
 _MANDATORY: Final = b"\x01"
-"""To be returned where no queue gets it."""
+"""The `mandatory` flag: the broker returns the message if no queue gets it."""
 
 _Confirm = asyncio.Future[object]
 
 
 class Sender:
-    """Sends to one exchange, over a channel with publisher confirms that nobody else publishes on.
+    """Sends to one exchange, over a channel with publisher confirms that nothing else publishes on.
 
-    It counts the deliveries as aiormq would, in aiormq's own books, from which the confirms are settled.
+    It counts deliveries in aiormq's own tables, from which aiormq settles the confirms.
     """
 
     def __init__(self, channel: Channel, exchange: str) -> None:
@@ -69,10 +69,10 @@ class Sender:
         return self._channel.max_content_size - _CONTENT_HEADER.size
 
     async def send_alone(self, routing_key: bytes, properties: Properties, body: bytes) -> None:
-        """Sends one message, and returns when it is confirmed. For a sender that is used for nothing else.
+        """Sends one message, and returns when it is confirmed. For a sender that sends nothing else.
 
         Raises `DeliveryError` when it is refused, `PublishError` when no queue gets it, one of `UNSENDABLE`, and what
-        `give_up` was given.
+        `give_up` was called with.
         """
         if not self.is_open:
             raise BrokerLost
@@ -84,18 +84,20 @@ class Sender:
             self.forget()
 
     async def send(self, frames: Mapping[str, bytes]) -> "dict[str, _Confirm]":
-        """Writes the frames of messages in one go, and returns by their ids what each confirm will settle.
+        """Writes the frames of messages in one go, and returns a future for each confirm, by the id of the message.
 
-        A future fails with what the broker says against its message.
+        A future fails with the broker's reason against its message.
         """
         channel = self._channel
         await channel.write_queue.put(ChannelFrame(payload=b"".join(frames.values()), should_close=False))
-        # No turn of the loop is between: nothing is counted that was not sent, and nobody answers before.
+        # No await here: the count matches what was sent, and no confirm comes before it.
         self._unconfirmed = {message_id: self._confirm_of(message_id) for message_id in frames}
         return self._unconfirmed
 
     def forget(self) -> None:
-        """Nobody waits any more for what was sent last. A confirm that still comes settles a future, and no more."""
+        """Nobody waits for the confirms of the last batch any more. One that still comes settles a future without a
+        waiter.
+        """
         for message_id in self._unconfirmed:
             self._channel.message_id_delivery_tag.pop(message_id, None)
         self._unconfirmed = {}
@@ -129,13 +131,13 @@ class Sender:
         confirm: _Confirm = channel.loop.create_future()
         confirm.add_done_callback(_see)
         channel.confirmations[channel.delivery_tag] = confirm
-        # By its id aiormq finds the message that is returned, since no queue gets it.
+        # aiormq finds a returned message by its id.
         channel.message_id_delivery_tag[message_id] = channel.delivery_tag
         return confirm
 
 
 def _see(confirm: _Confirm) -> None:
-    """Whoever waited may have given up, and then nobody asks what became of it."""
+    """The waiter may have given up, and then nobody retrieves the exception."""
     if not confirm.cancelled():
         confirm.exception()
 

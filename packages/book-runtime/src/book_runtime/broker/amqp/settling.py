@@ -1,4 +1,4 @@
-"""What becomes of a delivery: acknowledged, tried again, or dead-lettered."""
+"""Settles deliveries: acknowledges, retries or dead-letters them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -27,7 +27,7 @@ _CONFIRM_TIMEOUT_SECONDS: Final = 10.0
 
 
 class Outages:
-    """What a consumer may have to do without, from one session to the next."""
+    """The outages of a consumer, which may last over several sessions."""
 
     def __init__(self, queue: str) -> None:
         log = logger.bind(queue=queue)
@@ -36,7 +36,7 @@ class Outages:
 
 
 class SessionOver(Exception):
-    """The session ended in a pause: what is in hand goes back to the queue."""
+    """The session ended during a pause: its unsettled messages go back to the queue."""
 
 
 class BatchSettler:
@@ -63,8 +63,8 @@ class BatchSettler:
     async def settle(self, batch: Sequence[DeliveredMessage]) -> None:
         """Handle the batch and acknowledge it; if it fails, find out which of its messages it was.
 
-        Messages that were delivered before are handled one at a time: one of them may have taken the process down, and
-        would do so to the innocent ones beside it until they are all at the delivery limit.
+        Redelivered messages are handled one at a time. One of them may have crashed the process; in a batch each crash
+        would bring all of them closer to the delivery limit.
         """
         redelivered = sum(1 for delivery in batch if delivery.redelivered)
         metrics.REDELIVERED.labels(self._topology.queue).inc(redelivered)
@@ -120,7 +120,7 @@ class BatchSettler:
         return failures >= self._topology.attempts or deliveries >= self._topology.delivery_limit
 
     async def _ask(self, messages: Sequence[Message]) -> None:
-        """Hand over, and as long as the handler says `TryAgainLater` hand over the same again: nothing is counted."""
+        """Call the handler, and again as long as it raises `TryAgainLater`, which does not count as an attempt."""
         pauses = Pauses()
         while True:
             try:
@@ -137,12 +137,12 @@ class BatchSettler:
             raise SessionOver
 
     async def _dead_letter(self, content: Content, message: Message, reason: str, error: Exception) -> None:
-        """Publish it to the dead-letter exchange until it is confirmed there: only then may it be acknowledged."""
+        """Publish it to the dead-letter exchange until that is confirmed: only then may it be acknowledged."""
         sender, body = self._dead_letters, content.body
         letter = to_dead_letter(content, queue=self._topology.queue, reason=reason, error=error, room=sender.room)
         pauses = Pauses()
         while True:
-            # Each attempt that is sent into an alarm would be one more letter behind it.
+            # Each attempt during an alarm would become one more dead letter after it.
             await self._alarm.over()
             try:
                 async with self._alarm.timeout(_CONFIRM_TIMEOUT_SECONDS):

@@ -8,15 +8,15 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractQueue, HeadersType
 
 _SPARE_DELIVERIES: Final = 5
-"""So many deliveries after we should have given up, the broker gives up for us."""
+"""The broker gives up so many deliveries after this consumer should have done so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """A queue, what it gets, and where its messages go that cannot be handled.
+    """A queue, what it gets, and where messages go that cannot be handled.
 
     The queue is a quorum queue with a single active consumer: of several replicas that consume from it, one gets the
-    messages and the others stand by, which is what keeps them in order.
+    messages and the others stand by, which keeps the messages in order.
     """
 
     exchange: str
@@ -36,7 +36,7 @@ class Topology:
     """How many messages may be on their way to the consumer or in its hands; also the largest batch."""
 
     attempts: int = 5
-    """How often a message is tried whose handling fails for a reason that is not known, before it is dead-lettered."""
+    """How often a message is tried that fails for an unknown reason, before it is dead-lettered."""
 
     delivery_limit: int = 50
     """How often a message may be delivered without an answer (it took the process down each time) before it is
