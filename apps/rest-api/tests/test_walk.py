@@ -35,5 +35,5 @@ class TestTheWalk:
             sys.setprofile(None)
         assert answer.status_code == 201
         walk = files_of_the_walk()
-        assert len(walk) == 4
+        assert len(walk) == 5
         assert [file for file in entered if file in walk] == walk
