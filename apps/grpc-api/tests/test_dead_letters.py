@@ -243,7 +243,7 @@ class TestReplay:
 
 
 class TestDrop:
-    async def test_throws_away_what_is_named(self, run: Run, channel: AbstractChannel) -> None:
+    async def test_drops_the_named_letters(self, run: Run, channel: AbstractChannel) -> None:
         await put(channel, "event-1")
         await put(channel, "event-2")
         dropped = await run("drop", "event-1")

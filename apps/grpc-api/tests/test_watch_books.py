@@ -112,7 +112,8 @@ async def replica(store: Store, caller: SignedIn) -> AsyncIterator["BookServiceA
 
 class TestAWatch:
     async def test_tells_the_whole_change(self, store: Store, watch: Watch) -> None:
-        watching, recorded = await watch(), an_event(version=2)
+        recorded = an_event(version=2, occurred_at=_MADE, created_at=_MADE, updated_at=_MADE)
+        watching = await watch()
         await store.event_log.record([recorded])
         event = (await watching.next()).event
         assert (event.id, event.actor, event.kind) == (str(recorded.id), recorded.actor, 2)
@@ -183,7 +184,7 @@ class TestAWatch:
         assert not response.HasField("event")
         assert watching.positions == sorted(set(watching.positions))
 
-    async def test_hears_what_another_replica_records(
+    async def test_sees_what_another_replica_records(
         self, store: Store, watch: Watch, replica: "BookServiceAsyncStub", caller: SignedIn
     ) -> None:
         here, there = await watch(), Watching(replica, caller)
@@ -194,7 +195,7 @@ class TestAWatch:
 
 class TestWhoMadeAChange:
     @pytest.mark.parametrize("after", [None, 0], ids=["new", "old"])
-    async def test_is_told_to_those_who_might_have_and_to_whoever_it_was(
+    async def test_is_told_to_editors_and_admins_and_to_the_actor(
         self, store: Store, stub: "BookServiceAsyncStub", sign_in: SignIn, after: int | None
     ) -> None:
         reader, editor, admin = await sign_in(Role.READER), await sign_in(Role.EDITOR), await sign_in(Role.ADMIN)
@@ -227,7 +228,7 @@ class TestWhoMadeAChange:
 
         await until(is_told_no_longer, "the stream knows of the new role")
 
-    async def test_is_told_to_nobody_where_anybody_may_call(self, store: Store, caller: SignedIn) -> None:
+    async def test_is_told_to_nobody_where_calls_need_no_token(self, store: Store, caller: SignedIn) -> None:
         async with (
             serving(store, LocalBroker(), host="127.0.0.1", port=0, authenticate=False) as port,
             grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -425,7 +426,7 @@ class TestAReplicaThatLags:
         ):
             yield BookServiceStub(channel)
 
-    async def test_believes_what_another_one_has_given(
+    async def test_takes_a_position_from_another_replica(
         self, store: Store, deaf: "BookServiceAsyncStub", caller: SignedIn
     ) -> None:
         staying = Watching(deaf, caller)

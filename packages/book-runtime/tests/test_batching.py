@@ -62,7 +62,7 @@ class TestManyKeys:
         assert (one, three, another) == (1, {"c": 1, "a": 1, "b": 1}, {"d": 1})
         assert look_up.wanted == [["a", "c", "b", "d"]]
 
-    async def test_of_none_nothing_is_looked_up(self, loader: BatchLoader[str, int], look_up: LookUp) -> None:
+    async def test_no_keys_make_no_look_up(self, loader: BatchLoader[str, int], look_up: LookUp) -> None:
         assert await loader.load_many([]) == {}
         assert look_up.wanted == []
 
@@ -101,7 +101,7 @@ class TestManyKeys:
         with pytest.raises(ValueError, match="no luck"):
             await loader.load_many("ab")
 
-    async def test_of_one_who_gives_up_are_answered_to_the_others(
+    async def test_of_a_caller_that_gives_up_are_answered_to_the_others(
         self, loader: BatchLoader[str, int], look_up: LookUp
     ) -> None:
         leaving = asyncio.create_task(loader.load_many("ab"))

@@ -49,7 +49,7 @@ class TestWhatIsServed:
             "/.git/config", "/admin", "/debug", "/server-status", "/actuator", "/api", "/api/v1", "/api/v2/books", "/",
         ],
     )  # fmt: skip
-    async def test_is_not_what_need_not_be(self, anonymous: httpx.AsyncClient, path: str) -> None:
+    async def test_is_not_public_unless_it_must_be(self, anonymous: httpx.AsyncClient, path: str) -> None:
         answer = await anonymous.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 

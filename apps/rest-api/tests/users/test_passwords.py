@@ -114,7 +114,7 @@ class TestPasswords:
             pytest.param("\0", id="nul"),
         ],
     )
-    async def test_that_nobody_can_have_are_wrong(self, passwords: Passwords, password: str) -> None:
+    async def test_that_no_rule_allows_are_wrong(self, passwords: Passwords, password: str) -> None:
         assert not (await passwords.verify(password, await passwords.hash("correct horse battery"))).right
 
     async def test_come_with_a_better_hash_when_theirs_is_of_an_older_make(self, passwords: Passwords) -> None:

@@ -154,7 +154,7 @@ class TestLogin:
         assert {answer.text for answer in answers} == {answers[0].text}
         assert problem(answers[0]) == (400, "bad-credentials", [])
 
-    async def test_does_not_let_in_who_is_deactivated(
+    async def test_refuses_a_deactivated_user(
         self, ada: Person, anonymous: httpx.AsyncClient, services: AccountServices
     ) -> None:
         await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})

@@ -248,7 +248,7 @@ class TestACallerWhoIsOut:
             await authenticator.authenticate(token)
 
     @pytest.mark.parametrize("end", ENDINGS)
-    async def test_is_out_as_soon_as_it_hears_of_it_in_another(
+    async def test_is_refused_as_soon_as_another_process_is_notified(
         self,
         other_process: Authenticator,
         users: Users,
@@ -267,7 +267,7 @@ class TestACallerWhoIsOut:
         with pytest.raises(InvalidToken):
             await other_process.authenticate(token)
 
-    async def test_a_new_user_is_told_of_to_nobody(
+    async def test_a_new_user_is_notified_to_nobody(
         self, users: Users, sessions: Sessions, user: User, database_url: str
     ) -> None:
         """Or nothing that is looked up while somebody registers would be remembered."""
@@ -283,7 +283,7 @@ class TestACallerWhoIsOut:
             await until(lambda: bool(told), "the end of the sessions is heard")
         assert told == [str(user.id)]
 
-    async def test_takes_nobody_else_out_of_the_memory(
+    async def test_keeps_other_users_in_the_cache(
         self, authenticator: Authenticator, users: Users, sessions: Sessions, token: str
     ) -> None:
         other = await users.add({"email": "grace@example.org", "hashed_password": "x"})

@@ -123,7 +123,7 @@ class TestATokenThatComesAgain:
             await sessions.refresh(newest.refresh_token, 3_600)
         await sessions.refresh(other.refresh_token, 3_600)
 
-    async def test_is_told_to_those_who_remember_the_caller(self, sessions: Sessions, signed_in: SignIn) -> None:
+    async def test_invalidates_the_cached_caller(self, sessions: Sessions, signed_in: SignIn) -> None:
         told: list[str] = []
         sessions.on_change(told.append)
         await sessions.refresh(signed_in.refresh_token, 3_600)

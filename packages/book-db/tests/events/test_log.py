@@ -40,7 +40,7 @@ class TestRecord:
         columns = ", ".join(COLUMNS)
         assert query(f"SELECT {columns} FROM event_log") == [(*event[:-1], *astuple(event.book))]  # noqa: S608 - as written above
 
-    async def test_at_the_bounds_of_what_it_may_say_too(self, event_log: EventLog) -> None:
+    async def test_so_are_the_greatest_values(self, event_log: EventLog) -> None:
         event = an_event(
             book_id=2**63 - 1,
             version=2**63 - 1,
@@ -124,7 +124,7 @@ class TestAfter:
         assert 0 < len(page.events) < 100
         assert page.position == page.events[-1].position
 
-    async def test_reaches_to_the_end_where_nothing_is_meant(self, event_log: EventLog) -> None:
+    async def test_reaches_to_the_end_where_nothing_matches(self, event_log: EventLog) -> None:
         await event_log.record([an_event() for _ in range(5)])
         assert await event_log.after(0, 5, EventFilter(frozenset([7]))) == LogPage([], 5)
         assert await event_log.after(0, 5, EventFilter(author="Ann Radcliffe")) == LogPage([], 5)
@@ -137,7 +137,7 @@ class TestAfter:
             pytest.param(EventFilter(frozenset([42]), "Jane Austen"), id="both"),
         ],
     )
-    async def test_gives_what_is_meant_alone(self, event_log: EventLog, event_filter: EventFilter) -> None:
+    async def test_gives_only_matching_events(self, event_log: EventLog, event_filter: EventFilter) -> None:
         other = an_event(book_id=7, author="Ann Radcliffe")
         meant = [an_event(version=version) for version in range(1, 21)]
         await event_log.record([event for each in meant for event in (each, other._replace(id=uuid4()))])
@@ -167,13 +167,13 @@ class TestSweep:
         assert await event_log.sweep(7) == 2_500
         assert query("SELECT position FROM event_log_sweeps") == [(2_500,)]
 
-    async def test_several_at_once_are_in_nobody_s_way(self, event_log: EventLog, query: Query) -> None:
+    async def test_several_sweeps_at_once_do_not_conflict(self, event_log: EventLog, query: Query) -> None:
         await event_log.record([an_event(version=version) for version in range(1, 1_202)])
         query(AGED.format(1_200))
         assert sum(await asyncio.gather(*(event_log.sweep(7) for _ in range(4)))) == 1_200
         assert query("SELECT position FROM event_log") == [(1_201,)]
 
-    async def test_who_would_miss_something_is_told_from_where_it_is_whole(
+    async def test_a_reader_that_would_miss_events_is_told_the_swept_position(
         self, event_log: EventLog, query: Query
     ) -> None:
         await event_log.record([an_event(version=version) for version in range(1, 6)])

@@ -196,7 +196,7 @@ class TestBell:
         await lease.claim(10)
         await patiently(lease.wait(AN_HOUR), "the notification arrives")
 
-    async def test_a_lease_that_nobody_wakes_looks_by_itself(self, lease: OutboxLease) -> None:
+    async def test_a_lease_without_a_notification_polls(self, lease: OutboxLease) -> None:
         began = time.monotonic()
         await patiently(lease.wait(0.2), "it looks")
         assert time.monotonic() - began > 0.15

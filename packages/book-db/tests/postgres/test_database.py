@@ -86,7 +86,7 @@ class TestAnOutage:
         await one.close()
         await other.close()
 
-    async def test_is_not_said_of_one_that_nobody_asked_to_say_it(self, said: list[EventDict]) -> None:
+    async def test_is_not_logged_for_a_database_without_an_outage(self, said: list[EventDict]) -> None:
         database = Database.open(f"postgresql://postgres@127.0.0.1:{free_port()}/books")
         with pytest.raises(DatabaseUnavailable):
             await database.ping()

@@ -60,7 +60,7 @@ class TestAConnectionThatWasNotMade:
             f"{SERVER}: fe_sendauth: no password supplied",
         ],
     )
-    def test_by_who_will_not_is_a_database_that_does_not_do(self, said: str) -> None:
+    def test_for_one_that_does_not_wait_is_an_unfit_database(self, said: str) -> None:
         meaning = meaning_of(psycopg.OperationalError(said), NotCommitted)
         assert isinstance(meaning, UnfitDatabase)
         assert has_answered(meaning)

@@ -115,7 +115,7 @@ class TestAPoolerOfSessions:
         await database.close()
         query(f"ALTER DATABASE {name} RESET timezone")
 
-    async def test_exports_and_hears_and_leads(self, pooled: str, actor: UUID) -> None:
+    async def test_exports_listens_and_holds_the_lease(self, pooled: str, actor: UUID) -> None:
         database, second = Database.open(pooled), Database.open(pooled)
         notifier = OutboxNotifier(database)
         heard, hearing = asyncio.Event(), asyncio.Event()
@@ -169,7 +169,7 @@ class TestRights:
             await fitness.check(url, services=[service])
         assert f"the role {ROLES[service]} lacks {missing}" in refused.value.reason
 
-    async def test_on_what_is_not_there_yet_are_waited_for(self, empty_database_url: str) -> None:
+    async def test_on_tables_that_do_not_exist_yet_are_waited_for(self, empty_database_url: str) -> None:
         await fitness.check(empty_database_url, services=PRIVILEGES)
 
     def test_to_make_the_schema_are_named(self, postgresql: PostgreSQLServer, empty_database_url: str) -> None:

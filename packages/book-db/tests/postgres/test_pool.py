@@ -123,7 +123,7 @@ class TestATaskThatIsCancelled:
         await cancelled(thinking)
         await until(lambda: busy(query) == [], "the connection is back")
 
-    async def test_while_it_waits_for_its_turn_takes_the_turn_of_nobody(self, database: Database) -> None:
+    async def test_while_it_waits_for_a_connection_takes_none(self, database: Database) -> None:
         async with AsyncExitStack() as holding:
             for _ in range(SIZE):
                 await holding.enter_async_context(database.statement())
@@ -173,7 +173,7 @@ class TestAConnectionThatIsKept:
         assert database.pool.idle == SIZE - 1
 
     @pytest.mark.parametrize("statement_first", [pytest.param(True, id="a-statement-first"), False])
-    async def test_that_is_lost_straight_under_the_driver_is_told_of_as_always(
+    async def test_that_is_lost_below_the_driver_is_reported_as_lost(
         self,
         database: Database,
         query: Query,
@@ -250,7 +250,7 @@ class TestClosing:
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await until(lambda: query(OURS) == [], "every connection is closed")
 
-    async def test_closes_what_comes_back_afterwards(self, database: Database, query: Query) -> None:
+    async def test_closes_connections_that_are_released_afterwards(self, database: Database, query: Query) -> None:
         async with database.statement():
             await database.close()
         assert database.pool.idle == 0

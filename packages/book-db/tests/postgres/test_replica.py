@@ -191,7 +191,7 @@ class TestAReplicaThatFollows:
             await catalogue.get(book.id)
         assert _reads("replica") - by_replica > 100
 
-    async def test_shows_each_reader_what_the_writer_was_told(self, catalogue: Catalogue, actor: UUID) -> None:
+    async def test_shows_each_reader_every_answered_write(self, catalogue: Catalogue, actor: UUID) -> None:
         """Many read while one writes: what was answered before a read began is in what it reads."""
         book = await catalogue.add(a_draft(), actor)
         known = book.version
@@ -353,7 +353,7 @@ class TestAServerOfAnotherHistory:
                 assert not await is_by_replica(reads)
         assert [entry["reason"] for entry in logs] == [OTHER_HISTORY]
 
-    async def test_one_that_has_what_the_promoted_one_never_got_is_not_read(
+    async def test_one_that_is_ahead_of_the_promoted_one_is_not_read(
         self, workspace: Workspace, quickly: None, actor: UUID
     ) -> None:
         with a_primary(workspace) as first, first.replica() as heir, first.replica() as left:
@@ -415,7 +415,7 @@ class TestAReplicaThatAnswersWrongly:
         [complaint] = logs
         assert "permission denied" in complaint["reason"]
 
-    async def test_a_statement_that_fails_there_alone_is_the_primary_s_and_nobody_else_s_is(
+    async def test_a_statement_that_fails_only_there_goes_to_the_primary_and_other_reads_stay(
         self, reads: ReplicaReads, holder: psycopg.Connection
     ) -> None:
         """Such as one that kept the replica from following."""

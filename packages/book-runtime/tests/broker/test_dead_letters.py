@@ -291,9 +291,7 @@ async def send_all_again(amqp_url: str) -> None:
 
 
 class TestDropping:
-    async def test_takes_away_what_is_named_and_leaves_the_others(
-        self, amqp_url: str, channel: AbstractChannel
-    ) -> None:
+    async def test_drops_the_named_letters_and_leaves_the_others(self, amqp_url: str, channel: AbstractChannel) -> None:
         await put(channel, *map(a_letter, range(5)))
         async with DeadLetters.exclusive(amqp_url, TOPOLOGY) as letters:
             async for letter in letters:

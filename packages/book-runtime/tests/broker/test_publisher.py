@@ -208,7 +208,7 @@ class TestNotConfirmed:
                 await publisher.publish([a_message(id="")])
             assert refused.value.hopeless == {""}
 
-    async def test_whom_nobody_waits_for_any_more_is_not_complained_about(
+    async def test_without_a_waiter_is_not_logged(
         self, cable: Any, small_queue: Any, a_message: Callable[..., Message], caplog: pytest.LogCaptureFixture
     ) -> None:
         async with AmqpPublisher(cable.url, EXCHANGE) as publisher:

@@ -151,7 +151,7 @@ class TestAnAccountThatIsKnown:
         assert rows("SELECT count(*) FROM oauth_accounts") == [(0,)]
         assert (await browser.me(await browser.sign_in(provider)))["id"] != first["id"]
 
-    async def test_does_not_let_in_who_is_deactivated(
+    async def test_refuses_a_deactivated_user(
         self, browser: Browser, provider: Provider, services: AccountServices
     ) -> None:
         me = await browser.me(await browser.sign_in(provider))
@@ -196,7 +196,7 @@ class TestAUserWithTheSameAddress:
         assert (await ada.call("GET", "/users/me")).status_code == 401
         assert (await log_in(browser.client, ada.email, PASSWORD)).status_code == 400
 
-    async def test_does_not_let_in_who_is_deactivated(
+    async def test_refuses_a_deactivated_user(
         self, browser: Browser, provider: Provider, ada: Person, services: AccountServices, rows: Rows
     ) -> None:
         await services.users.change(ada.id, {"is_verified": True, "is_active": False}, decided_on={"id": ada.id})
