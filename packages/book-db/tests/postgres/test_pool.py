@@ -59,7 +59,7 @@ def stopped(process: int) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-def is_whole(database: Database, query: Query) -> bool:
+def is_usable(database: Database, query: Query) -> bool:
     """Whether every connection that the server knows of is in a pool, and idle."""
     pool: Any = database.engine.sync_engine.pool
     return [state for _, state in query(OURS)] == ["idle"] * (pool.checkedin() + database.pool.idle)
@@ -128,7 +128,7 @@ class TestATaskThatIsCancelled:
             for _ in range(SIZE):
                 await holding.enter_async_context(database.statement())
             waiting = [asyncio.create_task(database.ping()) for _ in range(50)]
-            await until(lambda: len(database.pool._turns._waiters or ()) == 50, "all wait for their turn")
+            await until(lambda: len(database.pool._slots._waiters or ()) == 50, "all wait for a connection")
             for task in waiting[:-1]:
                 await cancelled(task)
         await patiently(waiting[-1], "the last one has its turn")
@@ -143,7 +143,7 @@ class TestATaskThatIsCancelled:
         task.cancel()
         await asyncio.wait([task])
         await database.ping()
-        await until(lambda: is_whole(database, query), "the pool is whole")
+        await until(lambda: is_usable(database, query), "the pool is whole")
 
 
 class TestAConnectionThatIsKept:
@@ -162,7 +162,7 @@ class TestAConnectionThatIsKept:
                     connection = await stack.enter_async_context(database.transaction())
                     await connection.execute(text("SELECT 1"))
             assert len(query(OURS)) == SIZE
-        assert is_whole(database, query)
+        assert is_usable(database, query)
 
     async def test_stays_where_it_is_while_the_pool_has_one_for_a_transaction(self, database: Database) -> None:
         await use_all(database)
@@ -189,7 +189,7 @@ class TestAConnectionThatIsKept:
         with pytest.raises(NotCommitted):
             await patiently(sleeping, "the loss is noticed")
         await database.ping()
-        await until(lambda: is_whole(database, query), "the pool is whole")
+        await until(lambda: is_usable(database, query), "the pool is whole")
         assert caplog.records == []
 
     async def test_that_is_lost_over_a_cancellation_does_not_hide_it(self, database: Database, query: Query) -> None:
@@ -210,14 +210,14 @@ class TestAConnectionThatIsKept:
         query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'leases'")
         await until(lambda: query(OURS) == [], "the server has closed it")
         await database.ping()
-        assert is_whole(database, query)
+        assert is_usable(database, query)
 
     async def test_is_not_one_that_its_borrower_has_thrown_away(self, database: Database, query: Query) -> None:
         async with database.statement() as connection:
             await connection.invalidate()
         assert database.pool.idle == 0
         await database.ping()
-        await until(lambda: is_whole(database, query), "the pool is whole")
+        await until(lambda: is_usable(database, query), "the pool is whole")
 
     async def test_is_not_one_that_was_left_in_a_transaction(self, database: Database, query: Query) -> None:
         async with database.statement() as connection:
@@ -263,7 +263,7 @@ class TestAHundredTasksThatAreCancelled:
             task = asyncio.create_task(sleep(database))
             await asyncio.sleep(0.002 * (turn % 4))
             await cancelled(task)
-        await until(lambda: is_whole(database, query), "the pool is whole")
+        await until(lambda: is_usable(database, query), "the pool is whole")
         await use_all(database)
         assert len(query(OURS)) == SIZE
 
@@ -274,7 +274,7 @@ class TestAHundredTasksThatAreCancelled:
             task.cancel()
         await patiently(asyncio.wait(tasks), "all have ended")
         assert all(task.cancelled() for task in tasks)
-        await until(lambda: is_whole(database, query), "the pool is whole")
+        await until(lambda: is_usable(database, query), "the pool is whole")
         await use_all(database)
         assert len(query(OURS)) == SIZE
 

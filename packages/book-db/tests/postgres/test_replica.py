@@ -125,7 +125,7 @@ async def until_it_is_left() -> None:
 async def until_it_was_looked_at(database: Database) -> None:
     """From now on, from the beginning to the end."""
     with statements_sent_to(database) as statements:
-        await until(lambda: statements.count(replica_module._WRITTEN) > 2, "the replica was looked at")
+        await until(lambda: statements.count(replica_module._FLUSHED) > 2, "the replica was looked at")
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ class TestAReplicaThatFollows:
             for book in books:
                 assert await catalogue.get(book.id) == book
             assert (await catalogue.page()).books == books
-        assert set(statements) == {replica_module._WRITTEN}
+        assert set(statements) == {replica_module._FLUSHED}
 
     async def test_that_is_behind_leaves_the_answer_to_the_primary(
         self,
@@ -460,11 +460,11 @@ class TestAReader:
         patient = Database.open(url, target=REPLICA)
         async with ReplicaReads.open(url, database, statement_timeout=0.3) as reads:
             # Those who read have little time, and not who looks, which might take longer on a machine that is busy.
-            monkeypatch.setattr(reads, "_lookout", patient)
+            monkeypatch.setattr(reads, "_probe_pool", patient)
             await until_it_is_read()
             with statements_of(database) as statements, pytest.raises(DatabaseOverloaded):
                 await patiently(reads.fetch("SELECT pg_sleep(3600)", {}), "it is told")
-            assert set(statements) == {replica_module._WRITTEN}
+            assert set(statements) == {replica_module._FLUSHED}
             assert _available() == 1
         await patient.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 import aiormq
 import pytest
 from book_runtime.broker.amqp import AmqpPublisher, reconnecting
-from book_runtime.broker.amqp.reconnecting import BrokerLost, close, connect, stray_failures_mean_lost
+from book_runtime.broker.amqp.reconnecting import BrokerLost, close, connect, translate_stray_failures
 from book_runtime.broker.messages import Message
 from book_runtime.broker.ports import NotConfirmed
 from support.ports import free_port
@@ -104,9 +104,9 @@ class TestStrayFailures:
 
     @pytest.mark.parametrize("failure", [Exception, asyncio.CancelledError], ids=["bare", "nobody-cancelled"])
     async def test_mean_that_the_broker_is_lost(self, failure: type[BaseException]) -> None:
-        with pytest.raises(BrokerLost), stray_failures_mean_lost():
+        with pytest.raises(BrokerLost), translate_stray_failures():
             raise failure
 
     async def test_are_told_from_faults(self) -> None:
-        with pytest.raises(KeyError), stray_failures_mean_lost():
+        with pytest.raises(KeyError), translate_stray_failures():
             raise KeyError("a fault of ours")

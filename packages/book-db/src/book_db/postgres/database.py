@@ -21,7 +21,7 @@ from book_db.postgres.cancellation import CancellableConnection
 from book_db.postgres.connector import PRIMARY, Connector
 from book_db.postgres.failures import is_of_a_read_only_session, translate_errors, why
 from book_db.postgres.local_bus import LocalBus
-from book_db.postgres.pool import ConnectionPool, Lease, keep_what_is_whole, was_left_by_the_server
+from book_db.postgres.pool import ConnectionPool, Lease, is_closed_by_server, keep_cancelled_connections
 from book_db.tables import Base
 
 _log = structlog.get_logger(__name__)
@@ -92,7 +92,7 @@ class Database:
             connect_args={"async_creator_fn": partial(connector.connect, CancellableConnection)},
         )
         event.listen(engine.sync_engine, "checkout", _refuse_a_closed_connection)
-        event.listen(engine.sync_engine, "handle_error", keep_what_is_whole)
+        event.listen(engine.sync_engine, "handle_error", keep_cancelled_connections)
         return cls(engine, ConnectionPool(engine, pool_size, statement_timeout), outage)
 
     async def close(self) -> None:
@@ -202,5 +202,5 @@ def _refuse_a_closed_connection(driver_connection: Any, record: ConnectionPoolEn
     # A new connection is taken as it is: SQLAlchemy gives up when it is refused one a second time.
     was_taken_before = record.info.get("taken", False)
     record.info["taken"] = True
-    if was_taken_before and was_left_by_the_server(driver_connection.driver_connection):
+    if was_taken_before and is_closed_by_server(driver_connection.driver_connection):
         raise DisconnectionError("the server has closed this connection")

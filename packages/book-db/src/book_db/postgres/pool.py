@@ -25,7 +25,7 @@ class Lease:
     autocommit: bool
 
     @property
-    def is_whole(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether the next holder finds it as it was made, as far as this end knows."""
         if self.connection.closed or self.connection.invalidated or self.driver.closed:
             return False
@@ -48,7 +48,7 @@ class ConnectionPool:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._size = size
-        self._turns = asyncio.Semaphore(size)
+        self._slots = asyncio.Semaphore(size)
         self._leased = 0
         self._timeout = timeout
         self._idle: list[Lease] = []
@@ -62,15 +62,15 @@ class ConnectionPool:
 
     async def acquire(self, *, autocommit: bool) -> Lease:
         """A connection, to be released. Raises DatabaseOverloaded when none becomes free in time."""
-        await self._wait_for_a_turn()
+        await self._reserve()
         return await self._take(autocommit=autocommit)
 
     async def release(self, lease: Lease) -> None:
-        if lease.autocommit and lease.is_whole and not self._is_closed:
+        if lease.autocommit and lease.is_usable and not self._is_closed:
             self._idle.append(lease)
-            self._end_turn()
+            self._free()
         else:
-            await asyncio.shield(self._closing(lease))
+            await asyncio.shield(self._return_and_free(lease))
 
     async def close(self) -> None:
         """Returns when all connections are in SQLAlchemy's pool, but for those on lease, which are closed when they are
@@ -81,37 +81,37 @@ class ConnectionPool:
             self._tasks.spawn(self._return_to_the_pool(self._idle.pop()))
         await self._tasks.drain()
 
-    async def _wait_for_a_turn(self) -> None:
-        if self._turns.locked():
-            await self._wait_for_the_end_of_one()
+    async def _reserve(self) -> None:
+        if self._slots.locked():
+            await self._reserve_in_time()
         else:
-            await self._turns.acquire()
+            await self._slots.acquire()
         self._leased += 1
 
-    async def _wait_for_the_end_of_one(self) -> None:
+    async def _reserve_in_time(self) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError as error:
             raise DatabaseOverloaded from error
 
-    def _end_turn(self) -> None:
+    def _free(self) -> None:
         self._leased -= 1
-        self._turns.release()
+        self._slots.release()
 
     async def _take(self, *, autocommit: bool) -> Lease:
         """An idle one, or else one of SQLAlchemy's pool. Where that has none left, an idle one goes back first."""
         idle = self._idle.pop() if self._idle and (autocommit or len(self._idle) + self._leased > self._size) else None
-        if idle is not None and autocommit and not was_left_by_the_server(idle.driver):
+        if idle is not None and autocommit and not is_closed_by_server(idle.driver):
             return idle
         making = self._tasks.spawn(self._make(idle, autocommit=autocommit))
         try:
             return await asyncio.shield(making)
         except asyncio.CancelledError:
-            making.add_done_callback(self._take_back)
+            making.add_done_callback(self._return_late)
             raise
         except BaseException:
-            self._end_turn()
+            self._free()
             raise
 
     async def _make(self, instead_of: Lease | None, *, autocommit: bool) -> Lease:
@@ -121,25 +121,25 @@ class ConnectionPool:
         pooled = await connection.get_raw_connection()
         return Lease(connection, cast(psycopg.AsyncConnection, pooled.driver_connection), autocommit)
 
-    def _take_back(self, making: asyncio.Task[Lease]) -> None:
+    def _return_late(self, making: asyncio.Task[Lease]) -> None:
         if making.cancelled() or making.exception():
-            self._end_turn()
+            self._free()
         else:
-            self._closing(making.result())
+            self._return_and_free(making.result())
 
-    def _closing(self, lease: Lease) -> asyncio.Task[None]:
+    def _return_and_free(self, lease: Lease) -> asyncio.Task[None]:
         closing = self._tasks.spawn(self._return_to_the_pool(lease))
-        closing.add_done_callback(lambda _: self._end_turn())
+        closing.add_done_callback(lambda _: self._free())
         return closing
 
     async def _return_to_the_pool(self, lease: Lease) -> None:
         # SQLAlchemy has not seen a connection go where the driver was asked past it, and would send it a ROLLBACK.
-        if not lease.connection.closed and (self._is_closed or was_left_by_the_server(lease.driver)):
+        if not lease.connection.closed and (self._is_closed or is_closed_by_server(lease.driver)):
             await lease.connection.invalidate()
         await lease.connection.close()
 
 
-def was_left_by_the_server(driver: psycopg.AsyncConnection) -> bool:
+def is_closed_by_server(driver: psycopg.AsyncConnection) -> bool:
     """Whether the server has closed the connection, as one that restarts does.
 
     The socket of a closed connection is readable. To look at that needs no round trip, as a ping does, and no write is
@@ -152,7 +152,7 @@ def was_left_by_the_server(driver: psycopg.AsyncConnection) -> bool:
     return bool(socket.poll(0))
 
 
-def keep_what_is_whole(failure: ExceptionContext) -> None:
+def keep_cancelled_connections(failure: ExceptionContext) -> None:
     """Lets a connection live whose statement was cancelled by the end of its task.
 
     SQLAlchemy would throw it away, as for drivers that leave the answer to the statement on the wire. psycopg has read

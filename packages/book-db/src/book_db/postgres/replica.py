@@ -39,7 +39,7 @@ _PROBE_TIMEOUT_SECONDS: Final = 1.0
 
 # What writers were told is committed has been flushed. A history is a cluster and its timeline: positions of two that
 # are not the same mean nothing to each other.
-_WRITTEN: Final = """
+_FLUSHED: Final = """
     SELECT (pg_control_system()).system_identifier || '/'
             || CAST(CAST('x' || substr(pg_walfile_name(position), 1, 8) AS bit(32)) AS integer),
         CAST(position - '0/0' AS bigint)
@@ -71,16 +71,16 @@ class ReplicaReads:
     primary, and has no effect on other reads.
     """
 
-    def __init__(self, primary: Database, replica: Database, lookout: Database) -> None:
-        """``lookout`` is a second pool of the replica: the probe must not wait behind reads."""
+    def __init__(self, primary: Database, replica: Database, probe_pool: Database) -> None:
+        """``probe_pool`` is a second pool of the replica: the probe must not wait behind reads."""
         self._primary = primary
         self._replica = replica
-        self._lookout = lookout
-        self._positions: BatchLoader[None, _Position] = BatchLoader(self._ask_position, max_concurrent=2)
+        self._probe_pool = probe_pool
+        self._positions: BatchLoader[None, _Position] = BatchLoader(self._primary_position, max_concurrent=2)
         # By connection, which leads to one server as long as it lives.
         self._replayed: WeakKeyDictionary[psycopg.AsyncConnection, _Position] = WeakKeyDictionary()
-        self._is_there = False
-        self._leaving = asyncio.get_running_loop().create_future()
+        self._is_in_use = False
+        self._given_up = asyncio.get_running_loop().create_future()
         self._reading: set[asyncio.Task[Any]] = set()
         gauge = _AVAILABLE.labels("postgresql")
         gauge.set(0)
@@ -99,9 +99,9 @@ class ReplicaReads:
             open_one = partial(Database.open, url, statement_timeout=statement_timeout, name=name, target=REPLICA)
             replica = open_one(pool_size=pool_size)
             closing.push_async_callback(replica.close)
-            lookout = open_one(pool_size=1)
-            closing.push_async_callback(lookout.close)
-            reads = cls(primary, replica, lookout)
+            probe_pool = open_one(pool_size=1)
+            closing.push_async_callback(probe_pool.close)
+            reads = cls(primary, replica, probe_pool)
             watching = asyncio.create_task(reads._watch())
             try:
                 yield reads
@@ -118,7 +118,7 @@ class ReplicaReads:
         Raises DatabaseOverloaded also when the replica is overloaded, for the primary would be too with its reads.
         Other failures of the replica are not noticed by the caller.
         """
-        if self._is_there:
+        if self._is_in_use:
             position = await self._positions.load(None)
             rows = await self._ask_replica(position, query, values, prepared=prepared)
             if rows is not None:
@@ -127,22 +127,22 @@ class ReplicaReads:
         _BY_PRIMARY.inc()
         return await self._primary.fetch(query, values, prepared=prepared)
 
-    async def _ask_position(self, keys: Collection[None]) -> Mapping[None, _Position]:
-        [written] = await self._primary.fetch(_WRITTEN, {})
-        return dict.fromkeys(keys, _Position(*written))
+    async def _primary_position(self, keys: Collection[None]) -> Mapping[None, _Position]:
+        [flushed] = await self._primary.fetch(_FLUSHED, {})
+        return dict.fromkeys(keys, _Position(*flushed))
 
     async def _ask_replica(
         self, position: _Position, query: LiteralString, values: Mapping[str, object], *, prepared: bool
     ) -> Rows | None:
         """None when the replica fails, or is given up meanwhile."""
-        if not self._is_there:
+        if not self._is_in_use:
             return None
         # A task of its own: a connection that hangs cannot be awaited, not even for its cancellation.
         reading = asyncio.create_task(self._read(position, query, values, prepared=prepared))
         self._reading.add(reading)
         reading.add_done_callback(self._end)
         try:
-            await asyncio.wait([reading, self._leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([reading, self._given_up], return_when=asyncio.FIRST_COMPLETED)
             return reading.result() if reading.done() else None
         finally:
             reading.cancel()
@@ -157,7 +157,7 @@ class ReplicaReads:
     ) -> Rows | None:
         try:
             async with self._replica.driver() as connection:
-                await self._come_as_far(connection, position)
+                await self._catch_up(connection, position)
                 return await fetch_rows(connection, query, values, prepared=prepared)
         except DatabaseOverloaded:
             raise
@@ -165,7 +165,7 @@ class ReplicaReads:
             # If the statement is wrong, the primary says so.
             return None
 
-    async def _come_as_far(self, connection: psycopg.AsyncConnection, position: _Position) -> None:
+    async def _catch_up(self, connection: psycopg.AsyncConnection, position: _Position) -> None:
         known = self._replayed.get(connection)
         if known is not None and known.includes(position):
             return
@@ -182,47 +182,47 @@ class ReplicaReads:
             try:
                 # An outage of the primary is no fault of the replica.
                 with suppress(DatabaseUnavailable):
-                    await self._look_within(_PROBE_TIMEOUT_SECONDS, await self._positions.load(None))
+                    await self._probe_within(_PROBE_TIMEOUT_SECONDS, await self._positions.load(None))
             except Exception as error:  # noqa: BLE001 - whatever it is, the primary can be read
-                self._leave(error)
+                self._fail_over(error)
             await asyncio.sleep(_PROBE_SECONDS)
 
-    async def _look_within(self, seconds: float, position: _Position) -> None:
-        looking = asyncio.create_task(self._look(position))
+    async def _probe_within(self, seconds: float, position: _Position) -> None:
+        probing = asyncio.create_task(self._probe(position))
         try:
-            await asyncio.wait([looking], timeout=seconds)
-            if not looking.done():
-                self._leave(_Unfit("it does not answer"))
+            await asyncio.wait([probing], timeout=seconds)
+            if not probing.done():
+                self._fail_over(_Unfit("it does not answer"))
         finally:
-            looking.cancel()
-            await asyncio.wait([looking])
+            probing.cancel()
+            await asyncio.wait([probing])
 
-    async def _look(self, position: _Position) -> None:
+    async def _probe(self, position: _Position) -> None:
         try:
-            async with self._lookout.driver() as connection:
+            async with self._probe_pool.driver() as connection:
                 self._replayed.pop(connection, None)  # it must answer, though nothing was written meanwhile
-                await self._come_as_far(connection, position)
+                await self._catch_up(connection, position)
                 await fetch_rows(connection, _MAY_BE_READ, {})
         except Exception as error:  # noqa: BLE001 - as above
-            self._leave(error)
+            self._fail_over(error)
         else:
-            self._come()
+            self._use()
 
-    def _come(self) -> None:
-        if not self._is_there:
+    def _use(self) -> None:
+        if not self._is_in_use:
             if not self._outage.end():
                 _log.info("the replica is read")
-            self._is_there = True
-            self._leaving = asyncio.get_running_loop().create_future()
+            self._is_in_use = True
+            self._given_up = asyncio.get_running_loop().create_future()
 
-    def _leave(self, error: Exception) -> None:
+    def _fail_over(self, error: Exception) -> None:
         self._outage.begin(_reason_of(error))
         self._give_up()
 
     def _give_up(self) -> None:
-        self._is_there = False
-        if not self._leaving.done():
-            self._leaving.set_result(None)
+        self._is_in_use = False
+        if not self._given_up.done():
+            self._given_up.set_result(None)
 
 
 async def _replayed_by(connection: psycopg.AsyncConnection, history: str) -> _Position:

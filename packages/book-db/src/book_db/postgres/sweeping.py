@@ -17,11 +17,11 @@ _log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def kept_swept(sweep: Callable[[], Awaitable[int]], what: str, *, pause: float = 600) -> AsyncIterator[None]:
     """Sweeps every ``pause`` seconds, more or less, for the length of the block; ``sweep`` tells how many are gone."""
-    async with background(_again_and_again(sweep, what, pause)):
+    async with background(_sweep_repeatedly(sweep, what, pause)):
         yield
 
 
-async def _again_and_again(sweep: Callable[[], Awaitable[int]], what: str, pause: float) -> None:
+async def _sweep_repeatedly(sweep: Callable[[], Awaitable[int]], what: str, pause: float) -> None:
     outage = Outage(_log, f"the sweeping of {what}", "a later sweep makes up for it")
     while True:
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing

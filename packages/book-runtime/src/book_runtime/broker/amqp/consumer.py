@@ -48,13 +48,13 @@ class AmqpConsumer:
     @property
     def is_connected(self) -> bool:
         """Whether messages can arrive: connected, everything declared, consuming."""
-        return self._connection is not None and self._connection.is_up
+        return self._connection is not None and self._connection.is_connected
 
     async def ready(self) -> None:
         """Return when messages can arrive. Call it inside the `consuming` block."""
         if self._connection is None:
             raise RuntimeError("ready() is for the inside of a consuming() block")
-        await self._connection.wait_until_up()
+        await self._connection.wait_until_connected()
 
     @asynccontextmanager
     async def consuming(self, handler: Handler) -> AsyncIterator[None]:

@@ -17,7 +17,7 @@ from aiormq.exceptions import ChannelLockedResource
 from book_runtime.broker.amqp.envelope import DEATHS, QUEUE, REASON, STACK, TIME, from_amqp, from_dead_letter
 from book_runtime.broker.amqp.inbox import Inbox
 from book_runtime.broker.amqp.reading import Content, content_of
-from book_runtime.broker.amqp.reconnecting import LOST, BrokerLost, address_of, close, connect, stray_failures_mean_lost
+from book_runtime.broker.amqp.reconnecting import LOST, BrokerLost, address_of, close, connect, translate_stray_failures
 from book_runtime.broker.amqp.sending import Sender
 from book_runtime.broker.amqp.tables import Table
 from book_runtime.broker.amqp.topology import Topology
@@ -167,7 +167,7 @@ class DeadLetters:
 
     async def _give_back(self) -> None:
         # Without a connection there is nothing to give back: the broker has taken it.
-        with suppress(*LOST), stray_failures_mean_lost():
+        with suppress(*LOST), translate_stray_failures():
             underlying = await self._queue.channel.get_underlay_channel()
             # From RabbitMQ 4.3 on this does not count as a failed delivery, as closing the channel does.
             await underlying.basic_nack(0, multiple=True, requeue=True)
@@ -216,7 +216,7 @@ async def _alone_at(connection: AbstractConnection, queue: str) -> AbstractQueue
 def _asking(address: str) -> Iterator[None]:
     """Not around the caller's code, whose own failures are among those that aio-pika raises."""
     try:
-        with stray_failures_mean_lost():
+        with translate_stray_failures():
             yield
     except LOST as error:
         raise BrokerAway(address, str(error) or repr(error)) from error

@@ -60,7 +60,7 @@ class AmqpPublisher:
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection and the exchange is declared."""
-        return self._connection.is_up
+        return self._connection.is_connected
 
     @property
     def is_blocked(self) -> bool:
@@ -69,7 +69,7 @@ class AmqpPublisher:
 
     async def ready(self) -> None:
         """Return when there is a connection."""
-        await self._connection.wait_until_up()
+        await self._connection.wait_until_connected()
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish in order, and return when the broker has confirmed every message: see `Publisher`."""
@@ -86,7 +86,7 @@ class AmqpPublisher:
     async def _publish(self, messages: Sequence[Message], unsendable: set[str]) -> dict[str, str]:
         """The reasons by the ids of messages that were not confirmed."""
         session = self._session
-        if session is None or not self._connection.is_up:
+        if session is None or not self._connection.is_connected:
             return {message.id: "not connected to the broker" for message in messages}
         return await session.publish(messages, unsendable)
 

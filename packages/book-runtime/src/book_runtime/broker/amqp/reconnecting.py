@@ -100,25 +100,25 @@ class ReconnectingConnection(Generic[S]):
         self.alarm: Final = Alarm(
             Outage(self._log, "RabbitMQ's intake", "messages wait for the end of its alarm", gauge=blocked, during=1)
         )
-        self._left = False
+        self._left_on_purpose = False
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._up = asyncio.Event()
+        self._is_open = asyncio.Event()
         self._in_use = False
 
     @property
-    def is_up(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether there is a connection with everything set up."""
-        return self._up.is_set()
+        return self._is_open.is_set()
 
-    async def wait_until_up(self) -> None:
+    async def wait_until_connected(self) -> None:
         """Return when there is a connection. Waits as long as it takes."""
-        await self._up.wait()
+        await self._is_open.wait()
 
     def start(self) -> None:
         """Begin to connect, and return at once."""
         self._stopping = False
-        self._task = asyncio.create_task(self._keep_open())
+        self._task = asyncio.create_task(self._run_sessions())
 
     async def stop(self, patience: float) -> None:
         """Open no further session, and wait so many seconds for the end of the use of this one."""
@@ -133,16 +133,16 @@ class ReconnectingConnection(Generic[S]):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _keep_open(self) -> None:
+    async def _run_sessions(self) -> None:
         pauses = Pauses()
         while not self._stopping:
             started = time.monotonic()
             try:
-                await self._one_session()
+                await self._run_session()
             except NotConfirming:
-                self._left = True
+                self._left_on_purpose = True
             except LOST as error:
-                self._complain(error)
+                self._begin_outage(error)
             except Exception:  # noqa: BLE001 - a bug in here must not end the deliveries; it is logged with its traceback
                 self._log.exception("a session with the broker failed")
             if time.monotonic() - started > _STABLE_SECONDS:
@@ -150,8 +150,8 @@ class ReconnectingConnection(Generic[S]):
             if not self._stopping:
                 await asyncio.sleep(pauses.next())
 
-    async def _one_session(self) -> None:
-        with stray_failures_mean_lost():
+    async def _run_session(self) -> None:
+        with translate_stray_failures():
             connection, session = await self._open()
             async with self._closing(connection):
                 self._in_use = True
@@ -169,17 +169,17 @@ class ReconnectingConnection(Generic[S]):
             backoff=2,
             max_delay=5,
             jitter=0.5,
-            on_retry=self._say_that_it_is_away,
+            on_retry=self._note_failure,
         )
         return await patiently(self._try_to_open)()
 
     async def _try_to_open(self) -> tuple[AbstractConnection, S]:
-        with stray_failures_mean_lost():
+        with translate_stray_failures():
             connection = await connect(self._url, self._client_name, self._brokers)
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
                     session = await self._set_up(connection)
-                self._say_that_it_is_there(connection)
+                self._note_connected(connection)
             except BaseException:
                 await close(connection)
                 raise
@@ -193,27 +193,27 @@ class ReconnectingConnection(Generic[S]):
             # In an alarm the broker would not hear a goodbye, nor take what is on its way to it.
             if self.alarm.is_on:
                 self._brokers.hang_up()
-            self._set_down()
+            self._note_closed()
             await close(connection)
 
-    def _say_that_it_is_there(self, connection: AbstractConnection) -> None:
-        connection.close_callbacks.add(lambda *_: self._set_down())
+    def _note_connected(self, connection: AbstractConnection) -> None:
+        connection.close_callbacks.add(lambda *_: self._note_closed())
         self.alarm.watch(connection)
         self._connected.set(1)
-        self._up.set()
-        if not self._outage.end() and not self._left:
+        self._is_open.set()
+        if not self._outage.end() and not self._left_on_purpose:
             self._log.info("connected to the broker")
-        self._left = False
+        self._left_on_purpose = False
 
-    def _set_down(self) -> None:
-        self._up.clear()
+    def _note_closed(self) -> None:
+        self._is_open.clear()
         self._connected.set(0)
         self.alarm.leave()
 
-    def _say_that_it_is_away(self, failure: Failure) -> None:
-        self._complain(failure.exception)
+    def _note_failure(self, failure: Failure) -> None:
+        self._begin_outage(failure.exception)
 
-    def _complain(self, error: BaseException) -> None:
+    def _begin_outage(self, error: BaseException) -> None:
         if not self._stopping:
             self._outage.begin(error)
 
@@ -234,7 +234,7 @@ async def connect(url: str, name: str, brokers: Brokers | None = None) -> Abstra
 async def close(connection: AbstractConnection) -> None:
     """Close it, in order if that can be."""
     # One that cannot be closed in order is left to its heartbeat; it is not used any more.
-    with contextlib.suppress(*LOST), stray_failures_mean_lost():
+    with contextlib.suppress(*LOST), translate_stray_failures():
         await asyncio.wait_for(connection.close(), _CLOSE_TIMEOUT_SECONDS)
 
 
@@ -245,7 +245,7 @@ def address_of(url: str) -> str:
 
 
 @contextmanager
-def stray_failures_mean_lost() -> Iterator[None]:
+def translate_stray_failures() -> Iterator[None]:
     """aiormq 7.2 answers what waits for a dead connection with CancelledError, though nobody cancelled, and where it
     knows no reason with a bare Exception.
     """
