@@ -511,7 +511,7 @@ class TestTheEnd:
                 for _ in range(100):  # as with a statement, which is over when PostgreSQL says so
                     await asyncio.sleep(0)
 
-        monkeypatch.setattr(ReplicaReads, "_ask_position", ask)
+        monkeypatch.setattr(ReplicaReads, "_primary_position", ask)
         before = asyncio.all_tasks()
         async with ReplicaReads.open(follower.url_of(name), database):
             await patiently(asked.wait(), "the primary is asked for its position")
