@@ -49,7 +49,7 @@ class Run:
 
     @contextmanager
     def _going_on_after(self, what: str) -> Iterator[None]:
-        """So that what fails does not take the others along."""
+        """Lets the other measurements go on when one fails."""
         try:
             yield
         except Exception:  # noqa: BLE001  # whatever it is, it is told, and the run fails in the end

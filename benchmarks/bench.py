@@ -20,7 +20,7 @@ _BOOKS_READ: Final = 1_000
 
 
 class Bench:
-    """For the length of a run. Its REST service starts when the first comparison asks for it."""
+    """What the comparisons of one run share. Its REST service starts when the first one asks for it."""
 
     def __init__(self, catalogue: Catalogue, size: RunSize, stack: ExitStack) -> None:
         self.catalogue: Final = catalogue

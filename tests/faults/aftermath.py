@@ -1,4 +1,4 @@
-"""When the fire is out: waits until all that was held up has arrived, and gathers the evidence."""
+"""After the faults: waits until everything that was held up has arrived, and gathers the evidence."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ WAITING: Final = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM pa
 
 
 async def evidence_of(system: System, load: Load, watcher: Watcher) -> Evidence:
-    """What there is when all is quiet. Stops the consumers, so that nothing is hidden in their hands."""
+    """What there is when nothing is under way. Stops the consumers, so that they hold no unacknowledged messages."""
     ended = {name for name, victim in system.victims.items() if not victim.is_running}
     assert not ended, f"{ended} ended by themselves"
     await _let_everything_arrive(system, watcher)
@@ -56,7 +56,7 @@ async def _let_everything_arrive(system: System, watcher: Watcher) -> None:
                 await asyncio.sleep(0.1)
             ends = await asyncio.gather(*(asyncio.to_thread(consumer.terminate) for consumer in consumers))
             assert set(ends) == {0}
-            # What was in their hands is in the queue again, or in the log.
+            # What they had not acknowledged is in the queue again, or in the log.
             if await _has_arrived(system, watcher):
                 return
             await asyncio.gather(*(asyncio.to_thread(consumer.start) for consumer in consumers))
@@ -73,7 +73,7 @@ async def _left(system: System) -> Mapping[str, int]:
 
 
 def errors_in(logs: Mapping[str, str]) -> list[str]:
-    """What services have logged, by their names, that tells of something nobody thought of."""
+    """What services have logged, by their names, that tells of an error nobody expected."""
     return [f"{name} logged: {line}" for name, log in logs.items() for line in log.splitlines() if _ERROR.search(line)]
 
 
@@ -89,7 +89,7 @@ async def shown_to_readers(url: str, book_ids: Collection[int], rows: Mapping[in
             so_far = time.monotonic() - began
             shown |= {book_id: await _read(reader, book_id) for book_id in stale}
             stale = [book_id for book_id in stale if shown[book_id] != rows.get(book_id)]
-            # What was asked for when no cache could hold it any more is the last word.
+            # An answer from when no cache could hold an older one is final.
             if not stale or so_far > CACHE_SECONDS + 1:
                 return shown
             print(f"{len(stale)} books are shown as they were, {so_far:.0f} s after all was well")

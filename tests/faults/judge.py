@@ -1,6 +1,6 @@
-"""What must hold when the fire is out. The judge has seen nothing: it knows what the writers say and what is left.
+"""What must hold after the faults. The judge has watched nothing: it knows what the writers say and what is left.
 
-What was committed is known in two ways that know nothing of each other: by the answers, each of which names the version
+What was committed is known in two independent ways: by the answers, each of which names the version
 it made, and by the rows, each of which counts its versions. The log must agree with both, and hold nothing else.
 """
 
@@ -23,7 +23,7 @@ class Evidence:
 
     writes: Sequence[Write]
     reads: Collection[Book]
-    """What readers were shown while it burned."""
+    """What readers were shown while faults were injected."""
     log: Sequence[tuple[int, Entry]]
     """In the order of its positions, each with its own."""
     watched: Sequence[tuple[int, Entry]]
@@ -35,7 +35,7 @@ class Evidence:
     left: Mapping[str, int]
     """What is left where nothing should be."""
     errors: Sequence[str] = ()
-    """What services have logged that tells of something nobody thought of."""
+    """What services have logged that tells of an error nobody expected."""
     proxy_answers: frozenset[str] = frozenset()
     """What writers may be told by what stands between them and the service, where something does."""
 
@@ -82,7 +82,7 @@ def _could_make(write: Write, before: Entry | None, entry: Entry) -> bool:
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """Each thing that should not be, in a sentence."""
+    """Each violation, in a sentence."""
     case = _Case(evidence)
     checks = (
         *(_answers, _errors, _leftovers, _versions, _rows, _unexplained),

@@ -1,4 +1,4 @@
-"""The system under fire: all processes and servers, and between any two of them a network of their own."""
+"""The system that faults are injected into: all processes and servers, and a network between any two of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping

@@ -18,21 +18,21 @@ from faults.system import System
 from faults.watcher import watching
 
 
-class TestAMomentUnderFire:
+class TestOneKill:
     @pytest.mark.asyncio(loop_scope="class")
     async def test_loses_nothing(self, shared_system: System, seed: str, tmp_path: Path) -> None:
-        await burn(shared_system, seed, tmp_path, schedule_of(seed, kills=1, spared=["rabbitmq"], haste=8))
+        await run_with_faults(shared_system, seed, tmp_path, schedule_of(seed, kills=1, spared=["rabbitmq"], haste=8))
 
 
-class TestUnderFire:
+class TestManyKills:
     @pytest.mark.parametrize(
         "kills", [pytest.param(7, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.faults)]
     )
     async def test_nothing_is_lost(self, system: System, seed: str, tmp_path: Path, kills: int) -> None:
-        await burn(system, seed, tmp_path, schedule_of(seed, kills=kills))
+        await run_with_faults(system, seed, tmp_path, schedule_of(seed, kills=kills))
 
 
-async def burn(system: System, seed: str, tmp_path: Path, schedule: list[Step]) -> None:
+async def run_with_faults(system: System, seed: str, tmp_path: Path, schedule: list[Step]) -> None:
     print(f"FAULT_SEED={seed} repeats this schedule.")
     injector = FaultInjector(system)
     try:

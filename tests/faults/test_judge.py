@@ -1,4 +1,4 @@
-"""The judge: lets an innocent system go, and convicts one for each thing it should not have done."""
+"""The judge: finds nothing in a correct system, and a violation in one for each thing that it did wrong."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -70,7 +70,7 @@ LOG = [
     entry("created", OTHER),
     entry("deleted", GONE),
 ]
-INNOCENT = Evidence(
+CORRECT = Evidence(
     writes=WRITES,
     reads={SECOND, THIRD},
     log=placed(*LOG),
@@ -82,18 +82,18 @@ INNOCENT = Evidence(
 
 
 def log(*entries: Entry) -> Evidence:
-    return replace(INNOCENT, log=placed(*entries))
+    return replace(CORRECT, log=placed(*entries))
 
 
 def writes(changed: Mapping[int, Write | None]) -> Evidence:
-    """Those of the innocent, but for some that are others, or were never asked for."""
+    """Those of the correct one, but for some that are others, or were never asked for."""
     told = [changed.get(number, write) for number, write in enumerate(WRITES)]
-    return replace(INNOCENT, writes=[write for write in told if write])
+    return replace(CORRECT, writes=[write for write in told if write])
 
 
 class TestTheJudge:
-    def test_lets_an_innocent_system_go(self) -> None:
-        assert violations(INNOCENT) == []
+    def test_finds_nothing_in_a_correct_system(self) -> None:
+        assert violations(CORRECT) == []
 
     @pytest.mark.parametrize(
         ("evidence", "violation"),
@@ -104,7 +104,7 @@ class TestTheJudge:
             pytest.param(log(LOG[3]), "is not in the log", id="a-book-with-all-its-changes"),
         ],
     )
-    def test_convicts_who_has_lost(self, evidence: Evidence, violation: str) -> None:
+    def test_finds_what_was_lost(self, evidence: Evidence, violation: str) -> None:
         assert violation in "\n".join(violations(evidence))
 
     @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ class TestTheJudge:
             pytest.param(log(*LOG, entry("updated", GONE._replace(version=5))), "deleted, updated", id="after-the-end"),
         ],
     )
-    def test_convicts_who_has_made_something_up(self, evidence: Evidence, violation: str) -> None:
+    def test_finds_what_nobody_asked_for(self, evidence: Evidence, violation: str) -> None:
         assert violation in "\n".join(violations(evidence))
 
     @pytest.mark.parametrize(
@@ -170,31 +170,29 @@ class TestTheJudge:
             ),
         ],
     )
-    def test_convicts_who_has_told_a_writer(self, evidence: Evidence, violation: str) -> None:
+    def test_finds_a_wrong_answer_to_a_writer_about(self, evidence: Evidence, violation: str) -> None:
         assert violation in "\n".join(violations(evidence))
 
     @pytest.mark.parametrize(
         ("evidence", "violation"),
         [
-            pytest.param(replace(INNOCENT, rows={}), "the database has None, and the log Book(id=2", id="no-row"),
+            pytest.param(replace(CORRECT, rows={}), "the database has None, and the log Book(id=2", id="no-row"),
             pytest.param(
-                replace(INNOCENT, rows={2: OTHER._replace(title="Sold")}), "the database has Book(id=2", id="a-row"
+                replace(CORRECT, rows={2: OTHER._replace(title="Sold")}), "the database has Book(id=2", id="a-row"
             ),
             pytest.param(
-                replace(INNOCENT, shown={1: THIRD, 2: OTHER}), "readers are shown Book(id=1", id="a-stale-cache"
+                replace(CORRECT, shown={1: THIRD, 2: OTHER}), "readers are shown Book(id=1", id="a-stale-cache"
             ),
             pytest.param(
-                replace(INNOCENT, reads={THIRD._replace(version=2)}),
+                replace(CORRECT, reads={THIRD._replace(version=2)}),
                 "a reader was shown",
                 id="a-read-of-what-never-was",
             ),
-            pytest.param(
-                replace(INNOCENT, watched=placed(*LOG[:2], *LOG[3:])), "watcher was shown", id="an-event-back"
-            ),
-            pytest.param(replace(INNOCENT, watched=placed(*LOG, LOG[-1])), "instead of None", id="on-with-an-event"),
-            pytest.param(replace(INNOCENT, errors=["rest-api logged: Oh!"]), "logged: Oh!", id="something-to-itself"),
-            pytest.param(replace(INNOCENT, left={"outbox": 3}), "3 left in the outbox", id="something-left"),
+            pytest.param(replace(CORRECT, watched=placed(*LOG[:2], *LOG[3:])), "watcher was shown", id="an-event-back"),
+            pytest.param(replace(CORRECT, watched=placed(*LOG, LOG[-1])), "instead of None", id="on-with-an-event"),
+            pytest.param(replace(CORRECT, errors=["rest-api logged: Oh!"]), "logged: Oh!", id="something-to-itself"),
+            pytest.param(replace(CORRECT, left={"outbox": 3}), "3 left in the outbox", id="something-left"),
         ],
     )
-    def test_convicts_who_keeps(self, evidence: Evidence, violation: str) -> None:
+    def test_finds_what_is_kept_or_shown_wrongly(self, evidence: Evidence, violation: str) -> None:
         assert violation in "\n".join(violations(evidence))

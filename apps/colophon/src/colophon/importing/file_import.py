@@ -1,9 +1,8 @@
-"""The job: read, make books, load them batch by batch in the order of the file, know at each moment how far it is.
+"""The import of a file: its rows become books, and are loaded batch by batch in the order of the file.
 
-A batch is loaded whole or not at all, and the next one leaves when the answer is there. So there is at most one batch
-of which it is not known what became of it, and the line to go on from is always the first line of a batch. Each has a
-key that says which lines it is made of and what it holds: a run that is repeated sends the same keys, and the service
-loads nothing twice.
+A batch is loaded whole or not at all, and the next one is sent when the answer is there. So the outcome of one batch at
+most is unknown, and the line to go on from is always the first line of a batch. Each batch has a key, made of its first
+line and its content: a run that is repeated sends the same keys, and the service loads nothing twice.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What came of an import: counted while it goes, said at its end."""
+"""The outcome of an import: counted while it runs, printed at its end."""
 
 import csv
 import time

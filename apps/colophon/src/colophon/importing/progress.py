@@ -1,4 +1,4 @@
-"""How far the import is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of the import: a bar on a terminal, a line every ten seconds elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
-"""The REST API as the import uses it.
+"""The client of the REST API that the import uses.
 
-Each batch goes out with an idempotency key, so that it can be sent again whatever became of it: it is loaded once.
+Each batch goes out with an idempotency key, so it can be sent again whatever the outcome: it is loaded once.
 """
 
 import json
@@ -34,7 +34,7 @@ class ServiceError(Exception):
 
 
 class LoginRefused(ServiceError):
-    """Nobody can be logged in like this."""
+    """The service refused the login."""
 
 
 class OutcomeUnknown(Exception):
@@ -66,7 +66,7 @@ class _Busy(OutcomeUnknown):
 
 
 class _LoggedOut(ServiceError):
-    """The access token is not good any more."""
+    """The access token is no longer valid."""
 
 
 class RestClient:

@@ -45,8 +45,8 @@ def watch(
 ) -> None:
     """Show every change of the catalogue, one line for each, until Ctrl-C.
 
-    It goes on by itself when the service restarts or the connection breaks, and shows each change once. In the end it
-    says the position to go on after another day.
+    It goes on by itself when the service restarts or the connection breaks, and shows each change once. At the end it
+    says the position to continue after another day.
 
     Exit code: 0 after Ctrl-C, 1 when the catalogue refused, 2 for a wrong command line.
     """
