@@ -27,7 +27,7 @@ class Health(HealthServicer):
     """The health of the server as a whole ("") and of each service, which is the same: all stand on one database.
 
     Unlike the one in grpcio-health-checking it ends the streams of its watchers when the server drains, which would
-    otherwise wait for them to the end of its patience.
+    otherwise wait for them as long as it may.
     """
 
     def __init__(self, services: Iterable[str]) -> None:

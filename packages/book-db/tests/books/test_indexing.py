@@ -126,7 +126,7 @@ class TestManyBooks:
     def test_are_given_words_some_at_a_time(
         self, database_url: str, query: Query, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(indexing, "_AT_ONCE", 10)
+        monkeypatch.setattr(indexing, "_BATCH_ROWS", 10)
         for number in range(25):
             query(ADD, (f"Volume {number}", "Jane Austen"))
         migrations.upgrade(database_url)

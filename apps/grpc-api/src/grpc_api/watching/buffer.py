@@ -42,13 +42,13 @@ class Buffer:
             self._cut_off()
         self._arrived.set()
 
-    async def take(self, patience: float) -> WatchMessage | None:
+    async def take(self, seconds: float) -> WatchMessage | None:
         """The next change, as soon as there is one; None when none came for so many seconds."""
         if not self._waiting:
             self._arrived.clear()
-            # One may have come in the very turn in which patience ended.
+            # One may have come in the very turn in which the time ran out.
             with suppress(TimeoutError):
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(seconds):
                     await self._arrived.wait()
         if not self._waiting:
             return None

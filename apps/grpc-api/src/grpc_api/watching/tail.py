@@ -158,10 +158,10 @@ class Tail:
 
     async def _keep_pace(self) -> None:
         """Pauses while most watchers are behind: then this process is slow, and not they."""
-        patience = _CATCH_UP_SECONDS
-        while patience > 0 and self._most_are_behind() and not self._is_stopping:
+        left = _CATCH_UP_SECONDS
+        while left > 0 and self._most_are_behind() and not self._is_stopping:
             await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
-            patience -= _CATCH_UP_POLL_SECONDS
+            left -= _CATCH_UP_POLL_SECONDS
 
     def _most_are_behind(self) -> bool:
         lengths = [len(buffer) for buffers in self._buffers.values() for buffer in buffers]

@@ -23,7 +23,7 @@ from book_db.errors import IdempotencyKeyReused
 from book_db.postgres.database import Database, retry_read
 from book_db.postgres.sweeping import kept_swept
 
-_AT_ONCE: Final = 1_000
+_SWEEP_ROWS: Final = 1_000
 
 _FIND: Final = text(
     f"SELECT fingerprint, book_ids, created_at FROM idempotency_keys"  # noqa: S608 - of constants alone
@@ -94,10 +94,10 @@ class IdempotencyKeys:
 
     async def sweep(self) -> int:
         """Deletes every key that has expired, some at a time, and tells how many. Several may sweep at once."""
-        swept, just_now = 0, _AT_ONCE
-        while just_now == _AT_ONCE:
+        swept, just_now = 0, _SWEEP_ROWS
+        while just_now == _SWEEP_ROWS:
             async with self._database.statement() as connection:
-                just_now = (await connection.execute(_SWEEP, {"at_most": _AT_ONCE})).rowcount
+                just_now = (await connection.execute(_SWEEP, {"at_most": _SWEEP_ROWS})).rowcount
             swept += just_now
         return swept
 

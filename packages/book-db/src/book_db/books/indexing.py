@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from book_db.books.words import words_of
 from book_db.tables import WITHOUT_WORDS, words_version_of
 
-_AT_ONCE: Final = 1_000
+_BATCH_ROWS: Final = 1_000
 
 _LACKING: Final = text(
     f"""
@@ -49,7 +49,7 @@ def _go_through(engine: Engine) -> bool:
 
 def _index_some(engine: Engine, after: int) -> Sequence[Row[*tuple[Any, ...]]]:
     with engine.begin() as connection:
-        books = connection.execute(_LACKING, {"after": after, "at_most": _AT_ONCE}).all()
+        books = connection.execute(_LACKING, {"after": after, "at_most": _BATCH_ROWS}).all()
         if books:
             _fill(connection, books)
     return books

@@ -38,7 +38,7 @@ class CancellableConnection(psycopg.AsyncConnection):
 
     async def _ask_again(self, timeout: float) -> None:
         while not await self._ends_soon():
-            # A server that takes no request has perhaps gone: psycopg finds out when its patience is over.
+            # A server that takes no request has perhaps gone: psycopg finds out at its timeout.
             with suppress(psycopg.Error):
                 await super().cancel_safe(timeout=timeout)
 

@@ -178,11 +178,11 @@ class Connector:
     async def _settle(self, connection: psycopg.AsyncConnection) -> None:
         _refuse_an_old_server(connection)
         # A pooler may take a connection and have no session for it. To cancel the statement would take as long again.
-        patience = asyncio.get_running_loop().call_later(_CONNECT_TIMEOUT_SECONDS, _cut_off, connection)
+        timer = asyncio.get_running_loop().call_later(_CONNECT_TIMEOUT_SECONDS, _cut_off, connection)
         try:
             cursor = await connection.execute(self._settling)
         finally:
-            patience.cancel()
+            timer.cancel()
         while cursor.nextset():
             pass
         self._refuse_unfit(_Session(*(await cursor.fetchone() or ())))

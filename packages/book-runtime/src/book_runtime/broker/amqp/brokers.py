@@ -55,14 +55,14 @@ class Brokers(TransportFactory):
         return sorted(addresses, key=lambda address: address == self._last)
 
     async def _connect(
-        self, address: tuple[Any, ...], patience: float, options: dict[str, Any]
+        self, address: tuple[Any, ...], timeout: float, options: dict[str, Any]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self._last = address
         loop = asyncio.get_running_loop()
         # As asyncio.open_connection does, which has no place for a reader of one's own.
         reader = ContentReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             transport, _ = await loop.create_connection(lambda: protocol, *address[:2], **options)
         self._writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         return reader, self._writer

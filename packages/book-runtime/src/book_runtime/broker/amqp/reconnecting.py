@@ -120,7 +120,7 @@ class ReconnectingConnection(Generic[S]):
         self._stopping = False
         self._task = asyncio.create_task(self._run_sessions())
 
-    async def stop(self, patience: float) -> None:
+    async def stop(self, timeout: float) -> None:
         """Open no further session, and wait so many seconds for the end of the use of this one."""
         task, self._task = self._task, None
         if task is None:
@@ -128,7 +128,7 @@ class ReconnectingConnection(Generic[S]):
         self._stopping = True
         try:
             if self._in_use:
-                await asyncio.wait([task], timeout=patience)
+                await asyncio.wait([task], timeout=timeout)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
