@@ -1,4 +1,4 @@
-"""Who is calling: the token in a call's metadata."""
+"""Authenticates a caller by the token in a call's metadata."""
 
 from book_db.accounts.authentication import Authenticator, Caller
 from book_db.roles import READ_BOOKS

@@ -53,7 +53,7 @@ class Tls:
             try:
                 found = self._files.read()
             except (BadCertificate, OSError) as error:
-                # Each cause is said: whoever mends them in several steps sees what is left.
+                # Each cause is logged: an operator who corrects several faults sees what is left.
                 self._outage.begin(Reason(str(error), str(error)))
                 return
             self._outage.end()

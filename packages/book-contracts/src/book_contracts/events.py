@@ -11,7 +11,7 @@ DELETED: Final = "book.deleted"
 """Routing keys, and CloudEvents types at the same time: what ``type_of`` gives."""
 
 ALL_EVENTS: Final = "book.*"
-"""The binding key for whoever wants them all."""
+"""The binding key for all events."""
 
 CONTENT_TYPE: Final = "application/protobuf"
 """Of the body, a books.v1.BookEvent."""

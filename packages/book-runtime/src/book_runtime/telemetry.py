@@ -26,7 +26,7 @@ there is `begin_span`.
 """
 
 _RANDOM: Final = Random()  # noqa: S311  # ids are no secrets
-"""Not the one of the module `random`: whoever seeds that would give two processes the same ids."""
+"""Not the generator of the module `random`: a seed there would give two processes the same ids."""
 
 _FLAGS: Final = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 """As of a span that is recorded: that this process sends none must not keep others from sending theirs."""

@@ -23,7 +23,7 @@ class WatchMessage:
         return _response(self.position, self.event)
 
     def response_for(self, caller: Caller | None) -> bytes:
-        """What a caller is told, None being anybody: who made it only editors and admins are, and whoever it was."""
+        """What this caller may see, None being anybody: only editors, admins and the actor see who made the change."""
         if caller is not None and (caller.role is not Role.READER or str(caller.user_id) == self.event.actor):
             return self.response
         return self._response_without_the_actor

@@ -110,7 +110,7 @@ class Tail:
                 del self._buffers[event_filter]
 
     def _wake(self, newest: str) -> None:
-        # What this process has recorded it hears at once, and then from PostgreSQL again.
+        # A position that this process recorded comes twice: at once, and again from PostgreSQL.
         if newest.isdecimal():
             self._heard = int(newest)
             if self._position is not None and self._heard <= self._position:
@@ -134,14 +134,14 @@ class Tail:
     async def _read_on(self) -> None:
         while (position := self._position) is not None and not self._is_stopping:
             recorded = await self._log.newer(position, at_most=_BATCH_EVENTS)
-            # Nobody watched for a moment, and whoever came then has begun elsewhere.
+            # Nobody watched for a moment, and the next watcher has begun at another position.
             if position != self._position:
                 continue
             if not recorded:
                 return
             self._hand_out([WatchMessage(*each) for each in recorded])
             await self._keep_pace()
-            # What was not heard of may have been recorded as well; only the log knows then.
+            # More may have been recorded than was notified; only the log knows.
             if self._position == self._heard:
                 return
 

@@ -124,7 +124,7 @@ class Session:
 
     def _fetched(self, renewing: asyncio.Task[str]) -> None:
         self._renewing = None
-        # Whoever waited for it has its error; nobody may have.
+        # Callers that wait for it get its error; there may be none.
         _ = renewing.cancelled() or renewing.exception()
 
     async def _fetch(self) -> str:

@@ -19,7 +19,7 @@ from book_db.tables import ApiTokenRow, User
 MOST: Final = 100
 """Tokens that one user may have at a time."""
 
-# Whoever makes a token has its user alone: two at once do not both find room for the last one.
+# Locks the user: two tokens made at once must not both count as the last one allowed.
 _LOCK: Final = text(
     "SELECT id FROM users WHERE id = :user_id AND is_active "
     "AND hashed_password = coalesce(:hashed_password, hashed_password) FOR NO KEY UPDATE"

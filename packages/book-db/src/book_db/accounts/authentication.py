@@ -1,4 +1,4 @@
-"""Who is calling: from a token to a user whose session is live, or whose program it is.
+"""Authenticates callers: from a token to a user whose session is live, or whose API token it is.
 
 docs/decisions/0005 and 0013 give the reasons.
 """

@@ -1,9 +1,9 @@
-"""Tokens that say nothing of themselves: whoever shows one is known by it.
+"""Opaque tokens: random, and recognised by their digest.
 
-    colophon_api_ + 64 hexadecimal digits of chance + 8 of a checksum
+colophon_api_ + 64 random hexadecimal digits + 8 of a checksum
 
-By the prefix people and scanners for leaked secrets know what they have found. By the checksum a token that was cut or
-mistyped is refused without asking the database, and a scanner knows that it was one.
+By the prefix, people and scanners for leaked secrets recognise the token. By the checksum, a token that was cut or
+mistyped is refused without asking the database, and a scanner knows that it has found a real one.
 """
 
 import re

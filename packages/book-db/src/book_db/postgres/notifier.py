@@ -1,4 +1,4 @@
-"""Wakes those in other processes who wait for what was committed here."""
+"""Wakes other processes that wait for what was committed here."""
 
 import asyncio
 from contextlib import suppress
@@ -12,10 +12,10 @@ _NOTIFY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notif
 
 
 class Notifier:
-    """Wakes whoever listens on a channel, after a commit.
+    """Notifies the listeners of a channel, after a commit.
 
-    PostgreSQL lets only one transaction at a time commit that notifies, so writes do not notify themselves:
-    one small statement notifies for all that were committed while the one before was on its way.
+    PostgreSQL lets only one transaction at a time commit that notifies, so writes do not notify themselves: one small
+    statement notifies for all that were committed while the one before was in progress.
     docs/decisions/0004-writes-do-not-notify.md has the measurement.
     """
 
@@ -26,7 +26,7 @@ class Notifier:
         self._next: str | None = None
 
     def notify(self, payload: str = "") -> None:
-        """Wakes them soon; returns at once. Of several payloads that wait for their turn the last one is told."""
+        """Notifies soon, and returns at once. Of several payloads that wait, only the last is sent."""
         self._next = payload
         if self._notifying is None:
             self._notifying = asyncio.create_task(self._notify())
@@ -40,7 +40,7 @@ class Notifier:
         try:
             while self._next is not None:
                 payload, self._next = self._next, None
-                # Nothing is lost without the notifier: those who wait for it look by themselves as well.
+                # Nothing is lost: listeners also poll.
                 with suppress(DatabaseUnavailable):
                     await self._database.fetch(_NOTIFY, {"channel": self._channel, "payload": payload})
         finally:

@@ -140,7 +140,7 @@ class DeadLetters:
     async def send_again(self, letter: DeadLetter) -> None:
         """Put it into the queue it comes from, as it was, with that queue's name for a routing key.
 
-        Raises `Rejected`, and then it is still a dead letter. Whoever dies in between leaves it in both queues.
+        Raises `Rejected`, and then it is still a dead letter. A crash in between leaves it in both queues.
         """
         properties, to = from_dead_letter(letter.content), letter.queue.encode()
         with _asking(self._address):

@@ -44,7 +44,7 @@ class Inbox(Generic[D]):
         """Why it was closed, unless that was our own decision."""
 
     async def put(self, delivery: D) -> None:
-        """Take a delivery, and wake whoever waits."""
+        """Take a delivery, and wake the consumer."""
         self._arrived[delivery.delivery_tag or 0] = delivery
         self._changed.set()
         if len(self._arrived) >= self._at_most:

@@ -1,9 +1,9 @@
-"""A connection to the broker that comes back by itself.
+"""A connection to the broker that reconnects.
 
-aio-pika's own robust connection is not used: it restores channels behind the back of those who hold deliveries of the
-dead one, logs each attempt, and leaves a channel that could not be restored for dead. Here whatever is lost (the
-connection, the channel, the consumer, a broker that stopped confirming) ends the session, and the next one declares and
-begins all anew.
+aio-pika's own robust connection is not used: it restores channels without the knowledge of those who hold deliveries of
+the dead one, logs each attempt, and abandons a channel that could not be restored. Here any loss (of the connection,
+the channel, the consumer, or a broker that stopped confirming) ends the session, and the next one declares everything
+anew.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class BrokerLost(ConnectionError):
 
 
 class NotConfirming(BrokerLost):
-    """The broker was left, since it is connected and does not confirm. Whoever publishes knows, and says so."""
+    """The session was ended, since the broker is connected and does not confirm. The publisher reports it."""
 
 
 LOST: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
@@ -75,7 +75,7 @@ logging.getLogger("aiormq.connection").addFilter(_SaidOnceByUs())
 
 
 class ReconnectingConnection(Generic[S]):
-    """Keeps a session open: a connection with what was set up on it, for as long as its use lasts, again and again."""
+    """Runs one session after another: a connection with what was set up on it, for as long as its use lasts."""
 
     def __init__(
         self,

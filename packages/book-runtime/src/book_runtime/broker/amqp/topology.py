@@ -48,7 +48,7 @@ class Topology:
 
 
 async def declare_topic_exchange(channel: AbstractChannel, name: str) -> None:
-    """Declare the exchange that publishers write to and queues are bound to; both sides do, whoever comes first."""
+    """Declare the exchange that publishers write to and queues are bound to. Publishers and consumers both do."""
     await channel.declare_exchange(name, ExchangeType.TOPIC, durable=True)
 
 
