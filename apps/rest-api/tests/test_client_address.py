@@ -53,7 +53,7 @@ class TestAProxyByName:
             pytest.param("nobody.invalid", PEER, id="a-name-of-nobody"),
         ],
     )
-    async def test_is_the_only_one_who_is(self, proxies: str, peer: str) -> None:
+    async def test_nobody_else_is_believed(self, proxies: str, peer: str) -> None:
         assert await clients_seen_by(behind(proxies, tell_the_client), peer) == [peer, peer]
 
     async def test_stands_beside_networks(self) -> None:

@@ -1,4 +1,4 @@
-"""The short way past FastAPI leads to the same answers as the long one."""
+"""The fast path past FastAPI leads to the same answers as the way through it."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ IN_WORDS = {"Content-Type": "application/json; charset=utf-8"}
 
 
 @pytest.fixture
-def went_short(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The operations that were answered on the short way."""
+def fast(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The operations that were answered on the fast path."""
     went: list[str] = []
     answer = fast_path._answer
 
@@ -60,32 +60,32 @@ class TestAnAnswer:
     async def test_to_a_read_is_the_same(
         self,
         client: httpx.AsyncClient,
-        went_short: list[str],
+        fast: list[str],
         monkeypatch: pytest.MonkeyPatch,
         asked: str,
         headers: dict[str, str],
         operation: str,
     ) -> None:
         one = await client.get(BOOKS + asked, headers=headers)
-        assert went_short == [operation]
+        assert fast == [operation]
         monkeypatch.setattr(fast_path.FastPath, "_route_of", lambda *_: None)
         other = await client.get(BOOKS + asked, headers=headers)
-        assert went_short == [operation]
+        assert fast == [operation]
         assert told(one) == told(other)
 
-    async def test_to_a_write_is_the_same(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
+    async def test_to_a_write_is_the_same(self, client: httpx.AsyncClient, fast: list[str]) -> None:
         one = await client.post(BOOKS, content=A_BOOK, headers=JSON)
-        assert went_short == ["createBook"]
+        assert fast == ["createBook"]
         other = await client.post(BOOKS, content=A_BOOK, headers=IN_WORDS)
-        assert went_short == ["createBook"]
+        assert fast == ["createBook"]
         assert told(one) == told(other)
         assert one.json()["id"] < other.json()["id"]
         assert one.headers["location"] == f"{BOOKS}/{one.json()['id']}"
 
-    async def test_to_who_has_no_token_is_the_same(self, anonymous: httpx.AsyncClient, went_short: list[str]) -> None:
+    async def test_without_a_token_is_the_same(self, anonymous: httpx.AsyncClient, fast: list[str]) -> None:
         anonymous.headers.pop("authorization", None)
         one = await anonymous.post(BOOKS, content=A_BOOK, headers=JSON)
-        assert (one.status_code, went_short) == (401, ["createBook"])
+        assert (one.status_code, fast) == (401, ["createBook"])
         other = await anonymous.put(f"{BOOKS}/1", content=A_BOOK, headers=JSON)
         assert told(one) == told(other)
 
@@ -103,41 +103,45 @@ class TestWhatIsNotPlain:
         ],
     )
     async def test_a_body_that_is_refused_is_refused_by_fastapi(
-        self, client: httpx.AsyncClient, went_short: list[str], body: bytes, status: int
+        self, client: httpx.AsyncClient, fast: list[str], body: bytes, status: int
     ) -> None:
         one = await client.post(BOOKS, content=body, headers=JSON)
         other = await client.post(BOOKS, content=body, headers=IN_WORDS)
-        assert (one.status_code, went_short) == (status, [])
+        assert (one.status_code, fast) == (status, [])
         assert told(one) == told(other)
 
     @pytest.mark.parametrize("query", ["page_size=0", "page_size=1&page_size=2", "colour=red", "q="])
-    async def test_so_is_a_query(self, client: httpx.AsyncClient, went_short: list[str], query: str) -> None:
+    async def test_a_query_that_is_refused_is_refused_by_fastapi(
+        self, client: httpx.AsyncClient, fast: list[str], query: str
+    ) -> None:
         answer = await client.get(f"{BOOKS}?{query}")
-        assert (answer.status_code, went_short) == (422, [])
+        assert (answer.status_code, fast) == (422, [])
 
     @pytest.mark.parametrize("book_id", ["0", "-1", "x", "1.5", "9223372036854775808", "%31", "1/"])
-    async def test_so_is_an_id(self, client: httpx.AsyncClient, went_short: list[str], book_id: str) -> None:
+    async def test_an_id_of_another_form_is_left_to_fastapi(
+        self, client: httpx.AsyncClient, fast: list[str], book_id: str
+    ) -> None:
         answer = await client.get(f"{BOOKS}/{book_id}")
         assert answer.status_code in {404, 422}
-        assert went_short == ([] if book_id != "%31" else ["getBook"])
+        assert fast == ([] if book_id != "%31" else ["getBook"])
 
-    async def test_so_is_a_body_where_none_belongs(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
+    async def test_a_read_with_a_body_is_left_to_fastapi(self, client: httpx.AsyncClient, fast: list[str]) -> None:
         answer = await client.request("GET", f"{BOOKS}?page_size=1", content=b"{}", headers=JSON)
-        assert (answer.status_code, went_short) == (200, [])
+        assert (answer.status_code, fast) == (200, [])
 
-    async def test_a_stranger_is_told_of_a_body_that_is_too_long_before_of_the_token(
-        self, anonymous: httpx.AsyncClient, went_short: list[str]
+    async def test_a_body_that_is_too_long_is_refused_before_the_token_is_read(
+        self, anonymous: httpx.AsyncClient, fast: list[str]
     ) -> None:
         answer = await anonymous.post(BOOKS, content=b" " * 300_000, headers=JSON)
-        assert (answer.status_code, went_short) == (413, [])
+        assert (answer.status_code, fast) == (413, [])
 
-    async def test_a_body_of_many_pieces_is_read_once(self, client: httpx.AsyncClient, went_short: list[str]) -> None:
+    async def test_a_body_of_many_pieces_is_read_once(self, client: httpx.AsyncClient, fast: list[str]) -> None:
         async def pieces() -> Any:
             for place in range(0, len(A_BOOK), 7):
                 yield A_BOOK[place : place + 7]
 
         answer = await client.post(BOOKS, content=pieces(), headers=JSON)
-        assert (answer.status_code, went_short) == (201, [])
+        assert (answer.status_code, fast) == (201, [])
 
 
 class TestWhatIsSeen:

@@ -118,8 +118,8 @@ def _routes(providers: tuple[str, ...]) -> list[BaseRoute]:
 
 
 _MAX_BYTES_ELSE: Final = 64 * 1_024
-"""E-mail addresses, passwords, tokens. Whatever is wrong with a body is told field by field, which holds up everybody
-else for a second where a stranger sends a few megabytes of fields.
+"""E-mail addresses, passwords, tokens. Faults of a body are told field by field: a few megabytes of unknown fields,
+which anybody can send, would block the event loop for a second.
 """
 
 
@@ -134,14 +134,14 @@ def _longest_body(settings: RestSettings) -> Callable[[str], int]:
 
 
 def _wrap(app: FastAPI, settings: RestSettings) -> None:
-    """Puts around the app what every answer needs, also that to a failure, which passes by other middleware; and inside
-    of that the short way past the app.
+    """Wraps the app in what every answer needs, that to a failure too, and within that in the fast path. Starlette
+    answers a failure outside of the middleware that `add_middleware` adds.
     """
     build = app.build_middleware_stack
 
     def wrapped() -> ASGIApp:
-        quick = HeadMethod(Observed(FastPath(build(), app)))
-        open_to_others = cross_origin.open_to(settings.cors_origins, quick)
+        fast = HeadMethod(Observed(FastPath(build(), app)))
+        open_to_others = cross_origin.open_to(settings.cors_origins, fast)
         with_headers = SecurityHeaders(open_to_others, headers_for(settings.public_url))
         return client_address.behind(settings.trusted_proxies, with_headers)
 

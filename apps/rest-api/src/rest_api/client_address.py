@@ -124,7 +124,7 @@ class _BehindNames:
         self._inner = _behind_networks(app, networks)
         self._looked_up = float("-inf")
         self._looking: asyncio.Task[None] | None = None
-        self._outage = Outage(_log, "the names of proxies", "whoever bore them last is trusted")
+        self._outage = Outage(_log, "the names of proxies", "the addresses that they had last are trusted")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if time.monotonic() - self._looked_up > _LOOK_UP_SECONDS and self._looking is None and _may_matter(scope):

@@ -23,7 +23,7 @@ def _(error: CodedBody, _request: Request) -> Response:
 
 
 def refuse_coded(request: Request) -> None:
-    """Raises CodedBody. Whoever is about to read a body calls it."""
+    """To be called before a body is read. Raises CodedBody."""
     for value in request.headers.getlist("content-encoding"):
         if not _NONE.issuperset(coding.strip().lower() for coding in value.split(",")):
             raise CodedBody

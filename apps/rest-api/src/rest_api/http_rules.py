@@ -1,6 +1,6 @@
 """What the parser lets pass in the head of a request, and RFC 9110 and 9112 do not.
 
-Whoever is in front of the service may read such a head otherwise, and take for one request what is two here.
+A proxy in front of the service may read such a head differently, and take two requests for one (request smuggling).
 
 docs/decisions/0039 gives the reasons.
 """
@@ -27,8 +27,8 @@ _ORIGIN: Final = re.compile(rb"https?://[^/?#]*+", re.IGNORECASE)
 
 
 def origin_form_of(target: bytes) -> bytes:
-    """The target in the form that uvicorn 0.54 reads, of the two others that a server must take (RFC 9112, 3.2): with
-    a host before the path, which may be empty, and the asterisk, which stands for nothing that is here.
+    """The target as a path, the only form that uvicorn 0.54 reads. A server must take two others too (RFC 9112, 3.2): a
+    path, perhaps empty, after a host, and the asterisk, which names nothing here.
     """
     if target == b"*":
         return b"/*"

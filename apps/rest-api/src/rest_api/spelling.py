@@ -1,7 +1,7 @@
 """How numbers, ids and texts are written in requests, each in one way.
 
 pydantic 2.14 reads `+1`, `01`, `1_0`, `1.0` and ` 1` as numbers, and four forms of a UUID. One thing would have any
-number of addresses, and whoever guards or counts them by what they look like would see others.
+number of addresses, and what guards or counts requests by their address would take them for different things.
 """
 
 import re

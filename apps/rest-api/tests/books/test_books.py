@@ -391,7 +391,7 @@ class TestADatabaseThatIsAway:
         assert_problem(answer, 503, type_)
         assert answer.headers.get("retry-after") == retry_after
 
-    async def test_takes_nothing_from_who_asks_when_it_is_back(
+    async def test_takes_nothing_from_a_client_that_asks_when_it_is_back(
         self, workspace: Workspace, private_key_file: Path, quick_hashing: None
     ) -> None:
         with PostgreSQLServer(workspace) as server:

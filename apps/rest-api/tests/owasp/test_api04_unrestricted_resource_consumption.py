@@ -159,7 +159,7 @@ class TestAPassword:
         account = {"email": "ada@example.org", "password": "x" * length}
         assert (await anonymous.post("/api/v1/auth/register", json=account)).status_code == 422
 
-    async def test_is_not_hashed_for_who_tries_too_often(self, anonymous: httpx.AsyncClient) -> None:
+    async def test_is_not_hashed_after_too_many_attempts(self, anonymous: httpx.AsyncClient) -> None:
         form = {"username": "nobody@example.org", "password": PASSWORD}
         statuses = [(await anonymous.post("/api/v1/auth/login", data=form)).status_code for _ in range(15)]
         assert statuses[10:] == [429] * 5

@@ -80,7 +80,7 @@ class TestSuperusers:
         assert (await anonymous.post("/api/v1/auth/reset-password", json=proof)).status_code == 204
         assert (await ada.call("GET", "/users/me")).status_code == 401
 
-    async def test_start_none_for_who_is_deactivated(
+    async def test_start_none_for_a_deactivated_user(
         self, ada: Person, superuser: Person, mailbox: Mailbox, services: AccountServices
     ) -> None:
         await services.users.change(ada.id, {"is_active": False}, decided_on={"id": ada.id})

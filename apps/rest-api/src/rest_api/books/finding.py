@@ -113,7 +113,7 @@ _Question = Annotated[str, _written(text_pattern()), _checked(_asked_for)]
 class Filters(BaseModel):
     """What may be said of the books that are meant; all of it must hold. Anything else in the query is refused.
 
-    Whoever selects books takes this, or a class on top of it with more parameters, as the whole query:
+    An endpoint that selects books takes this, or a class on top of it with more parameters, as the whole query:
     ``filters: Annotated[Filters, Query()]``.
     """
 

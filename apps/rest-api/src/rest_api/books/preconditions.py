@@ -13,10 +13,10 @@ from rest_api.problems.document import problem
 from rest_api.problems.translation import answer_to
 
 CACHING: Final = {"Cache-Control": "private, no-cache"}
-"""Whoever asked may keep the answer, and asks whether it is still good before using it again.
+"""A client may keep the answer, and must ask whether it is still good before using it again.
 
-There is no Vary: a book is the same for everyone who may read it, and by Authorization a copy would be worthless with
-each new access token.
+There is no Vary: a book is the same for everyone who may read it, and with `Vary: Authorization` a copy would be
+worthless after each new access token.
 """
 
 _INT64_MAX: Final = 2**63 - 1
@@ -58,7 +58,7 @@ def condition_of(request: Request) -> Precondition:
 
 
 def is_known(request: Request, book_id: int, version: int) -> bool:
-    """Whether who asks for a book, which is at this version, has it already.
+    """Whether the client has this version of the book already.
 
     Raises MalformedHeader, and VersionMismatch where If-Match rules the version out.
     """

@@ -16,7 +16,7 @@ from rest_api.users.addresses import normalised
 
 
 class UserDatabase(BaseUserDatabase[Account, UUID]):
-    """Users by id and by e-mail. Whoever may no longer sign in is out when the call returns."""
+    """Users by id and by e-mail. A user who may no longer sign in is signed out when the call returns."""
 
     def __init__(self, users: Users, oauth_accounts: OAuthAccounts) -> None:
         self._users = users

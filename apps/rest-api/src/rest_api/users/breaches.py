@@ -1,6 +1,6 @@
 """Passwords that were found in stolen data, asked for by the first five digits of their SHA-1.
 
-Whoever answers learns of no password, only that it is one of some hundreds. It is the range API of Have I Been Pwned
+The server learns no password, only that it is one of some hundreds. It is the range API of Have I Been Pwned
 (https://haveibeenpwned.com/API/v3#PwnedPasswords), or one like it on one's own network.
 """
 

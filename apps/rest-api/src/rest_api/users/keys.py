@@ -57,7 +57,7 @@ class RotatedLately(UnusableKeys):
 
 
 def make_key_pair(private_path: Path, public_path: Path) -> None:
-    """Sees to it that both files are there. What is there already stays; a public key that is missing is derived.
+    """Makes sure that both files are there. What is there already stays; a public key that is missing is derived.
 
     Any number of processes may do this at once, and all find the same pair. Raises UnusableKeys.
     """
@@ -141,10 +141,10 @@ def _put(path: Path, content: bytes, mode: int) -> None:
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Puts a file that is whole in the place of another: who reads it just now finds the one or the other."""
+    """Puts a file that is whole in the place of another: a reader finds the one or the other, and never a part."""
     owner = path.stat()
     with _drafted(path, content, mode) as draft:
-        with suppress(PermissionError):  # whoever is not root makes files of their own
+        with suppress(PermissionError):  # others than root own the file already
             os.chown(draft, owner.st_uid, owner.st_gid)
         draft.replace(path)
 

@@ -32,7 +32,7 @@ class Email:
     subject: str
     text: str
     link: str | None = None
-    """Stands in the text too. Whoever has it can do what the mail is about."""
+    """It is in the text too, and is a secret: with it alone one can do what the mail is about."""
 
 
 class Mailer(Protocol):
@@ -43,7 +43,7 @@ class Mailer(Protocol):
 
 
 class LogMailer:
-    """Shows the link to whoever reads the log."""
+    """Writes the link into the log, for people who try the service out."""
 
     async def send(self, email: Email) -> None:
         if email.link is None:
@@ -159,7 +159,7 @@ def _address(address: str, name: str = "") -> Address:
 
 
 class MailQueue:
-    """Sends emails beside the requests that cause them.
+    """Sends emails in the background of the requests that cause them.
 
     No answer waits for a mail: how long it takes would tell whether an address is known.
     To be used as an async context manager, which waits for the mails that are under way.
@@ -176,7 +176,7 @@ class MailQueue:
         self._under_way = OwnedTasks()
 
     def put(self, email: Email) -> None:
-        """Sees to the email; what goes wrong with it goes to the log."""
+        """Sends the email in the background. What goes wrong with it goes to the log."""
         if len(self._under_way) >= self._MAX_WAITING:
             _log.error("a mail was not sent: too many are waiting", to=email.to, subject=email.subject)
             return

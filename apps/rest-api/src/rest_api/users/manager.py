@@ -167,7 +167,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         except (Overtaken, UserNotExists) as error:
             raise WrongPassword from error
 
-    # Whoever was overtaken looks at the user again.
+    # Another write came first: look at the user again.
     @retry(times=4, delay=0, exceptions=Overtaken)
     async def change_other(self, user_id: UUID, changes: Mapping[str, Any]) -> Account:
         """The user with these fields changed by a superuser, who may say of a new address that it is the user's. A new
@@ -294,7 +294,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         await self.on_after_reset_password(changed, request)
         return changed
 
-    # Whoever was overtaken finds what the other one has made.
+    # Another request came first: find what it has made.
     @retry(times=4, delay=0, exceptions=Overtaken)
     async def oauth_callback(  # noqa: PLR0917  # as fastapi-users has it
         self,
@@ -337,7 +337,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
             return new
         if not user.is_active:
             raise AccountInactive(account.provider)
-        # Whoever made it may have no right to the address, and has waited for its owner to move in.
+        # Its maker may have no right to the address, and may be waiting for the owner to use the account.
         if not user.is_verified:
             raise EmailNotConfirmed(account.provider)
         await self.user_db.link_oauth_account(user, account)
@@ -351,7 +351,7 @@ class UserManager(UUIDIDMixin, BaseUserManager[Account, UUID]):
         self._mail_queue.put(self._templates.new_token(user.email, name))
 
     async def _nobodys_password(self) -> str:
-        """The hash of one that is known to nobody: whoever wants a password has one chosen by mail."""
+        """The hash of a password that nobody knows: the user chooses one with a link that is mailed."""
         return await self._passwords.hash(secrets.token_urlsafe())
 
     async def _hash(self, password: str, email: str) -> str:

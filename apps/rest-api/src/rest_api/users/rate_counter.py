@@ -86,8 +86,8 @@ class RateCounter:
             raise
 
     async def _make_room(self) -> None:
-        """Drops those that were counted first, but for limits that are used up: or whoever is told to wait would only
-        have to make many others.
+        """Evicts the oldest counters, but none of a limit that is used up: a client that is told to wait could make
+        many others and be rid of its own.
         """
         counted = self._memory.storage
         if len(counted) <= _MAX_OWN_COUNTERS:

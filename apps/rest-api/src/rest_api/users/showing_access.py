@@ -1,4 +1,4 @@
-"""The command that shows what others can be acted as with, and ends it: for whoever can reach the database."""
+"""The command that shows what lets people and programs act as a user, and ends it: for operators."""
 
 import asyncio
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How the first superuser comes to be: a command for whoever can reach the database."""
+"""The command that makes the first superuser, for operators, who can reach the database."""
 
 import asyncio
 import sys

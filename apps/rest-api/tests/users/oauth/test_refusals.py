@@ -157,7 +157,7 @@ class TestTheCode:
         assert problem(await browser.sign_in(provider)) == (400, "code-refused")
         assert rows("SELECT count(*) FROM users") == [(0,)]
 
-    async def test_is_no_use_to_who_has_stolen_it(self, browsers: Browsers, provider: Provider) -> None:
+    async def test_is_of_no_use_to_a_thief(self, browsers: Browsers, provider: Provider) -> None:
         """Its answer to the challenge is another one in every sign-in."""
         challenges = [(await browsers().begin(provider)).parameters["code_challenge"] for _ in range(10)]
         assert len(set(challenges)) == 10
@@ -271,7 +271,7 @@ class TestAServiceThatIsRegisteredWithOne:
     def rest_settings(self, rest_settings: RestSettings) -> RestSettings:
         return rest_settings.model_copy(update={"google_client_id": None})
 
-    async def test_has_that_one(self, browser: Browser, github: GitHub) -> None:
+    async def test_signs_in_with_that_one(self, browser: Browser, github: GitHub) -> None:
         assert (await browser.sign_in(github)).status_code == 200
         assert problem(await browser.client.get("/api/v1/auth/google/authorize")) == (404, "not-found")
 

@@ -160,7 +160,7 @@ class TestAnAccountThatIsKnown:
 
 
 class TestAUserWithTheSameAddress:
-    async def test_is_signed_in_who_has_confirmed_it(
+    async def test_is_signed_in_if_it_is_confirmed(
         self, browser: Browser, provider: Provider, ada: Person, services: AccountServices
     ) -> None:
         await services.users.change(ada.id, {"is_verified": True}, decided_on={"id": ada.id})
@@ -170,7 +170,7 @@ class TestAUserWithTheSameAddress:
         assert (await browser.me(await browser.sign_in(provider)))["id"] == str(ada.id)
         assert (await log_in(browser.client, ada.email, PASSWORD)).status_code == 200
 
-    async def test_is_not_signed_in_who_has_not(
+    async def test_is_not_signed_in_if_it_is_not(
         self, browser: Browser, provider: Provider, ada: Person, rows: Rows
     ) -> None:
         provider.recognises(1, ada.email)
@@ -179,7 +179,7 @@ class TestAUserWithTheSameAddress:
         assert "/api/v1/auth/forgot-password" in answer.json()["detail"]
         assert rows("SELECT is_verified, (SELECT count(*) FROM oauth_accounts) FROM users") == [(False, 0)]
 
-    async def test_can_be_taken_from_who_made_it_by_the_owner_of_the_address(
+    async def test_can_be_taken_from_its_maker_by_the_owner_of_the_address(
         self, browser: Browser, provider: Provider, ada: Person, mailbox: Mailbox
     ) -> None:
         """What the problem says is done, step by step; `ada` is the one who came before the owner."""
@@ -239,11 +239,11 @@ class TestWhereAccountsAreMadeByInvitation:
     def rest_settings(self, rest_settings: RestSettings) -> RestSettings:
         return rest_settings.model_copy(update={"registration": "closed"})
 
-    async def test_nobody_gets_one_who_has_none(self, browser: Browser, provider: Provider, rows: Rows) -> None:
+    async def test_a_newcomer_gets_none(self, browser: Browser, provider: Provider, rows: Rows) -> None:
         assert problem(await browser.sign_in(provider)) == (403, "registration-closed")
         assert rows("SELECT count(*) FROM users") == [(0,)]
 
-    async def test_who_was_invited_signs_in(
+    async def test_an_invited_user_signs_in(
         self, browser: Browser, provider: Provider, services: AccountServices
     ) -> None:
         user = await services.manager.invite(ADDRESS, None)

@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 BATCH_LINES: Final = 500
 BATCH_BYTES: Final = 2**17
-"""A batch is what is read until there are so many lines or bytes of it. It hangs on nothing but the upload, so that
+"""A batch is what is read until there are so many lines or bytes of it. It depends on nothing but the upload, so that
 the same upload makes the same batches and their keys are known again. With all its words, which take up to ten times
 its bytes, it still goes into one statement (`book_db.books.additions.STATEMENT_MAX`)."""
 

@@ -102,8 +102,9 @@ def _with_provider(name: str, title: str) -> APIRouter:
     async def callback(
         request: Request, sign_in: With, code: Code = None, state: State = None, error: Error = None
     ) -> Response:
-        """Where the provider sends the browser back to: the same answer as to a password. Whoever comes for the first
-        time gets an account, or is signed in to the one whose confirmed e-mail address the provider has verified too.
+        """Where the provider sends the browser back to: the same answer as to a password. A user who comes for the
+        first time gets an account, or is signed in to the one with the same e-mail address, if that is confirmed here
+        and verified by the provider.
         """
         return await sign_in.finish(request, Callback(code, state, error))
 
