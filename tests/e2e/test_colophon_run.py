@@ -43,11 +43,16 @@ def colophon(workspace: Workspace, make_superuser: MakeSuperuser) -> Iterator[Co
 
 
 @pytest.fixture
-def another(workspace: Workspace) -> Iterator[Colophon]:
+def another(workspace: Workspace) -> Colophon:
     """Another one, not started yet."""
-    service = Colophon(workspace)
-    yield service
-    service.kill()
+    return Colophon(workspace)
+
+
+def said_by(commands: PreloadedCommands, refused: Colophon) -> str:
+    """What one says that does not start."""
+    ended = commands.run(*refused.command, *refused._options(), environment=refused.environment, folder=refused.folder)
+    assert ended.returncode == 2, ended.stderr
+    return ended.stdout + ended.stderr
 
 
 @contextmanager
@@ -105,18 +110,18 @@ class TestColophonRun:
             assert client.get("/users/me").json()["is_superuser"] is True
 
     @pytest.mark.parametrize("taken", ["port", "grpc_port"])
-    def test_says_when_a_port_is_taken(self, another: Colophon, taken: str) -> None:
+    def test_says_when_a_port_is_taken(self, commands: PreloadedCommands, another: Colophon, taken: str) -> None:
         port = getattr(another, taken)
         with socket.create_server(("127.0.0.1", port)):
-            another.launch()
-            assert another.wait_for_the_end() == 2
-        assert f"port {port}: it is taken" in another.output
-        assert "Traceback" not in another.output
+            said = said_by(commands, another)
+        assert f"port {port}: it is taken" in said
+        assert "Traceback" not in said
         assert not (another.folder / ".data").exists(), "nothing was begun"
 
-    def test_says_when_its_data_are_in_use(self, colophon: Colophon, another: Colophon) -> None:
+    def test_says_when_its_data_are_in_use(
+        self, commands: PreloadedCommands, colophon: Colophon, another: Colophon
+    ) -> None:
         another.folder = colophon.folder
-        another.launch()
-        assert another.wait_for_the_end() == 2
-        assert "is in use by" in another.output
-        assert "Traceback" not in another.output
+        said = said_by(commands, another)
+        assert "is in use by" in said
+        assert "Traceback" not in said
