@@ -18,7 +18,7 @@ READY = {"status": "ready", "cache": True}
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_PAUSE", 0.05)
+    monkeypatch.setattr(cache, "_REDIS_RETRY_SECONDS", 0.05)
 
 
 async def serving(settings: RestSettings, redis: RedisServer) -> AsyncIterator[httpx.AsyncClient]:
