@@ -10,9 +10,11 @@ from book_db.settings import StoreSettings
 from book_db.store import Store, open_store
 from book_runtime.broker.amqp import AmqpConsumer
 from book_runtime.settings import load
+from book_runtime.tasks import background
 from book_runtime.tokens import TokenVerifier
 from grpc_api.application import serving
 from grpc_api.consumer import BOOK_LOG
+from grpc_api.health import Health
 from grpc_api.server import BOOK_SERVICE
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from support.ports import free_port
@@ -106,3 +108,12 @@ class TestWatch:
                 await until(lambda: told == [SERVING], "the watcher has been told that it does")
             await patiently(collecting, "the stream ends")
         assert told == [SERVING, NOT_SERVING]
+
+    async def test_who_is_being_told_when_the_server_begins_to_drain_is_told_of_it_as_well(self, store: Store) -> None:
+        health = Health([BOOK_SERVICE])
+        async with background(health.watch(store.database)):
+            watching = aiter(health.Watch(HealthCheckRequest(), None))
+            while (await anext(watching)).status != SERVING:
+                pass  # it has only just begun to look
+            health.drain()  # the stream stands where it handed the answer out
+            assert [each.status async for each in watching] == [NOT_SERVING]

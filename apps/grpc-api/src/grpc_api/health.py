@@ -63,11 +63,12 @@ class Health(HealthServicer):
     async def Watch(self, request: HealthCheckRequest, context: Any) -> AsyncIterator[HealthCheckResponse]:
         told = None
         while True:
-            changed, answer = self._changed, self._answer(request.service)
+            # All of one moment: while an answer is sent the server may begin to drain.
+            changed, answer, is_last = self._changed, self._answer(request.service), self._draining.is_set()
             if answer != told:
                 yield answer
                 told = answer
-            if self._draining.is_set():
+            if is_last:
                 return
             await changed.wait()
 
