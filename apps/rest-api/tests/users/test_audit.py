@@ -200,6 +200,12 @@ class TestTheTrail:
         answer = await ada.call("GET", "/audit")
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:colophon:not-superuser")
 
+    @pytest.mark.parametrize("kind", ["signed\0in", "Signed-In", "", "a" * 51])
+    async def test_of_a_kind_that_is_none_is_refused(self, ada: Person, kind: str) -> None:
+        """PostgreSQL takes no NUL, and would fail where the client is to be told."""
+        answer = await ada.call("GET", "/users/me/audit", params={"kind": kind})
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "kind")
+
     async def test_is_paged(self, superuser: Person, events: AccountEvents) -> None:
         await events.add([AccountEvent("signed-in", "wrong", detail=str(number)) for number in range(25)])
         query: dict[str, Any] = {"page_size": 10, "outcome": "wrong"}

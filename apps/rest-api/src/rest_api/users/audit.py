@@ -36,7 +36,10 @@ class _Wanted:
         Query(ge=1, le=INT64_MAX, description="`next_before` of the page before; none for the newest."),
         IN_DIGITS,
     ] = None
-    kind: Annotated[str | None, Query(max_length=50, description="Of one kind alone.", examples=["signed-in"])] = None
+    kind: Annotated[
+        str | None,
+        Query(pattern="^[a-z-]+$", max_length=50, description="Of one kind alone.", examples=["signed-in"]),
+    ] = None
     outcome: Annotated[Literal["done", "wrong", "refused"] | None, Query(description="With one outcome alone.")] = None
 
 
